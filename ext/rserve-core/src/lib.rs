@@ -1,0 +1,3 @@
+//! The server without Ruby.
+#![deny(unsafe_code)]
+#![deny(missing_docs)]
