@@ -1,0 +1,46 @@
+# frozen_string_literal: true
+
+# Writes the Makefile with which RubyGems (`all`, `install`, `clean`) and `rake compile` (`all`) build the extension.
+#
+# Not RubyGems' own Cargo builder, which installs to the wrong path on RubyGems 3.3, and not mkmf, which would only
+# wrap one cargo call. `DESTDIR` and `sitearchdir` may be given to make, as RubyGems does.
+#
+# CARGO        the cargo to run (found on PATH)
+# CARGO_TARGET_DIR  where cargo builds; one folder per Ruby ABI is made under it, because rb-sys' build for one Ruby
+#              is not valid for another. The default is `target` beside the Makefile.
+
+require "rbconfig"
+
+abi = RbConfig::CONFIG.fetch("ruby_version")
+library = "rserve.#{RbConfig::CONFIG.fetch("DLEXT")}"
+workspace = File.expand_path("../..", __dir__)
+target = File.expand_path(abi, ENV.fetch("CARGO_TARGET_DIR", "target"))
+cargo = ENV.fetch("CARGO", "cargo")
+built = RbConfig::CONFIG.fetch("host_os").include?("darwin") ? "librserve.dylib" : "librserve.so"
+
+unless system(cargo, "--version", out: File::NULL, err: File::NULL)
+  abort "rserve: no `#{cargo}` on PATH. Building this gem needs a Rust toolchain (1.88 or newer), a C compiler, " \
+        "libclang and Ruby's headers."
+end
+
+File.write("Makefile", <<~MAKEFILE)
+  DESTDIR =
+  sitearchdir = #{RbConfig::CONFIG.fetch("sitearchdir")}
+  TARGET = #{target}
+  LIBRARY = $(TARGET)/release/#{library}
+  INSTALLED = $(DESTDIR)$(sitearchdir)/rserve/#{abi}
+
+  .PHONY: all install clean
+  all:
+  \tcd #{workspace} && RUBY=#{RbConfig.ruby} CARGO_TARGET_DIR=$(TARGET) #{cargo} build --release --locked -p rserve
+  \tcp -f $(TARGET)/release/#{built} $(LIBRARY)
+
+  # Without its build folder an installed gem takes a hundredth of the space.
+  install: all
+  \tmkdir -p $(INSTALLED)
+  \tinstall -m 755 $(LIBRARY) $(INSTALLED)/#{library}
+  \trm -rf $(TARGET)
+
+  clean:
+  \trm -rf $(TARGET)
+MAKEFILE

@@ -1,0 +1,27 @@
+# frozen_string_literal: true
+
+Gem::Specification.new do |spec|
+  spec.name = "rserve"
+  # The workspace's Cargo.toml is the one place that says the version.
+  spec.version = File.read(File.join(__dir__, "Cargo.toml"))[/^version = "([^"]+)"/, 1]
+  spec.summary = "A Ruby application server that takes Puma's place, with its core in Rust"
+  spec.description = "Same config/puma.rb, same signals, same log lines; HTTP, connections and the cluster's " \
+                     "decisions are native code."
+  spec.authors = ["The rserve authors"]
+  spec.license = "MIT"
+  spec.required_ruby_version = ">= 3.1"
+
+  spec.bindir = "gem/exe"
+  spec.executables = %w[rserve rservectl]
+  spec.require_paths = ["lib"]
+  spec.extensions = ["ext/rserve/extconf.rb"]
+
+  # What a Bundler `path:` or `git:` gem and a built gem need alike: the Ruby, the executables, and the whole Rust
+  # workspace, because the extension is compiled where the gem is installed.
+  spec.files = Dir.chdir(__dir__) do
+    Dir["lib/**/*.rb", "gem/exe/*", "ext/**/*.{rb,rs,toml}", "Cargo.{toml,lock}", "LICENSE", "README.md",
+        "CHANGELOG.md"].grep_v(%r{/(fuzz|target|tests|benches)/}).select { |path| File.file?(path) }.sort
+  end
+
+  spec.add_runtime_dependency "rack", ">= 2.2.4"
+end
