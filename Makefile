@@ -1,0 +1,88 @@
+# rserve's commands. `make serve` and `make test` install what is missing (Debian packages by name, crates by cargo),
+# say what, and can be repeated.
+
+# Packages to build and serve; a "?" marks one that not every Debian has.
+BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev ruby-rack ruby-rackup? ruby-minitest ruby-nio4r
+TEST_PACKAGES = rubocop puma curl procps ruby-rails ruby-sqlite3
+BENCH_PACKAGES = wrk puma util-linux procps
+
+RUBY ?= ruby
+BUNDLE = $(RUBY) -S bundle
+PORT ?= 9292
+APP ?= test/rackup/hello.ru
+# Beside the project: the mission's test file, and the Debian roots with newer Rubies.
+MISSION ?= ../shared/mission/test_integration_cluster.rb
+DEBIAN_ROOT ?= ../shared/tools/debian-root
+FUZZ_SECONDS ?= 20
+
+# The Gemfile names no server, on purpose, and CI is root: Bundler need not mention either.
+export BUNDLE_SILENCE_DEPRECATIONS = true
+export BUNDLE_SILENCE_ROOT_WARNING = true
+
+.PHONY: help serve test mission bench matrix compile clean setup bundle lint borders test-rust test-ruby unit integration smoke fuzz
+
+help:
+	@echo 'make serve    build, and serve $(APP) on port $(PORT)'
+	@echo 'make test     build, and run every test and lint'
+	@echo 'make mission  run the mission'"'"'s cluster tests (MISSION=FILE)'
+	@echo 'make bench    compare with Puma'
+	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
+	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
+
+serve: compile
+	@echo 'Serving $(APP) on port $(PORT)'
+	@exec $(BUNDLE) exec rserve -p $(PORT) $(APP)
+
+setup:
+	@gem/tasks/packages $(BUILD_PACKAGES)
+	@command -v $${CARGO:-cargo} >/dev/null || { echo 'No cargo on PATH: install Rust 1.88 or newer.' >&2; exit 1; }
+
+# A lock file of another Ruby's gems is of no use here, so it is made anew; nothing is downloaded.
+bundle: setup
+	@$(BUNDLE) check >/dev/null 2>&1 || { rm -f Gemfile.lock; $(BUNDLE) install --local --quiet; }
+
+compile: bundle
+	@$(BUNDLE) exec $(RUBY) -S rake --quiet compile
+
+test: setup-test lint test-rust compile test-ruby fuzz
+	@echo 'make test: everything passed'
+
+.PHONY: setup-test
+setup-test: setup
+	@gem/tasks/packages $(TEST_PACKAGES)
+
+lint: borders
+	cargo fmt --all --check
+	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	rubocop --format quiet
+
+# What Cargo.toml forbids stays forbidden: no Ruby below the bridge, no operating system below the core.
+borders:
+	@gem/tasks/borders
+
+test-rust:
+	cargo test --locked
+
+test-ruby: compile
+	$(BUNDLE) exec $(RUBY) -S rake test
+
+unit integration smoke: compile
+	$(BUNDLE) exec $(RUBY) -S rake test:$@
+
+mission: compile
+	@test -f '$(MISSION)' || { echo 'No mission file at $(MISSION); say where it is: make mission MISSION=FILE' >&2; exit 1; }
+	@cp -f '$(MISSION)' test/test_integration_cluster.rb
+	$(BUNDLE) exec $(RUBY) -Ilib -Itest test/test_integration_cluster.rb $(TESTOPTS)
+
+fuzz:
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) gem/tasks/fuzz
+
+bench: compile
+	@gem/tasks/packages $(BENCH_PACKAGES)
+	bench/run
+
+matrix:
+	@DEBIAN_ROOT='$(DEBIAN_ROOT)' BUILD_PACKAGES='$(BUILD_PACKAGES)' gem/tasks/matrix
+
+clean:
+	rm -rf target lib/rserve/[0-9]* pkg tmp Gemfile.lock

@@ -1,0 +1,17 @@
+# frozen_string_literal: true
+
+require "rake/testtask"
+
+namespace :test do
+  %i[unit integration smoke].each do |kind|
+    Rake::TestTask.new(kind) do |test|
+      test.description = "Run the #{kind} tests"
+      test.libs = %w[lib test]
+      test.pattern = kind == :smoke ? "gem/smoke/**/*_test.rb" : "test/#{kind}/**/{test_*,*_test}.rb"
+      test.warning = false
+    end
+  end
+end
+
+desc "Run every Ruby test"
+task test: %w[test:unit test:integration test:smoke]
