@@ -69,7 +69,7 @@ test-ruby: compile
 unit integration smoke: compile
 	$(BUNDLE) exec $(RUBY) -S rake test:$@
 
-mission: compile
+mission: $(if $(filter puma,$(TEST_SERVER)),bundle,compile)
 	@test -f '$(MISSION)' || { echo 'No mission file at $(MISSION); say where it is: make mission MISSION=FILE' >&2; exit 1; }
 	@cp -f '$(MISSION)' test/test_integration_cluster.rb
 	$(BUNDLE) exec $(RUBY) -Ilib -Itest test/test_integration_cluster.rb $(TESTOPTS)

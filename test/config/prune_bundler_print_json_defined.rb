@@ -1,0 +1,4 @@
+# frozen_string_literal: true
+
+prune_bundler
+before_fork { puts "defined?(::JSON): #{defined?(JSON).inspect}" }

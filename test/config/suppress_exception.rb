@@ -1,0 +1,3 @@
+# frozen_string_literal: true
+
+raise_exception_on_sigterm false

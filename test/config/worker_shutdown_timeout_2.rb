@@ -1,0 +1,3 @@
+# frozen_string_literal: true
+
+worker_shutdown_timeout 2

@@ -1,0 +1,7 @@
+# frozen_string_literal: true
+
+# Slow enough that requests overlap.
+run lambda { |_env|
+  sleep 0.001
+  [200, { "Content-Type" => "text/plain" }, ["Hello World"]]
+}
