@@ -99,6 +99,11 @@ pub(crate) fn run(octets: &[u8], class: u8) -> usize {
     octets.iter().position(|&octet| !is(octet, class)).unwrap_or(octets.len())
 }
 
+/// Whether `octets` is a `token`: one `tchar` or more.
+pub(crate) fn is_token(octets: &[u8]) -> bool {
+    !octets.is_empty() && octets.iter().all(|&octet| is(octet, TOKEN))
+}
+
 /// Whether no octet is a control other than HTAB. Octets from 0x80 pass (`obs-text`).
 ///
 /// Written without an early exit so that the compiler checks many octets at a time.

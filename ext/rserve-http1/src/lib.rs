@@ -1,8 +1,9 @@
 //! HTTP/1.1 as octets: no sockets, no clock, no Ruby.
 //!
 //! Read [`Receiver`] first: it is what a connection is made of. It fills a [`Head`] and
-//! decides by [`Framing`] where the body ends. [`cgi`] names
-//! fields for Rack.
+//! decides by [`Framing`] where the body ends. [`encode`] writes heads and chunks of
+//! responses, [`ResponsePlan`] decides how a response is framed and whether the connection lives on. [`cgi`] names fields for
+//! Rack.
 //!
 //! The grammar is Puma's where Puma is the stricter or the more tolerant one without harm, RFC 9110 and 9112
 //! everywhere else; there is no parser library underneath, because each line one accepts would have to be checked
@@ -12,16 +13,19 @@
 
 pub mod cgi;
 mod chunked;
+pub mod encode;
 mod error;
 mod fields;
 mod framing;
 mod grammar;
 mod head;
 mod limits;
+mod plan;
 mod receiver;
 
 pub use error::{Element, Error, Excerpt};
 pub use framing::Framing;
 pub use head::{Field, Head, Span, Version};
 pub use limits::Limits;
+pub use plan::{Connection, ResponseFacts, ResponseFraming, ResponsePlan, Spelling, TransferEncoding};
 pub use receiver::{Progress, Receiver};
