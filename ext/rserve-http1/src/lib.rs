@@ -3,7 +3,7 @@
 //! Read [`Receiver`] first: it is what a connection is made of. It fills a [`Head`] and
 //! decides by [`Framing`] where the body ends. [`encode`] writes heads and chunks of
 //! responses, [`ResponsePlan`] decides how a response is framed and whether the connection lives on. [`cgi`] names fields for
-//! Rack.
+//! Rack; [`proxy`] reads the PROXY protocol that may come before all of it.
 //!
 //! The grammar is Puma's where Puma is the stricter or the more tolerant one without harm, RFC 9110 and 9112
 //! everywhere else; there is no parser library underneath, because each line one accepts would have to be checked
@@ -21,6 +21,7 @@ mod grammar;
 mod head;
 mod limits;
 mod plan;
+pub mod proxy;
 mod receiver;
 
 pub use error::{Element, Error, Excerpt};
