@@ -78,7 +78,7 @@ impl Decoder {
                 },
                 Phase::Trailers => {
                     // Never merged into the head (RFC 9110 §6.5.1): checked, and dropped.
-                    let allowed = limits.trailers.saturating_sub(self.trailers);
+                    let allowed = limits.trailers.saturating_sub(self.trailers + 2);
                     let Some(line) = self.line(rest, allowed, Error::TrailersTooLarge)? else {
                         return Ok(Decoded::Partial { consumed: position });
                     };

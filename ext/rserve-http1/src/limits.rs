@@ -30,7 +30,7 @@ pub struct Limits {
     pub chunk_line: usize,
     /// All chunk extensions of one body together. Puma: 16 × 1024.
     pub chunk_extensions: usize,
-    /// The trailer section, with its CRLFs. Puma has none; 16 × 1024.
+    /// The trailer section, with its CRLFs but the last. Puma has none; 16 × 1024.
     pub trailers: usize,
     /// Content of one request (`http_content_length_limit`); beyond it the request is refused with 413: by its
     /// head for a Content-Length, while it is read for a chunked body. Default: `None`, no limit.
