@@ -7,7 +7,8 @@
 #
 # CARGO        the cargo to run (found on PATH)
 # CARGO_TARGET_DIR  where cargo builds; one folder per Ruby ABI is made under it, because rb-sys' build for one Ruby
-#              is not valid for another. The default is `target` beside the Makefile.
+#              is not valid for another. The default is `target` beside the Makefile, and dropped by `install`
+#              and `clean`; a folder of the user's own is not.
 
 require "rbconfig"
 
@@ -15,6 +16,7 @@ abi = RbConfig::CONFIG.fetch("ruby_version")
 library = "rserve.#{RbConfig::CONFIG.fetch("DLEXT")}"
 workspace = File.expand_path("../..", __dir__)
 target = File.expand_path(abi, ENV.fetch("CARGO_TARGET_DIR", "target"))
+drop = ENV.key?("CARGO_TARGET_DIR") ? "@true" : "rm -rf target"
 cargo = ENV.fetch("CARGO", "cargo")
 built = RbConfig::CONFIG.fetch("host_os").include?("darwin") ? "librserve.dylib" : "librserve.so"
 
@@ -35,12 +37,11 @@ File.write("Makefile", <<~MAKEFILE)
   \tcd #{workspace} && RUBY=#{RbConfig.ruby} CARGO_TARGET_DIR=$(TARGET) #{cargo} build --release --locked -p rserve
   \tcp -f $(TARGET)/release/#{built} $(LIBRARY)
 
-  # Without its build folder an installed gem takes a hundredth of the space.
   install: all
   \tmkdir -p $(INSTALLED)
   \tinstall -m 755 $(LIBRARY) $(INSTALLED)/#{library}
-  \trm -rf $(TARGET)
+  \t#{drop}
 
   clean:
-  \trm -rf $(TARGET)
+  \t#{drop}
 MAKEFILE

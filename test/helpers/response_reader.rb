@@ -27,7 +27,11 @@ class ResponseReader
   def receive(timeout: 10, head_only: false)
     @deadline = now + timeout
     informational = []
-    informational << head while (head = read_head).match?(%r{\AHTTP/1\.1 1(?!01)})
+    head = read_head
+    while head.match?(%r{\AHTTP/1\.1 1(?!01)})
+      informational << head
+      head = read_head
+    end
     Response.new(head, head_only ? +"" : read_body(head), informational)
   end
 
@@ -49,12 +53,11 @@ class ResponseReader
   end
 
   def read_body(head)
-    if head.match?(%r{\AHTTP/1\.[01] (?:1\d\d|204|304)}) then +""
-    elsif (length = head[/^Content-Length: *(\d+)/i, 1]) then take(length.to_i)
-    elsif head.match?(/^Transfer-Encoding: *chunked/i) then read_chunks
-    else
-      read_some
-    end
+    return +"" if head.match?(%r{\AHTTP/1\.[01] (?:1\d\d|204|304)})
+    return read_chunks if head.match?(/^Transfer-Encoding: *chunked/i)
+
+    length = head[/^Content-Length: *(\d+)/i, 1]
+    length ? take(length.to_i) : read_to_end
   end
 
   def read_chunks
@@ -68,9 +71,9 @@ class ResponseReader
     end
   end
 
-  # The end of an unframed body is the end of the connection; what the tests send that way fits one segment.
-  def read_some
-    more while @octets.empty?
+  def read_to_end
+    loop { more }
+  rescue EOFError, Errno::ECONNRESET
     @octets.slice!(0..)
   end
 

@@ -1,3 +1,3 @@
 # frozen_string_literal: true
 
-run ->(_env) { [200, { "Content-Type" => "text/plain" }, ["Hello World"]] }
+run ->(_env) { [200, { "content-type" => "text/plain" }, ["Hello World"]] }

@@ -3,5 +3,5 @@
 # Slow enough that requests overlap.
 run lambda { |_env|
   sleep 0.001
-  [200, { "Content-Type" => "text/plain" }, ["Hello World"]]
+  [200, { "content-type" => "text/plain" }, ["Hello World"]]
 }

@@ -4,5 +4,5 @@
 run lambda { |env|
   seconds = env["PATH_INFO"][%r{\A/sleep(\d+(?:\.\d+)?)}, 1].to_f
   sleep seconds
-  [200, { "Content-Type" => "text/plain" }, ["Slept #{seconds} #{Process.pid}"]]
+  [200, { "content-type" => "text/plain" }, ["Slept #{seconds} #{Process.pid}"]]
 }

@@ -4,5 +4,5 @@
 run lambda { |env|
   _, seconds, step = *env["PATH_INFO"].match(%r{\A/sleep(\d+(?:\.\d+)?)(?:-(\d+))?})
   sleep seconds.to_f
-  [200, { "Content-Type" => "text/plain" }, ["Slept #{seconds.to_f} #{step.to_i}"]]
+  [200, { "content-type" => "text/plain" }, ["Slept #{seconds.to_f} #{step.to_i}"]]
 }

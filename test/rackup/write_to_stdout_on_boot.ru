@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 puts "Loading app"
-run ->(_env) { [200, { "Content-Type" => "text/plain" }, ["Hello World"]] }
+run ->(_env) { [200, { "content-type" => "text/plain" }, ["Hello World"]] }

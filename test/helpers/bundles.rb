@@ -1,0 +1,39 @@
+# frozen_string_literal: true
+
+require "bundler"
+require "open3"
+
+# Apps with a Gemfile of their own, apart from the bundle that the tests run in.
+module Bundles
+  # Whether a gem is there at all, in this bundle or not.
+  def self.installed?(name)
+    Gem.path.any? { |folder| Dir.glob(File.join(folder, "specifications", "#{name}-[0-9]*.gemspec")).any? }
+  end
+
+  private
+
+  # Writes a Gemfile and installs it.
+  #
+  # @return [Hash] the environment to run commands of that app in
+  def bundle(folder, gemfile, env: {}, options: ["--local"])
+    path = File.join(folder, "Gemfile")
+    File.write(path, gemfile)
+    env = unbundled.merge("BUNDLE_GEMFILE" => path, "BUNDLE_SILENCE_DEPRECATIONS" => "true",
+                          "BUNDLE_SILENCE_ROOT_WARNING" => "true", **env)
+    command(env, RbConfig.ruby, "-S", "bundle", "install", *options, chdir: folder)
+    env
+  end
+
+  # What undoes `bundle exec` for a child: nil unsets a variable.
+  def unbundled
+    clean = Bundler.unbundled_env
+    ENV.keys.to_h { |name| [name, clean[name]] }
+  end
+
+  # @return [String] what it printed
+  def command(env, *words, chdir: TestServer::ROOT)
+    output, status = Open3.capture2e(env, *words, chdir:)
+    assert status.success?, "#{words.join(" ")}: #{status}\n#{output}"
+    output
+  end
+end
