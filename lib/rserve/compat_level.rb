@@ -1,0 +1,66 @@
+# frozen_string_literal: true
+
+module Rserve
+  # Puma 6, 7 and 8 contradict each other. The level says which one is followed, and this table holds what differs:
+  # no other file compares version numbers.
+  module CompatLevel
+    DEFAULT = 6
+
+    # Version and code name that `Const` reports at each level: gems compare them to choose between hook names.
+    RELEASES = {
+      6 => ["6.6.0", "Return to Forever"],
+      7 => ["7.2.1", "On The Corner"],
+      8 => ["8.0.2", "Into the Arena"]
+    }.freeze
+
+    module_function
+
+    # The level asked for by `RSERVE_COMPAT`, else the default.
+    #
+    # @param env [Hash, ENV]
+    # @return [Integer] 6, 7 or 8
+    # @raise [ArgumentError] when the variable holds anything else
+    def from_env(env = ENV)
+      value = env["RSERVE_COMPAT"].to_s.strip
+      value.empty? ? DEFAULT : check(value)
+    end
+
+    # @param level [Integer, String]
+    # @return [Integer] 6, 7 or 8
+    # @raise [ArgumentError] naming the levels there are
+    def check(level)
+      number = Integer(level, exception: false)
+      return number if RELEASES.key?(number)
+
+      raise ArgumentError, "compat level must be one of #{RELEASES.keys.join(", ")}, not #{level.inspect}"
+    end
+
+    # Are the options of Puma 7 and later in force (header case, preload default, `clamp`)?
+    def seven?(level)
+      level >= 7
+    end
+
+    # Option defaults in which the level differs from level 6.
+    def defaults(level)
+      return {} unless seven?(level)
+
+      { fiber_per_request: false, max_keep_alive: 999, persistent_timeout: 65 }
+        .merge(level >= 8 ? { max_io_threads: 0, **any_host_defaults } : {})
+    end
+
+    # Option keys of level 6 that later levels no longer have.
+    def removed_defaults(level)
+      seven?(level) ? %i[clean_thread_locals max_fast_inline] : []
+    end
+
+    # Level 8 listens on `[::]` when the machine has an IPv6 address other than the loopback and link-local ones.
+    def any_host_defaults
+      require "socket"
+      v6 = Socket.ip_address_list.any? { |a| a.ipv6? && !a.ipv6_loopback? && !a.ipv6_linklocal? }
+      v6 ? { binds: ["tcp://[::]:9292"], tcp_host: "::" } : {}
+    rescue SystemCallError
+      {}
+    end
+    private_class_method :any_host_defaults
+  end
+end

@@ -1,0 +1,13 @@
+# frozen_string_literal: true
+
+module Rserve
+  # Marks exceptions that the operator has to deal with: the executables print their message as one line, without a
+  # backtrace, and exit with status 1.
+  module OperatorError
+  end
+
+  # Something in the configuration that has to be mended. The message is one line that names it.
+  class ConfigError < StandardError
+    include OperatorError
+  end
+end

@@ -1,0 +1,57 @@
+# frozen_string_literal: true
+
+require "rserve/version"
+require "rserve/detect"
+require "rserve/json_serialization"
+
+# What there is one of in a process: the running server's statistics, its configuration, the name it goes by.
+module Rserve
+  # What the program calls itself in banners, titles and `--version`.
+  Product = Struct.new(:name, :version, :code_name) do
+    # Lower-case name, as in process titles.
+    def title
+      name.downcase
+    end
+  end
+
+  class << self
+    # Configuration of the launcher that was started last; gems read hooks and options from it.
+    attr_accessor :cli_config
+
+    # @param runner [#stats] answers `Rserve.stats`
+    attr_writer :stats_object
+
+    # @return [Product] rserve itself, or Puma when started under Puma's name
+    def product
+      @product ||= Product.new("rserve", VERSION, CODE_NAME)
+    end
+
+    # From here on this process goes by Puma's name, as `bin/puma` and `rackup -s puma` promise.
+    def pose_as_puma
+      require "rserve/const"
+      @product = Product.new("Puma", Const::PUMA_VERSION, Const::CODE_NAME)
+    end
+
+    # @return [Hash] statistics of the running server, symbol keys
+    def stats_hash
+      @stats_object.stats
+    end
+
+    # @return [String] statistics of the running server as JSON
+    def stats
+      JSONSerialization.generate(stats_hash)
+    end
+
+    # Names the current thread as Puma does, e.g. `puma srv`; tools and tests look for these names.
+    def set_thread_name(name)
+      Thread.current.name = "puma #{name}"
+    end
+
+    # Warns about a method that a subclass or plugin still overrides under its old name.
+    def deprecate_method_change(klass, old_name, new_name)
+      return unless klass.method_defined?(old_name, false)
+
+      warn "#{klass}##{old_name} is deprecated; define #{new_name} instead"
+    end
+  end
+end
