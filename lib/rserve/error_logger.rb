@@ -1,0 +1,70 @@
+# frozen_string_literal: true
+
+require "rserve/const"
+
+module Rserve
+  # Writes failures of requests and of the server itself to the error stream, one line for each.
+  class ErrorLogger
+    include Const
+
+    # @return [IO]
+    attr_reader :ioerr
+
+    def initialize(ioerr, env: ENV)
+      @ioerr = ioerr
+      @debug = env.key?("PUMA_DEBUG")
+    end
+
+    def self.stdio(env: ENV)
+      new($stderr, env:)
+    end
+
+    # Writes one line about a failure.
+    #
+    # @param error [Exception, nil]
+    # @param req [#env, nil] the request at hand; its method, path and peer are named
+    # @param text [String, nil] what failed
+    def info(options = {})
+      log(title(options))
+    end
+
+    # As {#info}, with the backtrace, and only when `PUMA_DEBUG` is set.
+    def debug(options = {})
+      return unless @debug
+
+      error = options[:error]
+      lines = [title(options)]
+      lines.concat(error.backtrace) if error&.backtrace
+      log(lines.join("\n"))
+    end
+
+    private
+
+    def title(options)
+      error, request, text = options.values_at(:error, :req, :text)
+      parts = [text || ("Unknown error" unless error)].compact
+      parts << request_title(request) if request_parsed?(request)
+      parts << error.inspect if error
+      parts.join(": ").sub(": (", " (")
+    end
+
+    def request_title(request)
+      env = request.env
+      query = env[QUERY_STRING].to_s
+      query = "?#{query}" unless query.empty?
+      peer = env[HTTP_X_FORWARDED_FOR] || env[REMOTE_ADDR] || "-"
+      %(("#{env[REQUEST_METHOD]} #{env[REQUEST_PATH] || env[PATH_INFO]}#{query}" - (#{peer})))
+    end
+
+    def request_parsed?(request)
+      request&.env && request.env[REQUEST_METHOD]
+    end
+
+    def log(line)
+      @ioerr.puts("#{Time.now} #{line}")
+      @ioerr.flush unless @ioerr.sync
+    rescue IOError, Errno::EPIPE # nobody reads the errors any more; that is no reason to fail too
+      nil
+    end
+  end
+end

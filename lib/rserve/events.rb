@@ -1,0 +1,38 @@
+# frozen_string_literal: true
+
+module Rserve
+  # Callbacks by event. The server fires `:state`; the launcher fires `:after_booted`, `:before_restart` and
+  # `:after_stopped`.
+  class Events
+    def initialize
+      @hooks = Hash.new { |hooks, hook| hooks[hook] = [] }
+    end
+
+    # Calls `object` or the block each time `hook` is fired.
+    #
+    # @param hook [Symbol]
+    # @param object [#call, nil] taken when there is no block
+    # @return [#call] what was registered
+    def register(hook, object = nil, &block)
+      raise ArgumentError, "give an object or a block, not both" if object && block
+
+      callback = block || object
+      @hooks[hook] << callback
+      callback
+    end
+
+    # Calls the callbacks of `hook` in the order of their registration.
+    def fire(hook, *args)
+      @hooks[hook].each { |callback| callback.call(*args) }
+    end
+
+    # Names of the life-cycle events: Puma 7's first, then Puma 6's for the same event.
+    { after_booted: :on_booted, before_restart: :on_restart, after_stopped: :on_stopped }.each do |event, old_name|
+      define_method(event) { |&block| register(event, &block) }
+      alias_method old_name, event
+
+      define_method(:"fire_#{event}!") { fire(event) }
+      alias_method :"fire_#{old_name}!", :"fire_#{event}!"
+    end
+  end
+end

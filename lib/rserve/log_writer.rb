@@ -1,0 +1,150 @@
+# frozen_string_literal: true
+
+require "stringio"
+require "rserve/detect"
+require "rserve/null_io"
+require "rserve/error_logger"
+
+module Rserve
+  # Where the server's own lines go: life cycle to `stdout`, failures to `stderr`.
+  class LogWriter
+    # Leaves a line as it is.
+    class DefaultFormatter
+      def call(line)
+        line
+      end
+    end
+
+    # Puts the pid in front: in a cluster several processes write to one log.
+    class PidFormatter
+      def call(line)
+        "[#{Process.pid}] #{line}"
+      end
+    end
+
+    # @return [IO]
+    attr_reader :stdout, :stderr
+
+    # @return [#call] turns each line into what is written
+    attr_accessor :formatter
+
+    # @return [#write, nil] takes every line in place of `stdout`
+    attr_accessor :custom_logger
+
+    def initialize(stdout, stderr, env: ENV)
+      @formatter = DefaultFormatter.new
+      @custom_logger = nil
+      @stdout = stdout
+      @stderr = stderr
+      @debug = env.key?("PUMA_DEBUG")
+      @error_logger = ErrorLogger.new(@stderr, env:)
+      @mutex = Mutex.new
+    end
+
+    DEFAULT = new($stdout, $stderr)
+
+    class << self
+      # Writes to this process's standard streams.
+      def stdio(env: ENV)
+        new($stdout, $stderr, env:)
+      end
+
+      # Keeps everything in two `StringIO`s.
+      def strings(env: ENV)
+        new(StringIO.new, StringIO.new, env:)
+      end
+
+      # Keeps nothing.
+      def null(env: ENV)
+        io = NullIO.new
+        new(io, io, env:)
+      end
+    end
+
+    # Writes one line to `stdout`.
+    def log(line)
+      if @custom_logger
+        @custom_logger.write(format(line))
+      else
+        write_out("#{format(line)}\n")
+      end
+    end
+
+    # Writes to `stdout` without a line end.
+    def write(text)
+      write_out(format(text))
+    end
+
+    # Writes a line when `PUMA_DEBUG` is set.
+    def debug(line)
+      log("% #{line}") if @debug
+    end
+
+    def debug?
+      @debug
+    end
+
+    # Writes to `stderr` and ends the process with status 1.
+    def error(line)
+      @error_logger.info(text: format("ERROR: #{line}"))
+      exit 1
+    end
+
+    # @return [String] `line` as the formatter has it
+    def format(line)
+      formatter.call(line)
+    end
+
+    # The peer went away, or its connection failed in another way.
+    #
+    # @param error [Exception]
+    # @param req [#env] the request at hand
+    def connection_error(error, req, text = "HTTP connection error")
+      @error_logger.info(error:, req:, text:)
+    end
+
+    # The peer sent something that is not HTTP.
+    def parse_error(error, req)
+      @error_logger.info(error:, req:, text: "HTTP parse error, malformed request")
+    end
+
+    # @param ssl_socket [#peeraddr, #peercert]
+    def ssl_error(error, ssl_socket)
+      peer = peer_of(ssl_socket)
+      subject = ssl_socket.peercert&.subject
+      @error_logger.info(error:, text: "SSL error, peer: #{peer}, peer cert: #{subject}")
+    end
+
+    # A failure nobody foresaw: the application's, or ours.
+    def unknown_error(error, req = nil, text = "Unknown error")
+      @error_logger.info(error:, req:, text:)
+    end
+
+    # A failure worth a line, with its backtrace, only when debugging.
+    def debug_error(error, req = nil, text = "")
+      @error_logger.debug(error:, req:, text:)
+    end
+
+    private
+
+    def peer_of(ssl_socket)
+      ssl_socket.peeraddr.last
+    rescue StandardError
+      "<unknown>"
+    end
+
+    # A thread interrupted between a line and its end would leave half a line, so both go out in one write.
+    def write_out(text)
+      emit = lambda do
+        @stdout.write(text)
+        @stdout.flush unless @stdout.sync
+      end
+      # A trap handler cannot take a lock, and must still be able to say that the server stops.
+      @mutex.owned? ? emit.call : @mutex.synchronize(&emit)
+    rescue ThreadError
+      emit.call
+    rescue IOError, Errno::EPIPE # nobody reads the log any more
+      nil
+    end
+  end
+end
