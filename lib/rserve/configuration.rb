@@ -1,0 +1,371 @@
+# frozen_string_literal: true
+
+require "rserve/runtime"
+require "rserve/const"
+require "rserve/compat_level"
+require "rserve/config_error"
+require "rserve/log_writer"
+require "rserve/options"
+require "rserve/plugin"
+require "rserve/processor_count"
+require "rserve/dsl"
+
+module Rserve
+  # A server's configuration: its options in three layers, the files they come from, and the application they name.
+  #
+  # @example
+  #   conf = Rserve::Configuration.new do |user, file, default|
+  #     user.bind "tcp://127.0.0.1:9292"
+  #     default.threads 1, 5
+  #   end
+  #   conf.load
+  #   conf.options[:max_threads]  # => 5
+  class Configuration
+    DEFAULT_CONFIG_FILE = "config/puma.rb"
+
+    class << self
+      # Option defaults at `level`; environment variables come on top of them.
+      #
+      # @return [Hash{Symbol => Object}]
+      def defaults(level)
+        BASE_DEFAULTS.merge(CompatLevel.defaults(level)).tap do |defaults|
+          CompatLevel.removed_defaults(level).each { |key| defaults.delete(key) }
+        end
+      end
+
+      # A path below the system's folder for temporary files that no other server uses.
+      def temp_path
+        require "tmpdir"
+        milliseconds = (Time.now.to_f * 1000).to_i
+        "#{Dir.tmpdir}/puma-status-#{milliseconds}-#{Process.pid}"
+      end
+
+      # @return [String] 32 hexadecimal digits
+      def random_token
+        require "securerandom"
+        SecureRandom.hex(16)
+      end
+    end
+
+    # Tells the application, by `env["puma.config"]`, what it runs under.
+    class ConfigMiddleware
+      def initialize(config, app)
+        @config = config
+        @app = app
+      end
+
+      def call(env)
+        env[Const::PUMA_CONFIG] = @config
+        @app.call(env)
+      end
+    end
+
+    BASE_DEFAULTS = {
+      auto_trim_time: 30,
+      binds: ["tcp://0.0.0.0:9292"].freeze,
+      clean_thread_locals: false,
+      debug: false,
+      early_hints: nil,
+      enable_keep_alives: true,
+      environment: "development",
+      first_data_timeout: 30,
+      force_shutdown_after: -1,
+      http_content_length_limit: nil,
+      idle_timeout: nil,
+      io_selector_backend: :auto,
+      log_requests: false,
+      logger: $stdout,
+      max_fast_inline: 10,
+      max_threads: Rserve.mri? ? 5 : 16,
+      min_threads: 0,
+      mode: :http,
+      mutate_stdout_and_stderr_to_sync_on_write: true,
+      out_of_band: [].freeze,
+      persistent_timeout: 20,
+      prune_bundler: false,
+      queue_requests: true,
+      rackup: "config.ru",
+      raise_exception_on_sigterm: true,
+      reaping_time: 1,
+      remote_address: :socket,
+      silence_fork_callback_warning: false,
+      silence_single_worker_warning: false,
+      tag: File.basename(Dir.getwd),
+      tcp_host: "0.0.0.0",
+      tcp_port: 9292,
+      wait_for_less_busy_worker: 0.005,
+      worker_boot_timeout: 60,
+      worker_check_interval: 5,
+      worker_culling_strategy: :youngest,
+      worker_shutdown_timeout: 30,
+      worker_timeout: 60,
+      workers: 0
+    }.freeze
+
+    # Defaults at the level that `RSERVE_COMPAT` asks for.
+    DEFAULTS = defaults(CompatLevel.from_env).freeze
+
+    # @return [UserFileDefaultOptions]
+    attr_reader :options
+
+    # @return [PluginLoader]
+    attr_reader :plugins
+
+    # @return [Array<Array(Symbol, Proc)>] life-cycle callbacks of the config files, for the launcher's {Events}
+    attr_reader :event_hooks
+
+    # @return [Hash{Symbol => Array<Proc>}] blocks of the words `single` and `cluster`
+    attr_reader :mode_blocks
+
+    # @return [Integer] 6, 7 or 8
+    attr_reader :compat_level
+
+    # @param user_options [Hash] the command line's; they beat the files'
+    # @param default_options [Hash] in place of the built-in defaults
+    # @param env [Hash, ENV] environment variables that set defaults
+    # @yieldparam user [DSL] writes the user layer
+    # @yieldparam file [DSL] writes the files' layer
+    # @yieldparam default [DSL] writes the defaults
+    def initialize(user_options = {}, default_options = {}, env = ENV, &block)
+      @env = env
+      @given_defaults = default_options
+      @compat_level = CompatLevel.from_env(env)
+      @options = UserFileDefaultOptions.new(user_options, {})
+      @plugins = PluginLoader.new
+      @event_hooks = []
+      @loaded_files = []
+      @mode_blocks = { single: [], cluster: [] }
+      @unheard_hooks = []
+      set_defaults
+      @user_dsl = DSL.new(@options.user_options, self)
+      @file_dsl = DSL.new(@options.file_options, self)
+      @default_dsl = DSL.new(@options.default_options, self)
+      configure(&block) if block
+    end
+
+    # Sets options in code, layer by layer; see {#initialize} for the block's arguments.
+    def configure
+      yield @user_dsl, @file_dsl, @default_dsl
+    ensure
+      [@user_dsl, @file_dsl, @default_dsl].each(&:_offer_plugins)
+      warn_about_unheard_hooks
+    end
+
+    # Follows another Puma from here on: `puma_compat` in a config file, `--compat`.
+    #
+    # @param level [Integer] 6, 7 or 8
+    def compat_level=(level)
+      @compat_level = CompatLevel.check(level)
+      changed = @options.default_options
+      CompatLevel.removed_defaults(@compat_level).each { |key| changed.delete(key) }
+      changed.merge!(CompatLevel.defaults(@compat_level), defaults_from_env, @given_defaults)
+      changed[:compat] = @compat_level
+    end
+
+    # Evaluates the config files, the ones they `load` included; none of them twice.
+    #
+    # @return [UserFileDefaultOptions]
+    def load
+      while (path = (config_files.compact - @loaded_files).first)
+        @loaded_files << path
+        @file_dsl._load_from(path)
+      end
+      run_mode_blocks
+      @options.finalize_values
+      late_bind_defaults
+      warn_about_unheard_hooks
+      @options
+    end
+
+    # Ends the configuration phase. At every level options are readable before that, too.
+    def clamp
+      load
+      @options
+    end
+
+    # @return [Array<String, nil>] the files to evaluate: those asked for, none for a lone `-`, else the first there is
+    #   of `config/puma/ENVIRONMENT.rb` and `config/puma.rb` (`[nil]` when there is neither)
+    def config_files
+      files = @options.all_of(:config_files).uniq
+      return [] if files == ["-"]
+      return files unless files.empty?
+
+      [["config/puma/#{environment_str}.rb", DEFAULT_CONFIG_FILE].find { |path| File.exist?(path) }]
+    end
+
+    # @return [Boolean] is there an application to run?
+    def app_configured?
+      @options[:app] || File.exist?(rackup)
+    end
+
+    # @return [String] path of the rackup file
+    def rackup
+      @options[:rackup]
+    end
+
+    # The application, loaded now: wrapped in the access log when that is on, and told its configuration.
+    #
+    # @return [#call]
+    # @raise [ConfigError] when there is no rackup file
+    def app
+      found = @options[:app] || load_rackup
+      if @options[:log_requests]
+        require "rserve/common_logger"
+        found = CommonLogger.new(found, @options[:custom_logger] || @options[:logger])
+      end
+      ConfigMiddleware.new(self, found)
+    end
+
+    # @return [String] `development` unless said otherwise
+    def environment
+      @options[:environment].respond_to?(:call) ? @options[:environment].call : @options[:environment]
+    end
+
+    # @return [String]
+    def environment_str
+      environment.to_s
+    end
+
+    # Loads a plugin and makes it part of this configuration.
+    #
+    # @return [Plugin]
+    # @raise [UnknownPlugin]
+    def load_plugin(name)
+      @plugins.create(name)
+    end
+
+    # Calls the hooks registered under `key`, in the order of their definition. One that raises a StandardError is
+    # reported, and the next one runs.
+    #
+    # @param key [Symbol] e.g. `:before_worker_boot`
+    # @param arg [Object] the hook's first argument: a worker's index, the launcher
+    # @param hook_data [Hash, nil] per worker; a hook defined with a key gets its own Hash from it
+    def run_hooks(key, arg, log_writer, hook_data = nil)
+      log_writer.debug("Running #{key} hooks")
+      @options.all_of(key).each do |hook|
+        block, id = hook_parts(hook)
+        id ? block.call(arg, hook_data[id] ||= {}) : block.call(arg)
+      rescue StandardError => e
+        log_writer.log("WARNING hook #{key} failed with exception (#{e.class}) #{e.message}")
+        log_writer.debug(e.backtrace.join("\n"))
+      end
+    end
+
+    # @return [Hash] all layers merged
+    def final_options
+      @options.final_options
+    end
+    alias flatten final_options
+
+    # @api private
+    # Remembers that a cluster-only hook was defined, to warn if there will be no cluster.
+    def note_cluster_hook(word)
+      @unheard_hooks << word unless @unheard_hooks.include?(word)
+    end
+
+    private
+
+    def set_defaults
+      defaults = self.class.defaults(@compat_level).transform_values { |value| value.frozen? ? value.dup : value }
+      defaults[:tag] = File.basename(Dir.getwd)
+      defaults.merge!(defaults_from_env, @given_defaults)
+      defaults[:compat] = @compat_level
+      @options.default_options.replace(defaults)
+    end
+
+    # Environment variables that set a default; a blank one counts as absent.
+    def defaults_from_env
+      min = env_value("PUMA_MIN_THREADS") || env_value("MIN_THREADS")
+      max = env_value("PUMA_MAX_THREADS") || env_value("MAX_THREADS")
+      workers = workers_from_env
+      from_env = {
+        min_threads: min && Integer(min),
+        max_threads: max && Integer(max),
+        workers:,
+        environment: env_value("APP_ENV") || env_value("RACK_ENV") || env_value("RAILS_ENV") || "development"
+      }
+      if CompatLevel.seven?(@compat_level)
+        timeout = env_value("PUMA_PERSISTENT_TIMEOUT")
+        from_env[:persistent_timeout] = timeout && Integer(timeout)
+        from_env[:fiber_per_request] = env_value("PUMA_FIBER_PER_REQUEST")&.then { |v| !%w[0 false].include?(v) }
+      else
+        from_env[:preload_app] = Rserve.forkable? && (workers || 0) > 1
+      end
+      from_env.compact
+    end
+
+    def run_mode_blocks
+      blocks = @mode_blocks[@options[:workers].to_i.positive? ? :cluster : :single]
+      @file_dsl.inject(&blocks.shift) until blocks.empty?
+    end
+
+    def workers_from_env
+      value = env_value("WEB_CONCURRENCY")
+      return unless value
+
+      value == "auto" ? ProcessorCount.detect : Integer(value)
+    rescue ArgumentError
+      raise ConfigError, "WEB_CONCURRENCY must be a whole number or auto, not #{value.inspect}"
+    end
+
+    def env_value(name)
+      value = @env[name].to_s.strip
+      value unless value.empty?
+    end
+
+    # From level 7 on a cluster preloads unless it prunes or is told otherwise, which only the loaded files can tell.
+    def late_bind_defaults
+      return unless CompatLevel.seven?(@compat_level)
+
+      defaults = @options.default_options
+      defaults[:preload_app] = @options[:workers] > 1 && !@options[:prune_bundler] && Rserve.forkable?
+    end
+
+    # A hook is a block, or a block with the name of the data it wants, or what gems for Puma 7 put there.
+    def hook_parts(hook)
+      case hook
+      when Hash then [hook.fetch(:block), hook[:id]]
+      when Array then hook
+      else [hook, nil]
+      end
+    end
+
+    def warn_about_unheard_hooks
+      unheard = @unheard_hooks
+      @unheard_hooks = []
+      return if @options[:silence_fork_callback_warning] || @options[:workers].to_i.positive?
+
+      unheard.each do |word|
+        LogWriter.stdio.log(
+          "Warning: there are no worker processes without `workers` above zero, so your `#{word}` block will not run."
+        )
+      end
+    end
+
+    def load_rackup
+      raise ConfigError, "Missing rackup file '#{rackup}'" unless File.exist?(rackup)
+
+      found, rackup_options = rack_builder.parse_file(rackup)
+      take_rackup_options(rackup_options || {})
+      found
+    end
+
+    # Rack 2 reads options from a first line `#\ -O bind=tcp://…`; they take the place of the config files'. Several
+    # binds have any suffix: bind1, bind_b.
+    def take_rackup_options(rackup_options)
+      binds = rackup_options.filter_map { |key, value| value if key.to_s.start_with?("bind") }
+      @options.file_options.merge!(rackup_options)
+      @options.file_options[:binds] = binds unless binds.empty?
+    end
+
+    # Rack's own builder where there is a rack gem, else ours.
+    def rack_builder
+      require "rack"
+      require "rack/builder"
+      ::Rack::Builder
+    rescue LoadError
+      require "rserve/rack/builder"
+      Rserve::Rack::Builder
+    end
+  end
+end

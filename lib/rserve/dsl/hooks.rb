@@ -1,0 +1,92 @@
+# frozen_string_literal: true
+
+module Rserve
+  class DSL
+    # Words that run a block at a point of the server's life. Each may be used many times; the blocks run in the order
+    # of their definition. Puma 6's names (`on_…`) and Puma 7's (`before_…`) are both words at every level.
+    module Hooks
+      # In the master, once, before the first worker is forked.
+      def before_fork(&block)
+        cluster_hook(:before_fork, :before_fork, nil, block)
+      end
+
+      # Words that take a key, by the option they are kept in. With a key the block gets a Hash as its second
+      # argument: one per worker and key.
+      {
+        before_worker_boot: %i[on_worker_boot before_worker_boot],
+        before_worker_shutdown: %i[on_worker_shutdown before_worker_shutdown],
+        before_refork: %i[on_refork before_refork],
+        after_refork: %i[after_refork]
+      }.each do |option, words|
+        words.each do |word|
+          define_method(word) { |key = nil, &block| cluster_hook(word, option, key, block) }
+        end
+      end
+
+      # Words that run in the master, with the worker's index.
+      {
+        before_worker_fork: %i[on_worker_fork before_worker_fork],
+        after_worker_fork: %i[after_worker_fork after_worker_boot],
+        after_worker_shutdown: %i[after_worker_shutdown]
+      }.each do |option, words|
+        words.each do |word|
+          define_method(word) { |&block| cluster_hook(word, option, nil, block) }
+        end
+      end
+
+      # Before the server replaces itself, with the launcher.
+      #
+      # @example
+      #   on_restart { |launcher| }
+      def on_restart(&block)
+        hook(:on_restart, CompatLevel.seven?(compat_level) ? :before_restart : :on_restart, nil, block)
+      end
+
+      # Puma 7's name of {#on_restart}.
+      def before_restart(&)
+        on_restart(&)
+      end
+
+      # Once everything has booted: all the workers, in a cluster.
+      def after_booted(&block)
+        @config.event_hooks << [:after_booted, block]
+      end
+      alias on_booted after_booted
+
+      # Once everything has stopped.
+      def after_stopped(&block)
+        @config.event_hooks << [:after_stopped, block]
+      end
+      alias on_stopped after_stopped
+
+      # Runs the block after the config files, and only without worker processes.
+      def single(&block)
+        @config.mode_blocks[:single] << block
+      end
+
+      # Runs the block after the config files, and only with worker processes.
+      #
+      # @example
+      #   cluster { worker_timeout 30 }
+      def cluster(&block)
+        @config.mode_blocks[:cluster] << block
+      end
+
+      private
+
+      def cluster_hook(word, option, key, block)
+        @config.note_cluster_hook(word)
+        hook(word, option, key, block)
+      end
+
+      # @param word [Symbol] as written in the config file, for messages
+      # @param option [Symbol] the option that holds the blocks
+      def hook(word, option, key, block)
+        raise "'#{word}' key must be String or Symbol" unless key.nil? || key.is_a?(String) || key.is_a?(Symbol)
+        raise ArgumentError, "expected #{word} to be given a block" if block.nil? && CompatLevel.seven?(compat_level)
+
+        (@options[option] ||= []) << (key ? [block, key.to_sym] : block)
+      end
+    end
+  end
+end
