@@ -1,0 +1,411 @@
+# frozen_string_literal: true
+
+require "socket"
+require "uri"
+require "rserve/runtime"
+require "rserve/const"
+require "rserve/config_error"
+require "rserve/configuration"
+require "rserve/util"
+
+module Rserve
+  # Opens the listeners: from bind URLs, from sockets inherited over a restart, from sockets systemd opened.
+  #
+  # Listeners are real `TCPServer`/`UNIXServer` objects, since applications find and close them.
+  class Binder
+    # Connections the kernel queues for a listener before they are accepted.
+    DEFAULT_BACKLOG = 1024
+
+    # Variable that tells the next incarnation which unix sockets it has to remove in the end.
+    OWN_PATHS = "RSERVE_UNIX_PATHS"
+    private_constant :OWN_PATHS
+
+    # @return [Array<IO>] every open listener
+    attr_accessor :ios
+
+    # @return [Array<Array(String, IO)>] URL and listener, of those that survive a restart
+    attr_reader :listeners
+
+    # @return [Hash{String => Integer}] file descriptors inherited over a restart, by the URL they were bound to
+    attr_reader :inherited_fds
+
+    # @return [Hash{Array => IO}] sockets systemd opened, by `[:tcp, host, port]` or `[:unix, path]`
+    attr_reader :activated_sockets
+
+    # @return [Hash{IO => Hash}] what is particular to the env of requests on a listener
+    attr_reader :envs
+
+    # @return [Hash] the env every request starts from
+    attr_reader :proto_env
+
+    # @return [Array<String>] unix sockets made here, removed when the server stops
+    attr_reader :unix_paths
+
+    # @param log_writer [LogWriter]
+    # @param options [Configuration, UserFileDefaultOptions, Hash]
+    def initialize(log_writer, options = Configuration.new, env: ENV)
+      @log_writer = log_writer
+      @options = options.is_a?(Configuration) ? options.options : options
+      @ios = []
+      @listeners = []
+      @inherited_fds = {}
+      @activated_sockets = {}
+      @unix_paths = []
+      @envs = {}
+      @before_parse = []
+      @proto_env = make_proto_env(env)
+    end
+
+    # @return [Hash] the proto-env of requests that arrive on `io`
+    def env(io)
+      @envs.fetch(io, @proto_env)
+    end
+
+    # Calls the block (and gives it the binder) before each {#parse}, or returns the blocks when there is none.
+    def before_parse(&block)
+      @before_parse << block if block
+      @before_parse
+    end
+
+    # Opens a listener for each URL.
+    #
+    # @param binds [Array<String>]
+    # @param log_message [String] how the log announces a listener
+    # @raise [SystemCallError] when one cannot be opened, e.g. `Errno::EADDRINUSE`
+    # @raise [RuntimeError] when a unix path has a live server
+    def parse(binds, log_writer = nil, log_message = "Listening")
+      @log_writer = log_writer if log_writer
+      @before_parse.each { |block| block.arity.zero? || block.arity == -1 ? block.call : block.call(self) }
+      binds.each { |url| open_bind(url, log_message) }
+      close_leftovers
+    end
+
+    # Takes the listeners over that an earlier incarnation left open: `PUMA_INHERIT_n=fd:url`.
+    #
+    # @return [Array<String>] variables to remove from the environment
+    def create_inherited_fds(env)
+      own = env.key?(OWN_PATHS) ? [OWN_PATHS] : []
+      @unix_paths.concat(env[OWN_PATHS].to_s.split(File::PATH_SEPARATOR))
+      own + env.select { |name, _| name.match?(/\APUMA_INHERIT_\d+\z/) }.map do |name, value|
+        fd, url = value.split(":", 2)
+        @inherited_fds[url] = fd.to_i
+        close_on_exec(fd.to_i)
+        name
+      end
+    end
+
+    # Takes the sockets over that systemd opened for this process (sd_listen_fds(3)).
+    #
+    # @return [Array<String>] variables to remove from the environment
+    def create_activated_fds(env)
+      @log_writer.debug("LISTEN_FDS=#{env["LISTEN_FDS"]} LISTEN_PID=#{env["LISTEN_PID"]}")
+      return [] unless env["LISTEN_FDS"] && env["LISTEN_PID"].to_i == Process.pid
+
+      env["LISTEN_FDS"].to_i.times do |index|
+        key, io = adopt(TCPServer.for_fd(socket_activation_fd(index)))
+        @activated_sockets[key] = io
+        @log_writer.debug("Registered #{key.join(":")} for activation from LISTEN_FDS")
+      end
+      %w[LISTEN_FDS LISTEN_PID]
+    end
+
+    # Adds a bind for each activated socket that has none.
+    #
+    # @param only_matching [Boolean] drop the binds that no socket was activated for
+    # @return [Array<String>] URLs
+    def synthesize_binds_from_activated_fs(binds, only_matching)
+      return binds unless activated_sockets.any?
+
+      matched = []
+      synthesized = activated_sockets.keys.filter_map do |protocol, address, port|
+        own = binds.find { |url| url.split("?").first.sub(/\Assl:/, "tcp:") == activated_url(protocol, address, port) }
+        matched << own if own
+        activated_url(protocol, address, port) unless own
+      end
+      (only_matching ? matched : binds) + synthesized
+    end
+
+    # @return [Hash] for `exec`: the listeners stay open, everything else is closed
+    def redirects_for_restart
+      fds = @listeners.to_h { |_url, io| [io.to_i, io.to_i] }
+      fds.merge(close_others: true)
+    end
+
+    # @return [Hash{String => String}] `PUMA_INHERIT_n` for each listener, and which unix sockets are ours to remove
+    def redirects_for_restart_env
+      env = @listeners.each_with_index.to_h { |(url, io), index| ["PUMA_INHERIT_#{index}", "#{io.to_i}:#{url}"] }
+      env[OWN_PATHS] = @unix_paths.join(File::PATH_SEPARATOR) unless @unix_paths.empty?
+      env
+    end
+
+    # @return [Array<Integer>] TCP ports listened on, each once
+    def connected_ports
+      addresses(@ios).map { |address| address[1] }.uniq
+    end
+
+    # Closes every listener, and leaves unix sockets where they are.
+    def close
+      @ios.each(&:close)
+    end
+
+    # Closes the listeners for good, and removes the unix sockets made here.
+    def close_listeners
+      @listeners.each do |url, io|
+        io.close unless io.closed?
+        scheme, path = url.split("://", 2)
+        next unless scheme == "unix"
+
+        path = unix_path_of(path)
+        File.unlink(path) if @unix_paths.include?(path) && File.exist?(path)
+      end
+    end
+
+    # Listens for TCP.
+    #
+    # @param host [String] "localhost" for every loopback address
+    # @param port [Integer] 0 for any free one
+    # @param optimize_for_latency [Boolean] sets TCP_NODELAY
+    # @return [TCPServer] or an Array of them for "localhost"
+    def add_tcp_listener(host, port, optimize_for_latency = true, backlog = DEFAULT_BACKLOG)
+      if host == "localhost"
+        return loopback_addresses.each { |address| add_tcp_listener(address, port, optimize_for_latency, backlog) }
+      end
+
+      server = TCPServer.new(host.delete("[]"), port)
+      server.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1) if optimize_for_latency
+      server.setsockopt(Socket::SOL_SOCKET, Socket::SO_REUSEADDR, true)
+      server.listen(backlog)
+      @ios << server
+      server
+    end
+
+    # Takes an inherited TCP listener over.
+    #
+    # @param fd [Integer, TCPServer]
+    def inherit_tcp_listener(_host, _port, fd)
+      take_over(fd.is_a?(TCPServer) ? fd : TCPServer.for_fd(fd))
+    end
+
+    # Listens on a unix socket.
+    #
+    # @param path [String] `@name` for an abstract one
+    # @param umask [Integer, nil] 0 unless given
+    # @param mode [Integer, nil] of the socket's file
+    # @raise [RuntimeError] when another server listens there
+    def add_unix_listener(path, umask = nil, mode = nil, backlog = DEFAULT_BACKLOG)
+      abstract = path.start_with?("@")
+      path = "\0#{path[1..]}" if abstract
+      server = abstract ? UNIXServer.new(path) : bind_unix_path(path, umask)
+      server.listen(backlog)
+      File.chmod(mode, path) if mode && !abstract
+      @ios << server
+      @envs[server] = unix_env
+      server
+    end
+
+    # Takes an inherited unix listener over.
+    #
+    # @param fd [Integer, UNIXServer, TCPServer]
+    def inherit_unix_listener(_path, fd)
+      fd = fd.fileno if fd.is_a?(TCPServer)
+      server = take_over(fd.is_a?(UNIXServer) ? fd : UNIXServer.for_fd(fd))
+      @envs[server] = unix_env
+      server
+    end
+
+    # @return [Array<String>] addresses of the loopback interface
+    def loopback_addresses
+      Socket.ip_address_list.select { |a| a.ipv6_loopback? || a.ipv4_loopback? }.map(&:ip_address).uniq
+    end
+
+    private
+
+    def make_proto_env(env)
+      {
+        "rack.version" => [1, 6].freeze,
+        "rack.errors" => @log_writer.stderr,
+        "rack.multithread" => @options[:max_threads] > 1,
+        "rack.multiprocess" => @options[:workers] >= 1,
+        "rack.run_once" => false,
+        Const::RACK_URL_SCHEME => @options[:rack_url_scheme],
+        Const::SCRIPT_NAME => env["SCRIPT_NAME"] || "",
+        Const::QUERY_STRING => "",
+        Const::SERVER_SOFTWARE => Const::PUMA_SERVER_STRING,
+        Const::GATEWAY_INTERFACE => Const::CGI_VER
+      }
+    end
+
+    def unix_env
+      @proto_env.merge("REMOTE_ADDR" => Const::LOCALHOST_IP)
+    end
+
+    def open_bind(url, log_message)
+      uri = parse_uri(url)
+      case uri.scheme
+      when "tcp" then open_tcp(url, uri, log_message)
+      when "unix" then open_unix(url, uri, log_message)
+      when "ssl" then open_ssl(url, uri, log_message)
+      else @log_writer.error("Invalid URI: #{url}")
+      end
+    end
+
+    def parse_uri(url)
+      URI.parse(url)
+    rescue URI::InvalidURIError
+      # Names with characters a URI may not have, e.g. `unix://@a b`.
+      scheme, rest = url.split("://", 2)
+      return @log_writer.error("Invalid URI: #{url}") unless rest
+
+      address, query = rest.split("?", 2)
+      host, path = address.split("/", 2)
+      URI::Generic.new(scheme, nil, host, nil, nil, path && "/#{path}", nil, query, nil, URI::RFC2396_Parser.new)
+    end
+
+    def open_tcp(url, uri, log_message)
+      host = uri.host || @log_writer.error("Invalid URI: #{url}")
+      port = uri.port || 0
+      if (fd = @inherited_fds.delete(url))
+        listeners = [inherit_tcp_listener(host, port, fd)]
+        @log_writer.log("* Inherited #{url}")
+      elsif (socket = @activated_sockets.delete([:tcp, host, port]))
+        listeners = [inherit_tcp_listener(host, port, socket)]
+        @log_writer.log("* Activated #{url}")
+      else
+        params = params_of(uri)
+        before = @ios.size
+        add_tcp_listener(host, port, low_latency?(params, false), params.fetch("backlog", DEFAULT_BACKLOG).to_i)
+        listeners = @ios.drop(before)
+        addresses(listeners).each { |address| @log_writer.log("* #{log_message} on http://#{host_port(address)}") }
+      end
+      keep(url, listeners)
+    end
+
+    def open_unix(url, uri, log_message)
+      path = unix_path_of("#{uri.host}#{uri.path}")
+      if (fd = @inherited_fds.delete(url))
+        io = inherit_unix_listener(path, fd)
+        @log_writer.log("* Inherited #{url}")
+      elsif (socket = @activated_sockets.delete([:unix, path]))
+        io = inherit_unix_listener(path, socket)
+        @log_writer.log("* Activated #{url}")
+      else
+        params = params_of(uri)
+        umask = params["umask"] && Integer(params["umask"])
+        mode = params["mode"] && Integer("0#{params["mode"]}")
+        io = add_unix_listener(path, umask, mode, params.fetch("backlog", DEFAULT_BACKLOG).to_i)
+        @log_writer.log("* #{log_message} on #{url}")
+      end
+      @listeners << [url, io]
+    end
+
+    def open_ssl(url, _uri, _log_message)
+      raise UnsupportedOption, "#{url.split("?").first}: this build has no TLS"
+    end
+
+    # A URL that opened several sockets, as `localhost` does, cannot name them one by one after a restart.
+    def keep(url, listeners)
+      @listeners << [url, listeners.first] if listeners.size == 1 && !url.match?(%r{\A\w+://localhost[:/?]})
+    end
+
+    def params_of(uri)
+      Util.parse_query(uri.query)
+    end
+
+    def low_latency?(params, default)
+      params.key?("low_latency") ? params["low_latency"] != "false" : default
+    end
+
+    # `%20` is how a path with a space is written in a URL.
+    def unix_path_of(path)
+      path.gsub("%20", " ").split("?").first
+    end
+
+    def bind_unix_path(path, umask)
+      old_umask = File.umask(umask || 0)
+      if File.exist?(path)
+        refuse_live_server(path)
+        File.unlink(path)
+      else
+        @unix_paths << path
+      end
+      UNIXServer.new(path)
+    ensure
+      File.umask(old_umask) if old_umask
+    end
+
+    def refuse_live_server(path)
+      UNIXSocket.new(path).close
+    rescue SystemCallError
+      nil
+    else
+      raise "There is already a server bound to: #{path}"
+    end
+
+    def take_over(io)
+      close_on_exec(io.fileno)
+      @ios << io
+      io
+    end
+
+    # exec cleared the flag so that this process could have the descriptor; what this process runs must not.
+    def close_on_exec(fd)
+      IO.for_fd(fd, autoclose: false).close_on_exec = true
+    rescue Errno::EBADF
+      nil
+    end
+
+    # Sockets that systemd passes come from number 3 on.
+    def socket_activation_fd(index)
+      index + 3
+    end
+
+    # @return [Array(Array, IO)] key and listener
+    def adopt(io)
+      address = io.local_address
+      if address.unix?
+        [[:unix, address.unix_path], io]
+      else
+        host = address.ipv6? ? "[#{address.ip_address}]" : address.ip_address
+        [[:tcp, host, address.ip_port], io]
+      end
+    end
+
+    def activated_url(protocol, address, port)
+      port ? "#{protocol}://#{address}:#{port}" : "#{protocol}://#{address}"
+    end
+
+    # @return [Array<Array(String, Integer)>] host and port of each TCP listener
+    def addresses(ios)
+      ios.filter_map do |io|
+        address = io.to_io.local_address
+        [address.ip_address, address.ip_port] if address.ip?
+      end
+    end
+
+    def host_port((host, port))
+      host.include?(":") ? "[#{host}]:#{port}" : "#{host}:#{port}"
+    end
+
+    # What was handed over but is bound no longer must not stay open: nobody would accept there.
+    def close_leftovers
+      @inherited_fds.each do |url, fd|
+        @log_writer.log("* Closing unused inherited connection: #{url}")
+        close_leftover(IO.for_fd(fd), url[%r{\Aunix://(.*)\z}, 1])
+      end
+      @activated_sockets.each do |(protocol, address, port), io|
+        @log_writer.log("* Closing unused activated socket: #{activated_url(protocol, address, port)}")
+        close_leftover(io, (address if protocol == :unix))
+      end
+      @inherited_fds.clear
+      @activated_sockets.clear
+    end
+
+    def close_leftover(io, path)
+      io.close
+      path &&= unix_path_of(path)
+      File.unlink(path) if path && !path.start_with?("@") && File.exist?(path)
+    rescue SystemCallError
+      nil
+    end
+  end
+end
