@@ -1,0 +1,76 @@
+# frozen_string_literal: true
+
+require "rserve/util"
+require "rserve/json_serialization"
+
+module Rserve
+  # Rack applications of the server's own.
+  module App
+    # The control application: statistics and commands by HTTP, named by the last part of the path.
+    class Status
+      OK_STATUS = '{ "status": "ok" }'
+
+      # Commands that only read.
+      DATA_COMMANDS = %w[gc-stats stats thread-backtraces].freeze
+
+      # @param launcher [Launcher]
+      # @param token [String, nil] the `token` parameter every request must have; blank or "none" lets anybody in
+      # @param data_only [Boolean] refuse commands that change anything
+      def initialize(launcher, token = nil, data_only: false)
+        @launcher = launcher
+        @auth_token = token.to_s
+        @data_only = data_only
+      end
+
+      def call(env)
+        return respond(403, "Invalid auth token", "text/plain") unless authenticate(env)
+
+        command = env["PATH_INFO"].to_s[%r{/([^/]+)\z}, 1]
+        if @data_only && command && !DATA_COMMANDS.include?(command)
+          return respond(404, %(Command "#{command}" unavailable), "text/plain")
+        end
+
+        dispatch(command)
+      end
+
+      private
+
+      def dispatch(command)
+        case command
+        when "stop", "halt", "restart"
+          @launcher.send(command) # begins it only; the control server sends this answer before it goes down
+          respond(200, OK_STATUS)
+        when "phased-restart" then answer(@launcher.phased_restart, "phased_restart not available")
+        when "refork" then answer(@launcher.refork, "refork not available")
+        when "reload-worker-directory"
+          answer(@launcher.send(:reload_worker_directory), "reload_worker_directory not available")
+        when "gc" then answer(GC.start.nil?, "")
+        when "gc-stats" then respond(200, JSONSerialization.generate(GC.stat))
+        when "stats" then respond(200, JSONSerialization.generate(@launcher.stats))
+        when "thread-backtraces" then respond(200, JSONSerialization.generate(backtraces))
+        else respond(404, "Unsupported action", "text/plain")
+        end
+      end
+
+      def answer(done, refusal)
+        done ? respond(200, OK_STATUS) : respond(404, %({ "error": "#{refusal}" }))
+      end
+
+      def backtraces
+        [].tap do |threads|
+          @launcher.thread_status { |name, backtrace| threads << { name:, backtrace: } }
+        end
+      end
+
+      def authenticate(env)
+        return true if @auth_token.empty? || @auth_token == "none"
+
+        Util.parse_query(env["QUERY_STRING"])["token"] == @auth_token
+      end
+
+      def respond(status, body, type = "application/json")
+        [status, { "content-type" => type, "content-length" => body.bytesize.to_s }, [body]]
+      end
+    end
+  end
+end

@@ -1,0 +1,127 @@
+# frozen_string_literal: true
+
+require "rserve"
+require "rserve/compat"
+require "rserve/config_error"
+require "rserve/configuration"
+require "rserve/launcher"
+require "rserve/log_writer"
+require "rserve/null_io"
+
+module Rserve
+  # The command line of `rserve` (and of `puma`): options in, a running server out.
+  #
+  # @example
+  #   Rserve::CLI.new(["-p", "3000", "config.ru"]).run
+  class CLI
+    # @return [Launcher]
+    attr_reader :launcher
+
+    # @param argv [Array<String>]
+    # @param log_writer [LogWriter]
+    # @param events [Events]
+    # @param env [Hash, ENV]
+    def initialize(argv, log_writer = LogWriter.stdio, events = Events.new, env: ENV)
+      @argv = argv.dup
+      @log_writer = log_writer
+      @env = env
+      setup_options
+      @launcher = Launcher.new(@conf, log_writer: @log_writer, events:, argv: @argv, env:)
+    end
+
+    # Starts the server as an executable does: what the operator has to mend is one line on `stderr`, and status 1.
+    def self.start(argv = ARGV)
+      configured(argv).run
+    rescue OperatorError => e
+      give_up(e.message)
+    end
+
+    # @return [CLI] unless the options or the config files are wrong: then the process ends
+    def self.configured(argv)
+      new(argv)
+    rescue OperatorError => e
+      give_up(e.message)
+    rescue SystemCallError => e
+      give_up(e.message.sub(/ @ \w+/, "")) # without the C function's name
+    rescue ScriptError, StandardError => e
+      place = e.backtrace&.first.to_s[/\A.+?:\d+/]
+      warn e.full_message if ENV.key?("PUMA_DEBUG")
+      give_up(e.is_a?(SyntaxError) ? e.message : "#{place}: #{e.message.lines.first&.chomp} (#{e.class})")
+    end
+    private_class_method :configured
+
+    def self.give_up(message)
+      abort("#{Rserve.product.title}: #{message}")
+    end
+    private_class_method :give_up
+
+    # Runs until the server is stopped.
+    def run
+      @launcher.run
+    end
+
+    private
+
+    def setup_options
+      command_line = Native.parse_command_line(Rserve.product.title, Rserve.product.version, @argv)
+      leave(command_line) if command_line.key?(:exit_status)
+
+      @log_writer = LogWriter.new(NullIO.new, $stderr, env: @env) if command_line[:silent]
+      $LOAD_PATH.unshift(*command_line.fetch(:include, []))
+      token = command_line.slice(:control_token).transform_keys { :control_auth_token }
+      @conf = Configuration.new(token, {}, @env) do |user, _file, _default|
+        CommandLineOptions.new(command_line).apply(user)
+      end
+    end
+
+    def leave(command_line)
+      status, text = command_line.values_at(:exit_status, :text)
+      status.zero? ? $stdout.puts(text) : warn(text)
+      exit status
+    end
+
+    # What each option of the command line means as words of the config file.
+    class CommandLineOptions
+      # Options that are the word of the same name, with the option's value.
+      SAME = %i[
+        debug early_hints environment extra_runtime_dependencies fork_worker idle_timeout pidfile prune_bundler
+        rackup restart_command tag workers
+      ].freeze
+
+      def initialize(command_line)
+        @command_line = command_line
+      end
+
+      # @param user [DSL] layer the options go to
+      def apply(user)
+        given(:compat) { |level| user.puma_compat(level) }
+        SAME.each { |option| given(option) { |value| value == true ? user.send(option) : user.send(option, value) } }
+        given(:binds) { |binds| binds.each { |bind| user.bind(bind) } }
+        given(:bind_to_activated_sockets) { |which| user.bind_to_activated_sockets(which) }
+        given(:config_files) { |paths| paths.each { |path| user.load(path) } }
+        given(:dir) { |dir| user.directory(dir) }
+        given(:log_requests) { |answer| user.log_requests(answer) }
+        given(:plugins) { |names| names.each { |name| user.plugin(name) } }
+        given(:preload) { user.preload_app! }
+        given(:state) { |path| user.state_path(path) }
+        given(:threads) { |min, max| user.threads(min, max) }
+        given(:control_url) { |url| user.activate_control_app(url, { auth_token: @command_line[:control_token] }) }
+        redirect(user)
+      end
+
+      private
+
+      def given(option)
+        yield @command_line[option] if @command_line.key?(option)
+      end
+
+      def redirect(user)
+        out, err, append = @command_line.values_at(:redirect_stdout, :redirect_stderr, :redirect_append)
+        return if out.nil? && err.nil? && append.nil?
+
+        user.stdout_redirect(out, err, append || false)
+      end
+    end
+    private_constant :CommandLineOptions
+  end
+end

@@ -1,0 +1,324 @@
+# frozen_string_literal: true
+
+require "rserve/runtime"
+require "rserve/binder"
+require "rserve/configuration"
+require "rserve/events"
+require "rserve/log_writer"
+require "rserve/restart"
+require "rserve/signals"
+require "rserve/single"
+require "rserve/state_file"
+
+module Rserve
+  # Brings a configuration to life: opens the listeners, runs it in single or cluster mode, and carries signals and
+  # control commands out until the end.
+  #
+  # @example
+  #   conf = Rserve::Configuration.new { |user| user.app { [200, {}, ["hello"]] } }
+  #   Rserve::Launcher.new(conf, log_writer: Rserve::LogWriter.stdio).run
+  class Launcher
+    # @return [Binder]
+    attr_reader :binder
+
+    # @return [LogWriter]
+    attr_reader :log_writer
+
+    # @return [Events]
+    attr_reader :events
+
+    # @return [Configuration]
+    attr_reader :config
+
+    # @return [UserFileDefaultOptions]
+    attr_reader :options
+
+    # @return [String] where the application is; entered again at each restart
+    attr_reader :restart_dir
+
+    # @param conf [Configuration]
+    # @param log_writer [LogWriter]
+    # @param events [Events]
+    # @param argv [Array<String>] arguments to restart with
+    # @param env [Hash, ENV]
+    def initialize(conf, log_writer: LogWriter::DEFAULT, events: Events.new, argv: [], env: ENV)
+      @config = conf
+      @log_writer = log_writer
+      @events = events
+      @env = env
+      @status = :run
+      @config.options[:log_writer] = log_writer
+      Rserve.cli_config = conf
+      @config.load
+      @options = conf.options
+      @config.event_hooks.each { |event, block| @events.register(event, &block) }
+      use_log_options
+
+      @restart = Restart.new(argv:, options: @options)
+      @restart_dir = @restart.dir
+      @binder = Binder.new(log_writer, conf, env:)
+      adopt_listeners
+      Dir.chdir(@restart_dir)
+      export_environment
+      log_config if env["PUMA_LOG_CONFIG"]
+
+      @runner = make_runner
+      Rserve.stats_object = @runner
+    end
+
+    # Runs until the server is stopped, then cleans up.
+    #
+    # @raise [SignalException] SIGTERM, when that is what ended it and `raise_exception_on_sigterm` is set
+    def run
+      @run_thread = Thread.current
+      previous_env = @restart.environment
+      @config.plugins.fire_starts(self)
+      signals = setup_signals
+      set_process_title
+      @runner.run
+      finish(previous_env)
+    ensure
+      signals&.close
+      @runner&.stop_control
+    end
+
+    # @return [Hash] statistics, symbol keys
+    def stats
+      @runner.stats
+    end
+
+    # Begins a graceful stop.
+    def stop
+      @status = :stop
+      @runner.stop
+    end
+
+    # Begins a stop that leaves requests unanswered.
+    def halt
+      @status = :halt
+      @runner.halt
+    end
+
+    # Begins a hot restart: the process executes itself anew, with the listeners open.
+    def restart
+      @status = :restart
+      @runner.restart
+    end
+
+    # Begins to replace workers one by one, or a hot restart where that is not possible.
+    #
+    # @return [Boolean] could it be done by workers?
+    def phased_restart
+      if @runner.respond_to?(:phased_restart) && @runner.phased_restart
+        true
+      else
+        log "* phased-restart called but not available, restarting normally."
+        restart
+        false
+      end
+    end
+
+    # Begins to fork the workers anew from worker 0.
+    #
+    # @return [Boolean] could it be done?
+    def refork
+      if clustered? && @runner.respond_to?(:fork_worker!) && @options[:fork_worker]
+        @runner.fork_worker!
+        true
+      else
+        log "* refork called but not available."
+        false
+      end
+    end
+
+    # @return [Array<Integer>] TCP ports listened on
+    def connected_ports
+      @binder.connected_ports
+    end
+
+    # @return [Array<String>] the command of a hot restart
+    def restart_args
+      @restart.command
+    end
+
+    # Writes the pid file and the state file, where they are asked for.
+    def write_state
+      write_pid
+      path = @options[:state]
+      return unless path
+
+      state = StateFile.new
+      state.pid = Process.pid
+      state.control_url = @options[:control_url]
+      state.control_auth_token = @options[:control_auth_token]
+      state.running_from = File.expand_path(".")
+      state.save(path, @options[:state_permission])
+    end
+
+    # Removes the pid file.
+    def delete_pidfile
+      path = @options[:pidfile]
+      begin
+        File.unlink(path) if path
+      rescue Errno::ENOENT
+        nil
+      end
+    end
+
+    # Closes the listeners for good and says good-bye, except before a restart.
+    def close_binder_listeners
+      @runner.close_control_listeners
+      @binder.close_listeners
+      return if @status == :restart
+
+      log "=== #{Rserve.product.title} shutdown: #{Time.now} ==="
+      log "- Goodbye!"
+    end
+
+    # @yieldparam name [String] `Thread: TID-…` and what the thread is called
+    # @yieldparam backtrace [Array<String>]
+    def thread_status
+      Thread.list.each do |thread|
+        name = +"Thread: TID-#{thread.object_id.to_s(36)}"
+        name << " #{thread["label"]}" if thread["label"]
+        name << " #{thread.name}" if thread.name
+        yield name, thread.backtrace || ["<no backtrace available>"]
+      end
+    end
+
+    # @return [String] e.g. "puma 6.6.0 (tcp://0.0.0.0:9292) [shop]"
+    def title
+      product = Rserve.product
+      buffer = "#{product.title} #{product.version} (#{Array(@options[:binds]).join(",")})"
+      tag = @options[:tag].to_s
+      tag.empty? ? buffer : "#{buffer} [#{tag}]"
+    end
+
+    # Does this configuration ask for worker processes?
+    def clustered?
+      (@options[:workers] || 0).positive?
+    end
+
+    # @return [String] the application's environment
+    def environment
+      @config.environment
+    end
+
+    # Logs where every thread is.
+    def log_thread_status
+      thread_status do |name, backtrace|
+        log name
+        log backtrace.map { |line| "  #{line}" }.join("\n")
+      end
+    end
+
+    private
+
+    def log(line)
+      @log_writer.log(line)
+    end
+
+    def reload_worker_directory
+      @runner.reload_worker_directory if @runner.respond_to?(:reload_worker_directory)
+    end
+
+    def use_log_options
+      @log_writer.formatter = LogWriter::PidFormatter.new if clustered?
+      @log_writer.formatter = @options[:log_formatter] if @options[:log_formatter]
+      @log_writer.custom_logger = @options[:custom_logger] if @options[:custom_logger]
+    end
+
+    # Listeners of an earlier incarnation, and of systemd. The variables that name them mean nothing to children.
+    def adopt_listeners
+      [@binder.create_inherited_fds(@env), @binder.create_activated_fds(@env)].flatten.each { |name| @env.delete(name) }
+      activated = @options[:bind_to_activated_sockets]
+      return unless activated
+
+      @options[:binds] = @binder.synthesize_binds_from_activated_fs(@options[:binds], activated == "only")
+    end
+
+    def export_environment
+      @options[:environment] = environment
+      ENV["RACK_ENV"] = environment.to_s
+    end
+
+    def make_runner
+      return Single.new(self) unless clustered?
+
+      require "rserve/cluster"
+      Cluster.new(self)
+    end
+
+    def finish(previous_env)
+      case @status
+      when :halt then log "* Stopping immediately!"
+      when :restart then hot_restart(previous_env)
+      else graceful_end
+      end
+      close_binder_listeners
+      raise SignalException, "SIGTERM" if @terminated && @options[:raise_exception_on_sigterm]
+    end
+
+    def graceful_end
+      @runner.stop_blocked
+      @events.fire_after_stopped!
+    end
+
+    def hot_restart(previous_env)
+      log "* Restarting..."
+      @runner.stop_control
+      @runner.close_control_listeners
+      @events.fire_before_restart!
+      @config.run_hooks(restart_hook, self, @log_writer)
+      @restart.exec(previous_env, @binder)
+    end
+
+    def restart_hook
+      CompatLevel.seven?(@config.compat_level) ? :before_restart : :on_restart
+    end
+
+    def write_pid
+      path = @options[:pidfile]
+      return unless path
+
+      pid = Process.pid
+      File.write(path, pid, mode: "wb:UTF-8")
+      at_exit { delete_pidfile if pid == Process.pid }
+    end
+
+    def set_process_title
+      Process.setproctitle(title)
+    end
+
+    def log_config
+      log "Configuration:"
+      @config.final_options.each { |key, value| log "- #{key}: #{value}" }
+    end
+
+    def terminate
+      @terminated = true
+      stop_or_interrupt(SignalException.new("SIGTERM"))
+    end
+
+    # While the application is being loaded there is no server to stop, and nothing to lose.
+    def stop_or_interrupt(exception)
+      @runner.serving? ? stop : @run_thread.raise(exception)
+    end
+
+    def hang_up
+      @runner.redirected_io? ? @runner.redirect_io : stop_or_interrupt(Interrupt.new("SIGHUP"))
+    end
+
+    def setup_signals
+      signals = Signals.new(@log_writer)
+      signals.on("TERM") { terminate }
+      signals.on("INT") { stop_or_interrupt(Interrupt.new("")) }
+      signals.on("HUP") { hang_up }
+      signals.on("USR1") { phased_restart }
+      signals.on("USR2") { restart } unless @env.key?("PUMA_SKIP_SIGUSR2")
+      signals.on("INFO") { log_thread_status } if Signal.list.key?("INFO")
+      signals.on("PWR") { log_thread_status } if @config.compat_level >= 8 && Signal.list.key?("PWR")
+      signals
+    end
+  end
+end

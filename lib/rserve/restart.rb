@@ -1,0 +1,87 @@
+# frozen_string_literal: true
+
+module Rserve
+  # A hot restart: the same process executes the same command anew, and its listeners stay open meanwhile.
+  class Restart
+    # Signals that must not end the process between `exec` and its first trap.
+    DEFERRED = %w[HUP USR1 USR2].freeze
+    # Variables that tell one incarnation about the last one's sockets.
+    SOCKET_VARIABLES = /\A(PUMA_INHERIT_\d+|RSERVE_UNIX_PATHS|LISTEN_FDS|LISTEN_PID)\z/
+    # rserve puts it in front of the load path by itself.
+    FACADE_DIR = File.expand_path("compat", __dir__)
+    private_constant :DEFERRED, :SOCKET_VARIABLES, :FACADE_DIR
+
+    # @return [String] the directory to be in, a symlink where the operator used one
+    attr_reader :dir
+
+    # @param argv [Array<String>] the arguments the server was started with
+    # @param options [#[]] `:directory` and `:restart_cmd`
+    def initialize(argv:, options:)
+      @argv = argv.dup
+      @options = options
+      @dir = options[:directory] || logical_working_directory
+      @program = $PROGRAM_NAME.dup
+      # The start may be the work of `ruby -Ilib`: what was in front of the load path has to be there again.
+      lib = $LOAD_PATH.find { |path| path != FACADE_DIR }.to_s
+      @include = File.exist?(File.join(lib, "rserve.rb")) ? ["-I", lib] : []
+    end
+
+    # @return [Array<String>] what to execute
+    def command
+      command = @options[:restart_cmd]
+      return command.split + @argv if command
+
+      [Gem.ruby, *@include, *program, *wild_args, *@argv]
+    end
+
+    # The environment the application was started with. Bundler changes variables as it sets itself up, and the next
+    # incarnation must find its own Gemfile.
+    #
+    # @return [Hash{String => String}]
+    def environment
+      env = defined?(Bundler::ORIGINAL_ENV) ? with_bundler(Bundler::ORIGINAL_ENV.dup) : ENV.to_h
+      env.reject { |name, _| name.match?(SOCKET_VARIABLES) }
+    end
+
+    # Replaces this process.
+    #
+    # @param env [Hash] of the next incarnation, see {#environment}
+    # @param binder [Binder] its listeners are handed over
+    def exec(env, binder)
+      Dir.chdir(@dir)
+      ENV.replace(env)
+      ENV.update(binder.redirects_for_restart_env)
+      DEFERRED.each { |name| Signal.trap(name, "IGNORE") }
+      Kernel.exec(*command, binder.redirects_for_restart)
+    end
+
+    private
+
+    # `PWD` keeps the symlink by which the directory was entered, so that a restart follows it to a newer release.
+    def logical_working_directory
+      pwd = ENV.fetch("PWD", nil)
+      return Dir.pwd unless pwd && File.directory?(pwd)
+
+      here = File.stat(Dir.pwd)
+      there = File.stat(pwd)
+      [here.ino, here.dev] == [there.ino, there.dev] ? pwd : Dir.pwd
+    end
+
+    def with_bundler(env)
+      setup = "-rbundler/setup"
+      rubyopt = env["RUBYOPT"].to_s
+      env["RUBYOPT"] = [rubyopt, setup].reject(&:empty?).join(" ") unless rubyopt.include?(setup)
+      env
+    end
+
+    # A program found by PATH has no directory in its name.
+    def program
+      File.exist?(@program) ? [@program] : ["-S", @program]
+    end
+
+    # What a pruned master was started with, see {Launcher::BundlePruner}.
+    def wild_args
+      defined?(Rserve::WILD_ARGS) ? Rserve::WILD_ARGS : []
+    end
+  end
+end

@@ -1,0 +1,181 @@
+# frozen_string_literal: true
+
+require "rserve/runtime"
+require "rserve/const"
+require "rserve/config_error"
+require "rserve/control_server"
+
+module Rserve
+  # What single and cluster mode have in common: the banner, the application, the control server, redirected output.
+  class Runner
+    def initialize(launcher)
+      @launcher = launcher
+      @log_writer = launcher.log_writer
+      @events = launcher.events
+      @config = launcher.config
+      @options = launcher.options
+      @app = nil
+      @control = nil
+      @started_at = Time.now
+    end
+
+    # Is the server for development, by its environment?
+    def development?
+      @options[:environment] == "development"
+    end
+
+    def test?
+      @options[:environment] == "test"
+    end
+
+    def log(line)
+      @log_writer.log(line)
+    end
+
+    # Writes a line to `stderr` and ends the process with status 1.
+    def error(line)
+      @log_writer.error(line)
+    end
+
+    # Writes a line with `--debug`.
+    def debug(line)
+      @log_writer.log("- #{line}") if @options[:debug]
+    end
+
+    # Serves the control application when a control URL is set.
+    def start_control
+      url = @options[:control_url]
+      return unless url
+
+      status = App::Status.new(@launcher, @options[:control_auth_token], data_only: @options[:control_data_only])
+      binder = Binder.new(@log_writer, @options)
+      open_control_listener(binder, url)
+      @control = ControlServer.new(status, binder, @log_writer)
+      @control.run
+    end
+
+    # Stops the control server; the request at hand is answered.
+    def stop_control
+      @control&.stop(true)
+    end
+
+    # Closes the control server's listener, and removes its socket.
+    def close_control_listeners
+      @control&.binder&.close_listeners
+    end
+
+    def redirected_io?
+      @options[:redirect_stdout] || @options[:redirect_stderr]
+    end
+
+    # Opens the files of `stdout_redirect` (anew), when there are any.
+    #
+    # @raise [ConfigError] when a file's folder does not exist
+    def redirect_io
+      append = @options[:redirect_append]
+      redirect($stdout, "STDOUT", @options[:redirect_stdout], append)
+      redirect($stderr, "STDERR", @options[:redirect_stderr], append)
+      return unless @options[:mutate_stdout_and_stderr_to_sync_on_write]
+
+      $stdout.sync = true
+      $stderr.sync = true
+    end
+
+    # Loads the application, then opens the listeners: a broken application should not make clients wait.
+    def load_and_bind
+      error "No application configured, nothing to run: there is no #{@config.rackup}" unless @config.app_configured?
+
+      begin
+        @app = @config.app
+      rescue Exception => e # rubocop:disable Lint/RescueException
+        log "! Unable to load application: #{e.class}: #{e.message}"
+        raise
+      end
+
+      bind
+    end
+
+    # @return [#call] loaded when first asked for
+    def app
+      @app ||= @config.app
+    end
+
+    # @return [Server] on the launcher's listeners, not yet running
+    def start_server
+      server = Server.new(app, @launcher.events, @options)
+      server.inherit_binder(@launcher.binder)
+      server
+    end
+
+    # @return [String] e.g. "ruby 3.1.2p20 (2022-04-12 revision 4491bb740a) [x86_64-linux]"
+    def ruby_engine
+      RUBY_DESCRIPTION
+    end
+
+    private
+
+    def bind
+      @launcher.binder.parse(@options[:binds])
+    rescue SystemCallError, RuntimeError => e
+      raise e.extend(OperatorError) # a port in use is not a defect of the server's
+    end
+
+    # @param mode [String] "single" or "cluster"
+    def output_header(mode)
+      product = Rserve.product
+      log "#{product.name} starting in #{mode} mode..."
+      log %(* #{product.name} version: #{product.version} ("#{product.code_name}"))
+      log "* Ruby version: #{ruby_engine}"
+      log "*  Min threads: #{@options[:min_threads]}"
+      log "*  Max threads: #{@options[:max_threads]}"
+      log "*  Environment: #{@config.environment}"
+      log "#{mode == "cluster" ? "*   Master PID: " : "*          PID: "}#{Process.pid}"
+    end
+
+    def open_control_listener(binder, url)
+      umask = @options[:control_url_umask]
+      url = "#{url}#{url.include?("?") ? "&" : "?"}umask=#{umask}" if umask && url.start_with?("unix:")
+      binder.parse([url], nil, "Starting control server")
+    rescue Errno::EADDRINUSE, RuntimeError => e
+      raise e.class, "Error: Control server address '#{url}' is already in use. Original error: #{e.message}"
+    end
+
+    def redirect(stream, name, path, append)
+      return unless path
+
+      raise ConfigError, "Cannot redirect #{name} to #{path}" unless Dir.exist?(File.dirname(path))
+
+      stream.reopen(path, append ? "a" : "w")
+      stream.puts "=== #{Rserve.product.title} startup: #{Time.now} ==="
+      stream.flush unless stream.sync
+    end
+
+    # What `stats` has in both modes, after the mode's own figures.
+    def versions
+      {
+        versions: {
+          puma: Const::PUMA_VERSION,
+          ruby: { engine: RUBY_ENGINE, version: RUBY_VERSION, patchlevel: RUBY_PATCHLEVEL }
+        }
+      }
+    end
+
+    def utc_iso8601(time)
+      time.utc.strftime("%FT%TZ")
+    end
+
+    def warn_ruby_mn_threads
+      return unless ENV.key?("RUBY_MN_THREADS")
+
+      log "! WARNING: Detected `RUBY_MN_THREADS=1`"
+      log "! Ruby's M:N scheduler is experimental, and no server has been tested with it."
+    end
+
+    # With `PUMA_DEBUG`: which native libraries the process has loaded.
+    def debug_loaded_extensions(title)
+      @log_writer.debug("#{"─" * 34} #{title}")
+      extension = /\.#{RbConfig::CONFIG["DLEXT"]}\z/
+      $LOADED_FEATURES.grep(extension).each { |path| @log_writer.debug("    #{path}") }
+    end
+  end
+end

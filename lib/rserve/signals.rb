@@ -1,0 +1,55 @@
+# frozen_string_literal: true
+
+module Rserve
+  # Turns signals into calls on an ordinary thread: in a trap handler neither locks nor most of the library work, and
+  # hooks of the application must not run there.
+  #
+  # Handlers go through `Signal.trap`, so that an application's own traps and these see each other.
+  class Signals
+    PURPOSES = {
+      "TERM" => "gracefully stopping", "INT" => "stopping", "HUP" => "logs reopening", "USR1" => "phased restart",
+      "USR2" => "restart", "INFO" => "thread dump"
+    }.freeze
+    private_constant :PURPOSES
+
+    def initialize(log_writer)
+      @log_writer = log_writer
+      @queue = Thread::Queue.new
+      @handlers = {}
+      @previous = {}
+      @thread = Thread.new do
+        Rserve.set_thread_name "signals"
+        dispatch
+      end
+    end
+
+    # Calls the block each time the signal arrives, one signal after the other.
+    #
+    # @param name [String] without `SIG`
+    def on(name, &handler)
+      @handlers[name] = handler
+      previous = Signal.trap(name) { @queue << name }
+      @previous[name] ||= previous
+    rescue ArgumentError
+      @log_writer.log("*** SIG#{name} not implemented, signal based #{PURPOSES.fetch(name, "control")} unavailable!")
+    end
+
+    # Puts the handlers back that were there before. Signals that arrived are still handled.
+    def close
+      @previous.each { |name, handler| Signal.trap(name, handler || "DEFAULT") }
+      @queue << nil
+    end
+
+    private
+
+    def dispatch
+      while (name = @queue.pop)
+        begin
+          @handlers.fetch(name).call
+        rescue StandardError => e
+          @log_writer.unknown_error(e, nil, "SIG#{name} handler")
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,71 @@
+# frozen_string_literal: true
+
+require "rserve/runner"
+
+module Rserve
+  # Serves from this process, without workers.
+  class Single < Runner
+    # @return [Hash] the server's figures between when it started and what it runs on
+    def stats
+      { started_at: utc_iso8601(@started_at), **(@server&.stats || {}), **versions }
+    end
+
+    # Begins to stop; requests at hand are answered.
+    def stop
+      announce_stop
+      @server&.stop(false)
+    end
+
+    # Begins to stop without answering anything.
+    def halt
+      @server&.halt(false)
+    end
+
+    # Begins to stop so that another incarnation can take over.
+    def restart
+      @server&.begin_restart(false)
+    end
+
+    # Stops, and waits for it.
+    def stop_blocked
+      announce_stop
+      stop_control
+      @server&.stop(true)
+    end
+
+    # Is there a server that `stop` can reach?
+    def serving?
+      !@server.nil?
+    end
+
+    # @return [Integer, nil] there is no phase without workers
+    def phase; end
+
+    # Serves until the server is stopped.
+    def run
+      output_header "single"
+      load_and_bind
+      Plugins.fire_background
+      @launcher.write_state
+      start_control
+      server = start_server
+      thread = server.run
+      @server = server # from here on signals stop the server, not this thread
+      log "Use Ctrl-C to stop"
+      warn_ruby_mn_threads
+      redirect_io
+      @events.fire_after_booted!
+      debug_loaded_extensions "Loaded Extensions:" if @log_writer.debug?
+      thread.join
+    end
+
+    private
+
+    def announce_stop
+      return if @announced
+
+      @announced = true
+      log "- Gracefully stopping, waiting for requests to finish"
+    end
+  end
+end
