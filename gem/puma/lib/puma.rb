@@ -1,0 +1,1 @@
+../../../lib/rserve/compat/puma.rb

@@ -1,0 +1,8 @@
+# frozen_string_literal: true
+
+# Puts the Puma façade in front of the load path: `require "puma/…"` of any gem finds rserve under Puma's names, even
+# where the puma gem is in the bundle.
+facade = File.expand_path("compat", __dir__)
+$LOAD_PATH.unshift(facade) unless $LOAD_PATH.include?(facade)
+
+require "puma"
