@@ -20,7 +20,7 @@ Gem::Specification.new do |spec|
   # workspace, because the extension is compiled where the gem is installed.
   spec.files = Dir.chdir(__dir__) do
     Dir["lib/**/*.rb", "gem/exe/*", "ext/**/*.{rb,rs,toml}", "Cargo.{toml,lock}", "LICENSE", "README.md",
-        "CHANGELOG.md"].grep_v(%r{/(fuzz|target|tests|benches)/}).select { |path| File.file?(path) }.sort
+        "CHANGELOG.md"].grep_v(%r{/(fuzz|target)/}).select { |path| File.file?(path) }.sort
   end
 
   spec.add_runtime_dependency "rack", ">= 2.2.4"
