@@ -1,6 +1,8 @@
 //! Plays a connection's octets to a [`Receiver`], cut in every way, and compares what comes out.
 #![allow(dead_code, reason = "each test file and fuzz target uses its own part")]
 
+pub(crate) mod reference;
+
 use rserve_http1::{Error, Framing, Head, Limits, Progress, Receiver, Span, Version, cgi};
 
 /// One request as far as it was read, with everything copied out of the buffer.
@@ -102,7 +104,8 @@ pub(crate) fn play_cut(octets: &[u8], limits: &Limits, cuts: &[usize]) -> Outcom
             assert!(buffer.len() <= limits.chunk_line.max(limits.trailers) + 2);
         }
     }
-    outcome.left = buffer.len();
+    // An empty line before a head goes with the head, or before it if nothing else has come.
+    outcome.left = buffer.strip_prefix(b"\r\n").unwrap_or(&buffer).len();
     outcome
 }
 
@@ -187,6 +190,31 @@ fn request(head: &Head, octets: &[u8]) -> Request {
         env,
         body: Vec::new(),
         ended: false,
+    }
+}
+
+/// Plays `octets`, cut and whole, and compares the requests with those of [`reference::read`].
+pub(crate) fn agrees_with_reference(octets: &[u8], cuts: &[usize]) {
+    // The reference has no limits.
+    let limits = Limits { field_name: 1 << 20, fragment: 1 << 20, ..Limits::default() };
+    let whole = play_cut(octets, &limits, &[]);
+    assert_eq!(play_cut(octets, &limits, cuts), whole, "cut at {cuts:?}: {:?}", Printable(octets));
+
+    let (readings, rest) = reference::read(octets);
+    let complete: Vec<reference::Reading> = whole
+        .requests
+        .iter()
+        .filter(|request| request.ended)
+        .map(|request| reference::Reading {
+            method: request.method.clone(),
+            target: request.target.clone(),
+            body: request.body.clone(),
+        })
+        .collect();
+    assert_eq!(complete, readings, "{:?}", Printable(octets));
+    // What the reference cannot judge before it is complete may be refused at once.
+    if rest == reference::Rest::Refused {
+        assert!(whole.error.is_some(), "not refused: {:?} {whole:?}", Printable(octets));
     }
 }
 
