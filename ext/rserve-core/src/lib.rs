@@ -1,3 +1,22 @@
-//! The server without Ruby.
+//! The server without Ruby: listeners, connections, the poller, the queue of complete requests, the cluster's
+//! decisions.
+//!
+//! Reading order: [`server`] is what the bridge sees; [`connection`] says who may touch what, [`exchange`] what a
+//! connection is in the middle of; [`reactor`] polls; [`thread_pool`] decides how many Ruby threads there should be.
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
+
+pub mod backlog;
+pub mod body;
+pub mod connection;
+pub mod exchange;
+pub mod listener;
+mod monitor;
+pub mod options;
+pub mod outgoing;
+mod reactor;
+pub mod server;
+mod slots;
+pub mod stream;
+mod sys;
+pub mod thread_pool;

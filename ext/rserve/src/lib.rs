@@ -1,10 +1,32 @@
 //! The bridge: Ruby on one side, `rserve-core` on the other. It decides nothing.
+//!
+//! One file for each Ruby class ([`core`], [`client`], [`stream`]); [`env`] and [`response`] translate, [`writer`]
+//! sends, [`gvl`] and [`protect`] are the two dangerous borders.
+
+mod buffer;
+mod client;
+mod core;
+mod early_hints;
+mod env;
+mod error;
+mod gvl;
+mod input;
+mod options;
+mod protect;
+mod response;
+mod stream;
+mod text;
+mod writer;
 
 use magnus::{Error, Module, Ruby};
 
 #[magnus::init]
 fn init(ruby: &Ruby) -> Result<(), Error> {
     let rserve = ruby.define_module("Rserve")?;
-    let _native = rserve.define_module("Native")?;
+    let native = rserve.define_module("Native")?;
+    client::init(ruby, rserve)?;
+    stream::init(ruby, rserve)?;
+    core::init(ruby, native)?;
+    early_hints::init(native)?;
     Ok(())
 }

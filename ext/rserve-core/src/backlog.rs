@@ -1,0 +1,159 @@
+//! Complete requests in the order in which they became complete, and the Ruby threads that wait for one.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::connection::Connection;
+
+/// Where one Ruby thread waits.
+#[derive(Debug, Default)]
+pub struct Seat {
+    woken: Mutex<bool>,
+    wake: Condvar,
+    /// Ruby wants the thread back (a signal, `Thread#raise`, `#kill`).
+    interrupted: AtomicBool,
+}
+
+impl Seat {
+    /// Sleeps until [`Seat::wake`] (also one that came before), or until `limit` has passed.
+    pub(crate) fn park(&self, limit: Option<Duration>) {
+        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = limit.map(|limit| Instant::now() + limit);
+        while !*woken {
+            woken = match until {
+                None => self.wake.wait(woken).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    self.wake.wait_timeout(woken, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        *woken = false;
+    }
+
+    pub(crate) fn wake(&self) {
+        *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(crate) fn take_interrupt(&self) -> bool {
+        self.interrupted.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Acquire)
+    }
+}
+
+/// The queue of complete requests (FIFO) and the threads that wait without being the poller.
+#[derive(Default)]
+pub(crate) struct Backlog {
+    len: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<(Instant, Arc<Connection>)>,
+    idle: Vec<Arc<Seat>>,
+}
+
+impl Backlog {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// Whether the oldest request was already complete at `then`.
+    pub(crate) fn waits_since(&self, then: Instant) -> bool {
+        self.len() > 0 && self.state().ready.front().is_some_and(|(since, _)| *since <= then)
+    }
+
+    pub(crate) fn push(&self, connection: Arc<Connection>, now: Instant) {
+        let mut state = self.state();
+        state.ready.push_back((now, connection));
+        self.len.store(state.ready.len(), Ordering::Release);
+    }
+
+    /// The oldest request. To be called with the GVL held: a request popped before would wait for it behind every
+    /// thread that computes, up to 100 ms each.
+    pub(crate) fn pop(&self) -> Option<Arc<Connection>> {
+        if self.len() == 0 {
+            return None;
+        }
+        let mut state = self.state();
+        let connection = state.ready.pop_front();
+        self.len.store(state.ready.len(), Ordering::Release);
+        connection.map(|(_, connection)| connection)
+    }
+
+    /// Parks `seat` until it is woken; returns at once when a request is ready or `may_wait` says no, which is asked
+    /// under the lock that [`Backlog::wake`] takes: who changes the answer and then wakes everybody misses nobody.
+    pub(crate) fn wait(&self, seat: &Arc<Seat>, may_wait: impl FnOnce() -> bool) {
+        {
+            let mut state = self.state();
+            if !state.ready.is_empty() || seat.is_interrupted() || !may_wait() {
+                return;
+            }
+            state.idle.push(Arc::clone(seat));
+        }
+        seat.park(None);
+        self.state().idle.retain(|other| !Arc::ptr_eq(other, seat));
+    }
+
+    /// Wakes up to `count` waiting threads, the last that lay down first (its caches are warm).
+    pub(crate) fn wake(&self, count: usize) {
+        let woken: Vec<_> = {
+            let mut state = self.state();
+            let keep = state.idle.len().saturating_sub(count);
+            state.idle.drain(keep..).collect()
+        };
+        for seat in woken {
+            seat.wake();
+        }
+    }
+
+    /// How many threads are parked.
+    pub(crate) fn parked(&self) -> usize {
+        self.state().idle.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_before_the_park_is_not_lost() {
+        let seat = Seat::default();
+        seat.wake();
+        seat.park(None);
+        let before = Instant::now();
+        seat.park(Some(Duration::from_millis(10)));
+        assert!(before.elapsed() >= Duration::from_millis(10), "one wake ends one park");
+    }
+
+    #[test]
+    fn an_interrupted_thread_does_not_lie_down() {
+        let backlog = Backlog::default();
+        let seat = Arc::new(Seat::default());
+        seat.interrupt();
+        backlog.wait(&seat, || true);
+        assert_eq!(backlog.parked(), 0);
+        assert!(seat.take_interrupt());
+        assert!(!seat.take_interrupt());
+    }
+}

@@ -1,0 +1,115 @@
+//! A client's connection and who may touch it.
+//!
+//! A connection has one *owner* at any time: the poller (whoever holds the reactor), or, from the moment a request is
+//! complete, the Ruby thread that serves it. Ownership is one bit of an atomic, so that handing a connection back costs
+//! no system call. The socket stays registered, edge-triggered, all the while: an edge that the poller sees on a
+//! connection that it does not own is left as a flag, and the owner looks at the flags before it lets go.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::exchange::Exchange;
+use crate::options::Options;
+use crate::stream::{Peer, Stream};
+
+/// Owned by a Ruby thread, or queued for one.
+const BUSY: u8 = 1;
+/// A readable edge came while busy.
+pub(crate) const READABLE: u8 = 2;
+/// A writable edge came while busy.
+pub(crate) const WRITABLE: u8 = 4;
+
+/// No deadline.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Names a connection within its server; never used twice.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ConnectionId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+impl ConnectionId {
+    pub(crate) fn token(self) -> mio::Token {
+        mio::Token((self.generation as usize) << 32 | self.slot as usize)
+    }
+
+    pub(crate) fn of_token(token: mio::Token) -> Self {
+        Self { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
+    }
+}
+
+/// One client's connection.
+pub struct Connection {
+    id: ConnectionId,
+    peer: Peer,
+    listener: usize,
+    state: AtomicU8,
+    /// Milliseconds after the server's epoch, or [`NEVER`].
+    pub(crate) deadline: AtomicU64,
+    exchange: Mutex<Exchange>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        id: ConnectionId,
+        listener: usize,
+        (stream, peer): (Stream, Peer),
+        options: &Options,
+        now: Instant,
+    ) -> Self {
+        let exchange = Mutex::new(Exchange::new(stream, options, now));
+        Self { id, peer, listener, state: AtomicU8::new(0), deadline: AtomicU64::new(NEVER), exchange }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The other end, as accept(2) told it.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Which of the server's listeners it came by, in the order in which they were added.
+    pub fn listener(&self) -> usize {
+        self.listener
+    }
+
+    /// For the owner only; others would wait here.
+    pub(crate) fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        // A panic in the middle of an exchange loses that connection's framing, not the lock.
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The poller saw `edges`: whether it owns the connection and may go on with it.
+    pub(crate) fn saw(&self, edges: u8) -> bool {
+        if self.state.fetch_or(edges, Ordering::AcqRel) & BUSY != 0 {
+            return false;
+        }
+        self.state.fetch_and(!(READABLE | WRITABLE), Ordering::AcqRel);
+        true
+    }
+
+    /// The poller gives the connection to a Ruby thread.
+    pub(crate) fn occupy(&self) {
+        self.deadline.store(NEVER, Ordering::Relaxed);
+        self.state.fetch_or(BUSY, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state.load(Ordering::Acquire) & BUSY != 0
+    }
+
+    /// The busy owner takes note of the edges that came since it last asked.
+    pub(crate) fn take_edges(&self) -> u8 {
+        self.state.swap(BUSY, Ordering::AcqRel) & (READABLE | WRITABLE)
+    }
+
+    /// The busy owner lets go, unless an edge came that it has not looked at: then it must go on.
+    pub(crate) fn release(&self) -> bool {
+        self.state.compare_exchange(BUSY, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}

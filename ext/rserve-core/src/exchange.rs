@@ -1,0 +1,466 @@
+//! What one connection is in the middle of: receiving a request, having it served, sending the rest of a response.
+//!
+//! Everything here is done by whoever *owns* the connection at the moment (see [`crate::connection`]); nothing waits.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::mem;
+use std::time::Instant;
+
+use rserve_http1::{Error as HttpError, Framing, Head, Progress, Receiver};
+
+use crate::body::Body;
+use crate::options::Options;
+use crate::outgoing::{Flushed, Outgoing};
+use crate::stream::{Received, Stream};
+
+/// Octets read at once.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Octets of one response that are sent before other connections get their turn.
+const SEND_BUDGET: usize = 1 << 20;
+
+/// Octets of a refused client that are read and thrown away at most, so that it gets to read its error response before
+/// the reset that unread input would cause.
+const LINGER_LIMIT: usize = 1 << 20;
+
+/// An idle connection gives back buffers larger than this.
+const IDLE_CAPACITY: usize = 2 * 1024;
+
+thread_local! {
+    /// Reads land here first, so that a connection holds only the octets that it must keep.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+}
+
+/// One complete request, or one that was refused.
+#[derive(Debug)]
+pub struct Request {
+    /// The head's octets; the spans of `head` point into them.
+    pub octets: Vec<u8>,
+    /// The parsed head.
+    pub head: Head,
+    /// The body, complete, positioned at its start.
+    pub body: Body,
+    /// Why the request is not to be run but answered with an error.
+    pub refusal: Option<Refusal>,
+    /// When the head was complete.
+    pub head_at: Instant,
+    /// When the body was complete.
+    pub ready_at: Instant,
+    /// How many requests this connection brought before.
+    pub serial: u32,
+}
+
+/// Why a request is answered by the server itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The octets are no acceptable request.
+    #[error(transparent)]
+    Malformed(#[from] HttpError),
+    /// The body did not come in time.
+    #[error("timed out waiting for the request body")]
+    Timeout,
+    /// The body could not be stored.
+    #[error("cannot store the request body: {0}")]
+    Storage(#[source] io::Error),
+}
+
+impl Refusal {
+    /// The status of the response (RFC 9110 §15.5, §15.6).
+    pub fn status(&self) -> u16 {
+        match self {
+            Refusal::Malformed(error) => error.status(),
+            Refusal::Timeout => 408,
+            Refusal::Storage(_) => 507,
+        }
+    }
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Phase {
+    /// Awaiting or reading a request.
+    Receiving,
+    /// A request is complete: queued, or with a Ruby thread.
+    Ready,
+    /// The socket has not yet taken all of the response.
+    Sending,
+    /// Answered for the last time; what the peer still sends is thrown away.
+    Lingering,
+    /// Closed or hijacked.
+    Gone,
+}
+
+/// What the owner must do after [`Exchange::progress`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    /// A request is ready for a Ruby thread.
+    Queue,
+    /// Nothing more now; an edge or the deadline comes next.
+    Wait,
+    /// There is more to do, but others first.
+    Again,
+    /// The connection is over.
+    Close,
+}
+
+/// When a waiting connection is given up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Patience {
+    /// The deadline that is set stays.
+    Unchanged,
+    /// A request begins: all of its head must come in `first_data_timeout`.
+    FirstData,
+    /// A response or the reading of a refused client makes no progress: `write_timeout`.
+    Stalled,
+}
+
+pub(crate) struct Exchange {
+    stream: Option<Stream>,
+    phase: Phase,
+    /// Received and not yet understood.
+    input: Vec<u8>,
+    receiver: Receiver,
+    request: Request,
+    outgoing: Outgoing,
+    /// The socket had nothing more at the last read; cleared by a readable edge.
+    drained: bool,
+    /// Part of a head has come.
+    head_begun: bool,
+    /// What follows once `outgoing` is empty.
+    after_sending: AfterSending,
+    lingered: usize,
+    pub(crate) patience: Patience,
+    /// The socket is known to epoll. A connection that brings its request at once and is closed after the response
+    /// never is.
+    pub(crate) registered: bool,
+}
+
+/// What becomes of a connection once its response is out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AfterSending {
+    /// It waits for its next request.
+    KeepAlive,
+    /// It is closed.
+    Close,
+    /// It is closed, after reading what the peer still sends for a while.
+    Linger,
+}
+
+impl Exchange {
+    pub(crate) fn new(stream: Stream, options: &Options, now: Instant) -> Self {
+        Self {
+            stream: Some(stream),
+            phase: Phase::Receiving,
+            input: Vec::new(),
+            receiver: Receiver::new(options.limits.clone()),
+            request: Request::blank(now),
+            outgoing: Outgoing::default(),
+            drained: false,
+            head_begun: false,
+            after_sending: AfterSending::Close,
+            lingered: 0,
+            patience: Patience::Unchanged,
+            registered: false,
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(crate) fn stream(&self) -> Option<&Stream> {
+        self.stream.as_ref()
+    }
+
+    /// Neither a part of a request nor of a response is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase == Phase::Receiving
+            && !self.head_begun
+            && self.receiver.awaits_head()
+            && self.input.is_empty()
+    }
+
+    /// The head of a request has come but not yet all of its body.
+    pub(crate) fn in_body(&self) -> bool {
+        self.phase == Phase::Receiving && !self.receiver.awaits_head()
+    }
+
+    /// Requests that this connection has brought so far.
+    pub(crate) fn served(&self) -> u32 {
+        self.request.serial
+    }
+
+    pub(crate) fn readable(&mut self) {
+        self.drained = false;
+    }
+
+    /// Goes on with whatever the connection is in the middle of, until the socket has no more to give or take.
+    pub(crate) fn progress(&mut self, options: &Options, now: Instant) -> Outcome {
+        self.patience = Patience::Unchanged;
+        loop {
+            match self.phase {
+                Phase::Receiving => return self.receive(options, now),
+                Phase::Sending => match self.flush() {
+                    Ok(Flushed::All) => match self.after_sending {
+                        AfterSending::KeepAlive => self.phase = Phase::Receiving,
+                        AfterSending::Close => return Outcome::Close,
+                        AfterSending::Linger => self.linger(),
+                    },
+                    Ok(Flushed::Blocked) => {
+                        self.patience = Patience::Stalled;
+                        return Outcome::Wait;
+                    }
+                    Ok(Flushed::More) => return Outcome::Again,
+                    Ok(Flushed::Short) | Err(_) => return Outcome::Close,
+                },
+                Phase::Lingering => return self.discard(),
+                Phase::Ready => return Outcome::Wait,
+                Phase::Gone => return Outcome::Close,
+            }
+        }
+    }
+
+    fn receive(&mut self, options: &Options, now: Instant) -> Outcome {
+        let outcome = SCRATCH.with_borrow_mut(|scratch| self.receive_with(scratch, options, now));
+        if outcome == Outcome::Wait && self.receiver.awaits_head() {
+            if self.input.is_empty() {
+                self.head_begun = false;
+            } else if !mem::replace(&mut self.head_begun, true) {
+                self.patience = Patience::FirstData;
+            }
+        }
+        outcome
+    }
+
+    fn receive_with(&mut self, scratch: &mut [u8], options: &Options, now: Instant) -> Outcome {
+        if !self.input.is_empty() {
+            let input = mem::take(&mut self.input);
+            if let Some(outcome) = self.digest_and_keep(input, options, now) {
+                return outcome;
+            }
+        }
+        while !self.drained {
+            let Some(stream) = &self.stream else { return Outcome::Close };
+            let count = match stream.receive(scratch) {
+                Ok(Received::Octets(count)) => count,
+                Ok(Received::WouldBlock) => {
+                    self.drained = true;
+                    break;
+                }
+                // A request that is incomplete now will never be complete.
+                Ok(Received::Eof) | Err(_) => return Outcome::Close,
+            };
+            // epoll(7): a short read on a stream socket means that it is empty; a new edge follows new octets.
+            self.drained = count < scratch.len();
+            let outcome = if self.input.is_empty() {
+                match self.digest(&scratch[..count], options, now) {
+                    Ok((consumed, ready)) => {
+                        self.input.extend_from_slice(&scratch[consumed..count]);
+                        ready.then(|| self.ready(now))
+                    }
+                    Err(refusal) => Some(self.refuse(refusal, now)),
+                }
+            } else {
+                let mut input = mem::take(&mut self.input);
+                input.extend_from_slice(&scratch[..count]);
+                self.digest_and_keep(input, options, now)
+            };
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+            if !self.receiver.awaits_head() {
+                self.patience = Patience::FirstData;
+            }
+        }
+        Outcome::Wait
+    }
+
+    fn digest_and_keep(&mut self, mut input: Vec<u8>, options: &Options, now: Instant) -> Option<Outcome> {
+        match self.digest(&input, options, now) {
+            Ok((consumed, ready)) => {
+                input.drain(..consumed);
+                self.input = input;
+                ready.then(|| self.ready(now))
+            }
+            Err(refusal) => Some(self.refuse(refusal, now)),
+        }
+    }
+
+    /// Understands as much of `octets` as belongs to the current request: how many octets, and whether it is complete.
+    fn digest(&mut self, octets: &[u8], options: &Options, now: Instant) -> Result<(usize, bool), Refusal> {
+        let mut at = 0;
+        loop {
+            let rest = &octets[at..];
+            match self.receiver.advance(rest, &mut self.request.head)? {
+                Progress::Partial { consumed } => return Ok((at + consumed, false)),
+                Progress::Head { consumed } => {
+                    self.request.octets.clear();
+                    self.request.octets.extend_from_slice(&rest[..consumed]);
+                    self.request.head_at = now;
+                    at += consumed;
+                    self.expect_body(octets.len() > at, options)?;
+                }
+                Progress::Data { consumed, data } => {
+                    let body = &mut self.request.body;
+                    body.append(&rest[data], &options.temp_folder).map_err(Refusal::Storage)?;
+                    at += consumed;
+                }
+                Progress::End { consumed } => return Ok((at + consumed, true)),
+            }
+        }
+    }
+
+    fn expect_body(&mut self, begun: bool, options: &Options) -> Result<(), Refusal> {
+        let expected = match self.request.head.framing {
+            Framing::None => return Ok(()),
+            Framing::Length(length) => length,
+            Framing::Chunked => 0,
+        };
+        self.request.body = Body::expecting(expected, &options.temp_folder).map_err(Refusal::Storage)?;
+        if self.request.head.expects_continue
+            && !begun
+            && let Some(stream) = &self.stream
+        {
+            // A fresh socket takes 25 octets; one that does not belongs to a client that is not waiting for them.
+            let _ = stream.send(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, now: Instant) -> Outcome {
+        self.request.ready_at = now;
+        if let Err(error) = self.request.body.rewind() {
+            return self.refuse(Refusal::Storage(error), now);
+        }
+        self.phase = Phase::Ready;
+        Outcome::Queue
+    }
+
+    /// Turns the request into one that the server itself answers; nothing that follows it is ever read as a request.
+    pub(crate) fn refuse(&mut self, refusal: Refusal, now: Instant) -> Outcome {
+        self.request.refusal = Some(refusal);
+        self.request.body = Body::Empty;
+        self.request.ready_at = now;
+        self.input = Vec::new();
+        self.phase = Phase::Ready;
+        Outcome::Queue
+    }
+
+    /// The request that is being received will not be served; what follows is an answer and the end.
+    pub(crate) fn abandon_request(&mut self) {
+        self.request.body = Body::Empty;
+        self.input = Vec::new();
+        self.phase = Phase::Ready;
+    }
+
+    /// Hands the complete request to the Ruby thread that serves it.
+    pub(crate) fn take_request(&mut self) -> Request {
+        let blank = Request { serial: self.request.serial + 1, ..Request::blank(self.request.ready_at) };
+        mem::replace(&mut self.request, blank)
+    }
+
+    /// Takes the served request's buffers back for the next one.
+    pub(crate) fn recycle(&mut self, mut request: Request) {
+        if request.octets.capacity() <= IDLE_CAPACITY {
+            request.octets.clear();
+            self.request.octets = request.octets;
+            self.request.head = request.head;
+        }
+    }
+
+    /// Sends `slices` after what already waits; what the socket does not take is queued.
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>], options: &Options) -> io::Result<()> {
+        let Some(stream) = &self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let mut sent = 0;
+        if self.outgoing.is_empty() {
+            let count = match slices {
+                [one] => stream.send(one)?,
+                many => stream.send_gathered(many)?,
+            };
+            sent = count.unwrap_or(0);
+            if sent == slices.iter().map(|slice| slice.len()).sum() {
+                return Ok(());
+            }
+        }
+        self.outgoing.push(slices, sent, &options.temp_folder)
+    }
+
+    pub(crate) fn write_file(&mut self, file: std::fs::File, offset: u64, len: u64) {
+        self.outgoing.push_file(file, offset, len);
+    }
+
+    /// Octets that wait in memory for the socket.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outgoing.in_memory()
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
+        match &self.stream {
+            Some(stream) => self.outgoing.flush(stream, SEND_BUDGET),
+            None => Ok(Flushed::All),
+        }
+    }
+
+    /// The response is complete; [`Exchange::progress`] goes on from here.
+    pub(crate) fn finish(&mut self, after: AfterSending) {
+        if self.phase == Phase::Ready {
+            self.after_sending = after;
+            self.head_begun = false;
+            self.phase = Phase::Sending;
+        }
+    }
+
+    fn linger(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.finish_sending();
+        }
+        self.phase = Phase::Lingering;
+    }
+
+    fn discard(&mut self) -> Outcome {
+        SCRATCH.with_borrow_mut(|scratch| {
+            loop {
+                let Some(stream) = &self.stream else { return Outcome::Close };
+                match stream.receive(scratch) {
+                    Ok(Received::Octets(count)) if self.lingered + count < LINGER_LIMIT => {
+                        self.lingered += count
+                    }
+                    Ok(Received::WouldBlock) => {
+                        self.drained = true;
+                        return Outcome::Wait;
+                    }
+                    _ => return Outcome::Close,
+                }
+            }
+        })
+    }
+
+    /// Gives the socket up, with the octets that were read beyond the request.
+    pub(crate) fn hijack(&mut self) -> Option<(Stream, Vec<u8>)> {
+        self.phase = Phase::Gone;
+        Some((self.stream.take()?, mem::take(&mut self.input)))
+    }
+
+    /// Closes the socket now.
+    pub(crate) fn close(&mut self) {
+        self.phase = Phase::Gone;
+        self.stream = None;
+        self.outgoing = Outgoing::default();
+        self.request.body = Body::Empty;
+    }
+}
+
+impl Request {
+    fn blank(now: Instant) -> Self {
+        Self {
+            octets: Vec::new(),
+            head: Head::default(),
+            body: Body::Empty,
+            refusal: None,
+            head_at: now,
+            ready_at: now,
+            serial: 0,
+        }
+    }
+}

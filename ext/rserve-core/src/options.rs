@@ -1,0 +1,69 @@
+//! What an operator may set about one server, already checked and in Rust's own types.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rserve_http1::Limits;
+
+/// Which Puma a server imitates where Puma's versions contradict each other (`docs/design` §7).
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Compat {
+    /// Puma 6: the default.
+    #[default]
+    Puma6,
+    /// Puma 7.
+    Puma7,
+    /// Puma 8.
+    Puma8,
+}
+
+/// Options of one server; `Default` is Puma 6's.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that are kept even without work.
+    pub min_threads: usize,
+    /// Threads at most; at least 1.
+    pub max_threads: usize,
+    /// Time for a whole request head, from its first octet or from the accept, and between two reads of a body.
+    pub first_data_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub persistent_timeout: Duration,
+    /// How long a response may make no progress.
+    pub write_timeout: Duration,
+    /// After so long without any request the server stops; `None` is never.
+    pub idle_timeout: Option<Duration>,
+    /// `false`: every response closes its connection.
+    pub enable_keep_alives: bool,
+    /// `false`: no connection is taken while all threads are busy, and none is kept alive.
+    pub queue_requests: bool,
+    /// Responses after which a connection is closed; `None` is no limit.
+    pub max_keep_alive: Option<u32>,
+    /// What a request may be at most.
+    pub limits: Limits,
+    /// Where bodies and responses too large for memory go.
+    pub temp_folder: PathBuf,
+    /// How often a thread too many is let go; zero is never.
+    pub auto_trim_time: Duration,
+    /// Which Puma is imitated.
+    pub compat: Compat,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            min_threads: 0,
+            max_threads: 5,
+            first_data_timeout: Duration::from_secs(30),
+            persistent_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(10),
+            idle_timeout: None,
+            enable_keep_alives: true,
+            queue_requests: true,
+            max_keep_alive: None,
+            limits: Limits::default(),
+            temp_folder: std::env::temp_dir(),
+            auto_trim_time: Duration::from_secs(30),
+            compat: Compat::default(),
+        }
+    }
+}

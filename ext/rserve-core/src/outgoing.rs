@@ -1,0 +1,138 @@
+//! What of a response the socket has not taken yet.
+//!
+//! The first [`MEMORY_LIMIT`] octets that wait are held in memory, what comes after them in an unlinked file, so that a
+//! client that does not read costs a bounded amount of memory and no Ruby thread.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use crate::stream::Stream;
+
+/// Octets of one response that may wait in memory.
+pub const MEMORY_LIMIT: usize = 64 * 1024;
+
+/// Octets that are still to be sent, in order.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    parts: VecDeque<Part>,
+    /// Sum of the memory parts.
+    in_memory: usize,
+}
+
+#[derive(Debug)]
+enum Part {
+    Memory { octets: Vec<u8>, sent: usize },
+    File { file: File, offset: u64, remaining: u64, spill: bool },
+}
+
+/// How far a [`Outgoing::flush`] came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Flushed {
+    /// Nothing is left.
+    All,
+    /// The socket is full; it will tell when it is not.
+    Blocked,
+    /// The budget is spent; the socket may take more.
+    More,
+    /// A file was shorter than promised: the response can't be completed.
+    Short,
+}
+
+impl Outgoing {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Octets waiting in memory.
+    pub fn in_memory(&self) -> usize {
+        self.in_memory
+    }
+
+    /// Queues a copy of what is left of `slices` after their first `sent` octets.
+    ///
+    /// # Errors
+    ///
+    /// The file for what exceeds the memory limit could not be made or written.
+    pub fn push(&mut self, slices: &[IoSlice<'_>], mut sent: usize, folder: &Path) -> io::Result<()> {
+        for slice in slices {
+            let octets = &slice[sent.min(slice.len())..];
+            sent = sent.saturating_sub(slice.len());
+            if !octets.is_empty() {
+                self.push_octets(octets, folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push_octets(&mut self, octets: &[u8], folder: &Path) -> io::Result<()> {
+        if let Some(Part::File { file, remaining, spill: true, .. }) = self.parts.back_mut() {
+            file.write_all(octets)?;
+            *remaining += octets.len() as u64;
+            return Ok(());
+        }
+        if self.in_memory + octets.len() <= MEMORY_LIMIT {
+            self.in_memory += octets.len();
+            match self.parts.back_mut() {
+                Some(Part::Memory { octets: tail, .. }) => tail.extend_from_slice(octets),
+                _ => self.parts.push_back(Part::Memory { octets: octets.to_vec(), sent: 0 }),
+            }
+            return Ok(());
+        }
+        let mut file = crate::sys::unlinked_file(folder)?;
+        file.write_all(octets)?;
+        self.parts.push_back(Part::File { file, offset: 0, remaining: octets.len() as u64, spill: true });
+        Ok(())
+    }
+
+    /// Queues `len` octets of `file` from `offset`.
+    pub fn push_file(&mut self, file: File, offset: u64, len: u64) {
+        if len > 0 {
+            self.parts.push_back(Part::File { file, offset, remaining: len, spill: false });
+        }
+    }
+
+    /// Sends until nothing is left or the socket is full, at most `budget` octets.
+    ///
+    /// # Errors
+    ///
+    /// The socket's or a file's own: the connection is lost.
+    pub fn flush(&mut self, stream: &Stream, mut budget: usize) -> io::Result<Flushed> {
+        while let Some(part) = self.parts.front_mut() {
+            if budget == 0 {
+                return Ok(Flushed::More);
+            }
+            let taken = match part {
+                Part::Memory { octets, sent } => {
+                    let Some(count) = stream.send(&octets[*sent..])? else { return Ok(Flushed::Blocked) };
+                    *sent += count;
+                    self.in_memory -= count;
+                    if *sent == octets.len() {
+                        self.parts.pop_front();
+                    }
+                    count
+                }
+                Part::File { file, offset, remaining, .. } => {
+                    let wanted = usize::try_from(*remaining).unwrap_or(usize::MAX);
+                    let Some(count) = stream.send_file(file.as_fd(), *offset, wanted)? else {
+                        return Ok(Flushed::Blocked);
+                    };
+                    if count == 0 {
+                        return Ok(Flushed::Short);
+                    }
+                    *offset += count as u64;
+                    *remaining -= count as u64;
+                    if *remaining == 0 {
+                        self.parts.pop_front();
+                    }
+                    count
+                }
+            };
+            budget = budget.saturating_sub(taken);
+        }
+        Ok(Flushed::All)
+    }
+}

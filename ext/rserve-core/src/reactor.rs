@@ -1,0 +1,371 @@
+//! The poller's side: epoll, accepting, deadlines. Whoever holds the reactor's lock is the poller.
+//!
+//! A [`Reactor::turn`] never runs application code and never waits for anything but epoll, so it may be done by a Ruby
+//! thread that holds the GVL (without waiting), by one that released it, or by the monitor.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+
+use crate::connection::{Connection, ConnectionId, NEVER, READABLE, WRITABLE};
+use crate::exchange::{AfterSending, Exchange, Outcome, Phase};
+use crate::listener::Listener;
+use crate::server::{Notice, Server, Status};
+use crate::slots::Slots;
+
+const WAKER: Token = Token(usize::MAX);
+const FIRST_LISTENER: usize = usize::MAX - 1024;
+
+/// Connections that one turn takes from one listener at most.
+const ACCEPT_BATCH: usize = 64;
+
+/// How long no connection is taken after the process ran out of descriptors.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How soon a listener is looked at again that had to wait for a free thread.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+
+/// Deadlines are looked at no more often than this.
+const EXPIRE_EVERY: u64 = 50;
+
+/// How long a server that stops lets connections bring another request, which is then answered with
+/// `Connection: close`: closing them at once would lose the requests that are on their way.
+pub(crate) const DRAIN_GRACE: Duration = Duration::from_millis(150);
+
+pub(crate) struct Reactor {
+    poll: Poll,
+    /// The same instance, for flags that mio does not know.
+    epoll: Epoll,
+    events: Events,
+    listeners: Vec<Listener>,
+    accepting: bool,
+    paused_until: Option<Instant>,
+    slots: Slots,
+    /// Connections that have more to do than one turn allowed.
+    again: Vec<ConnectionId>,
+    draining: bool,
+}
+
+impl Reactor {
+    pub(crate) fn new() -> io::Result<(Self, Registry, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let registry = poll.registry().try_clone()?;
+        let epoll = crate::sys::epoll_of(&poll)?;
+        let reactor = Self {
+            poll,
+            epoll,
+            events: Events::with_capacity(256),
+            listeners: Vec::new(),
+            accepting: false,
+            paused_until: None,
+            slots: Slots::default(),
+            again: Vec::new(),
+            draining: false,
+        };
+        Ok((reactor, registry, waker))
+    }
+
+    pub(crate) fn add_listener(&mut self, listener: Listener) -> io::Result<()> {
+        if self.accepting {
+            self.watch(self.listeners.len(), &listener)?;
+        }
+        self.listeners.push(listener);
+        Ok(())
+    }
+
+    /// One round of polling, for at most `limit` (`None`: until something happens).
+    pub(crate) fn turn(&mut self, server: &Server, limit: Option<Duration>) {
+        let now = Instant::now();
+        self.sweep(server);
+        self.follow_status(server, now);
+        self.expire(server, now);
+        let timeout = self.timeout(server, now, limit);
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        match self.poll.poll(&mut events, timeout) {
+            Ok(()) => {
+                let now = if timeout == Some(Duration::ZERO) { now } else { Instant::now() };
+                for event in &events {
+                    self.dispatch(server, event, now);
+                }
+                for id in std::mem::take(&mut self.again) {
+                    self.go_on(server, id, 0, now);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => server.notify(Notice::PollFailed(error)),
+        }
+        self.events = events;
+        if self.draining {
+            self.sweep(server);
+            server.check_drained(self.slots.len());
+        }
+        server.turns.fetch_add(1, Ordering::Release);
+    }
+
+    fn timeout(&self, server: &Server, now: Instant, limit: Option<Duration>) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        if limit == Some(Duration::ZERO) {
+            return limit;
+        }
+        let due = server.next_deadline.load(Ordering::Acquire);
+        let deadline = (due != NEVER).then(|| {
+            // One more millisecond: epoll rounds down, and a turn just before the deadline would be for nothing.
+            Duration::from_millis(due.saturating_sub(server.millis(now)) + 1)
+        });
+        let pause = self.paused_until.map(|until| until.saturating_duration_since(now));
+        [limit, deadline, pause].into_iter().flatten().min()
+    }
+
+    fn dispatch(&mut self, server: &Server, event: &mio::event::Event, now: Instant) {
+        match event.token() {
+            WAKER => {}
+            Token(token) if token >= FIRST_LISTENER => {
+                self.accept(server, token - FIRST_LISTENER, now);
+            }
+            token => {
+                let mut edges = 0;
+                if event.is_readable() || event.is_error() || event.is_read_closed() {
+                    edges |= READABLE;
+                }
+                if event.is_writable() || event.is_error() {
+                    edges |= WRITABLE;
+                }
+                self.go_on(server, ConnectionId::of_token(token), edges, now);
+            }
+        }
+    }
+
+    /// Takes connections that wait at one listener; `true` when there may be more.
+    fn accept(&mut self, server: &Server, index: usize, now: Instant) -> bool {
+        for _ in 0..ACCEPT_BATCH {
+            if !self.accepting {
+                return false;
+            }
+            if !server.may_accept() {
+                self.pause(now + BUSY_PAUSE);
+                return false;
+            }
+            let Some(listener) = self.listeners.get(index) else { return false };
+            match listener.accept() {
+                Ok(accepted) => {
+                    server.touch(now);
+                    let options = &server.options;
+                    let connection =
+                        self.slots.insert(|id| Connection::new(id, index, accepted, options, now));
+                    self.run(server, &connection, now);
+                }
+                Err(Errno::EAGAIN) => return false,
+                Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+                Err(errno) => {
+                    // EMFILE, ENFILE, ENOBUFS, ENOMEM, or a listener that broke: level-triggered, it would spin.
+                    server.notify(Notice::AcceptFailed(errno));
+                    self.pause(now + EXHAUSTED_PAUSE);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn go_on(&mut self, server: &Server, id: ConnectionId, edges: u8, now: Instant) {
+        let Some(connection) = self.slots.get(id) else { return };
+        if !connection.saw(edges) {
+            return;
+        }
+        let connection = Arc::clone(connection);
+        if edges & READABLE != 0 {
+            connection.exchange().readable();
+        }
+        self.run(server, &connection, now);
+    }
+
+    /// Lets a connection that the poller owns go on.
+    fn run(&mut self, server: &Server, connection: &Arc<Connection>, now: Instant) {
+        let mut exchange = connection.exchange();
+        let mut outcome = exchange.progress(&server.options, now);
+        if matches!(outcome, Outcome::Wait | Outcome::Again)
+            && server.register(connection, &mut exchange).is_err()
+        {
+            outcome = Outcome::Close;
+        }
+        match outcome {
+            Outcome::Queue => {
+                connection.occupy();
+                drop(exchange);
+                server.backlog.push(Arc::clone(connection), now);
+            }
+            Outcome::Wait => server.set_deadline(connection, &exchange, now),
+            Outcome::Again => {
+                server.set_deadline(connection, &exchange, now);
+                self.again.push(connection.id());
+            }
+            Outcome::Close => self.close(connection, &mut exchange),
+        }
+    }
+
+    fn close(&mut self, connection: &Connection, exchange: &mut Exchange) {
+        exchange.close();
+        self.slots.remove(connection.id());
+    }
+
+    /// Forgets what Ruby threads closed or hijacked, and goes on with what they left to be sent.
+    fn sweep(&mut self, server: &Server) {
+        let mut returned = server.returned();
+        if returned.is_empty() {
+            return;
+        }
+        for id in returned.closed.drain(..) {
+            self.slots.remove(id);
+        }
+        self.again.append(&mut returned.again);
+    }
+
+    /// Ends what has waited too long.
+    fn expire(&mut self, server: &Server, now: Instant) {
+        let millis = server.millis(now);
+        if server.take_eviction() {
+            for connection in self.slots.iter().filter(|connection| !connection.is_busy()) {
+                server.deadline_at(connection, now);
+            }
+        }
+        if millis < server.next_deadline.load(Ordering::Acquire) {
+            return;
+        }
+        server.next_deadline.store(NEVER, Ordering::Release);
+        let mut next =
+            server.idle_deadline(|| self.slots.iter().all(|c| !c.is_busy() && c.exchange().is_idle()), now);
+        let mut expired = Vec::new();
+        for connection in self.slots.iter() {
+            let deadline = connection.deadline.load(Ordering::Relaxed);
+            if deadline <= millis {
+                expired.push(Arc::clone(connection));
+            } else {
+                next = next.min(deadline);
+            }
+        }
+        for connection in expired {
+            if connection.saw(0) {
+                self.give_up(server, &connection, now);
+            }
+        }
+        if next != NEVER {
+            server.next_deadline.fetch_min(next.max(millis + EXPIRE_EVERY), Ordering::AcqRel);
+        }
+    }
+
+    fn give_up(&mut self, server: &Server, connection: &Arc<Connection>, now: Instant) {
+        let mut exchange = connection.exchange();
+        connection.deadline.store(NEVER, Ordering::Relaxed);
+        if exchange.phase() == Phase::Receiving && exchange.in_body() {
+            // RFC 9110 §15.5.9. A client whose head never came gets no answer: it did not ask anything (Puma).
+            exchange.answer_timeout(server.options.compat);
+            drop(exchange);
+            self.run(server, connection, now);
+        } else {
+            self.close(connection, &mut exchange);
+        }
+    }
+
+    /// Starts and stops accepting as the server's status says.
+    fn follow_status(&mut self, server: &Server, now: Instant) {
+        if self.draining {
+            return;
+        }
+        match server.status() {
+            Status::Running => {
+                if self.paused_until.is_some_and(|until| until <= now) {
+                    self.paused_until = None;
+                }
+                if !self.accepting && self.paused_until.is_none() {
+                    self.accepting = true;
+                    for (index, listener) in self.listeners.iter().enumerate() {
+                        if let Err(error) = self.watch(index, listener) {
+                            server.notify(Notice::PollFailed(error));
+                        }
+                    }
+                }
+            }
+            Status::New => {}
+            Status::Draining | Status::Done => self.drain(server, now),
+        }
+    }
+
+    /// Takes what already waits, then no more; idle connections get a last moment.
+    fn drain(&mut self, server: &Server, now: Instant) {
+        self.paused_until = None;
+        if server.status() == Status::Draining {
+            self.accepting = true;
+            for index in 0..self.listeners.len() {
+                // A listener's queue is bounded, but clients may fill it as fast as it is emptied.
+                let mut batches = 0..16;
+                while batches.next().is_some() && self.accept(server, index, now) {}
+            }
+        }
+        self.stop_accepting();
+        self.listeners.clear();
+        self.draining = true;
+        for connection in self.slots.iter() {
+            if connection.saw(0) && connection.exchange().is_idle() {
+                server.deadline_at(connection, now + DRAIN_GRACE);
+            }
+        }
+    }
+
+    fn pause(&mut self, until: Instant) {
+        self.stop_accepting();
+        self.paused_until = Some(until);
+    }
+
+    fn stop_accepting(&mut self) {
+        if std::mem::replace(&mut self.accepting, false) {
+            for listener in &self.listeners {
+                let _ = self.epoll.delete(listener.as_fd());
+            }
+        }
+    }
+
+    fn watch(&self, index: usize, listener: &Listener) -> io::Result<()> {
+        // Level-triggered: a turn may leave connections for the next one, or for another worker.
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+        let event = EpollEvent::new(flags, (FIRST_LISTENER + index) as u64);
+        Ok(self.epoll.add(listener.as_fd(), event)?)
+    }
+}
+
+/// Makes `exchange`'s socket known to epoll, for every edge; does nothing when it is.
+pub(crate) fn register(registry: &Registry, id: ConnectionId, exchange: &mut Exchange) -> io::Result<()> {
+    if exchange.registered {
+        return Ok(());
+    }
+    if let Some(stream) = exchange.stream() {
+        let fd = stream.as_fd().as_raw_fd();
+        registry.register(&mut SourceFd(&fd), id.token(), Interest::READABLE | Interest::WRITABLE)?;
+        exchange.registered = true;
+    }
+    Ok(())
+}
+
+/// What a refused or timed-out client is told by the server itself.
+impl Exchange {
+    fn answer_timeout(&mut self, compat: crate::options::Compat) {
+        let reply: &[u8] = match compat {
+            crate::options::Compat::Puma6 => b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n",
+            _ => b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n",
+        };
+        self.abandon_request();
+        if let Some(stream) = self.stream() {
+            let _ = stream.send(reply);
+        }
+        self.finish(AfterSending::Linger);
+    }
+}

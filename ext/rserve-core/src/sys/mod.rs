@@ -1,0 +1,130 @@
+//! System calls that need `unsafe` or have no safe wrapper; nothing here decides anything.
+#![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::sys::epoll::Epoll;
+
+use crate::stream::Peer;
+
+/// A file in `folder` that has no name (or loses it at once): it goes with its last descriptor.
+///
+/// # Errors
+///
+/// The folder is missing, full or not writable.
+pub(crate) fn unlinked_file(folder: &Path) -> io::Result<File> {
+    let anonymous =
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(folder);
+    match anonymous {
+        // Some file systems (overlay on old kernels, NFS) know no O_TMPFILE.
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) =>
+        {
+            named_and_unlinked(folder)
+        }
+        outcome => outcome,
+    }
+}
+
+fn named_and_unlinked(folder: &Path) -> io::Result<File> {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let path = folder.join(format!("rserve-{}-{serial}", std::process::id()));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
+/// Duplicates `fd` (close-on-exec), so that whoever owns the original may close it.
+///
+/// # Errors
+///
+/// `EBADF` when `fd` is not open, `EMFILE` when no descriptor is left.
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(Errno::EBADF.into());
+    }
+    // SAFETY: only borrowed for this call; F_DUPFD_CLOEXEC touches no memory and fails with EBADF on a closed number.
+    let copy = fcntl(unsafe { BorrowedFd::borrow_raw(fd) }, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: `copy` was made by the call above and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Takes the next connection from `listener`: non-blocking, close-on-exec, with the peer's address.
+///
+/// # Errors
+///
+/// `EAGAIN` when none waits; `EMFILE`, `ECONNABORTED`, … as accept4(2).
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> nix::Result<(OwnedFd, Peer)> {
+    // SAFETY: sockaddr_storage is plain data for which all-zero octets are a valid value.
+    let mut address: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let mut length = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: `address` and `length` are valid for writes and describe each other.
+    let fd = unsafe {
+        libc::accept4(
+            listener.as_raw_fd(),
+            (&raw mut address).cast(),
+            &raw mut length,
+            libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+        )
+    };
+    let fd = Errno::result(fd)?;
+    // SAFETY: `fd` was made by the call above and belongs to nobody else.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok((fd, peer_of(&address)))
+}
+
+fn peer_of(address: &libc::sockaddr_storage) -> Peer {
+    match libc::c_int::from(address.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the storage holds a sockaddr_in, which is smaller.
+            let v4 = unsafe { &*(&raw const *address).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Peer::Ip(IpAddr::V4(ip), u16::from_be(v4.sin_port))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that the storage holds a sockaddr_in6, which is smaller.
+            let v6 = unsafe { &*(&raw const *address).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            Peer::Ip(IpAddr::V6(ip), u16::from_be(v6.sin6_port))
+        }
+        libc::AF_UNIX => Peer::Unix,
+        _ => Peer::Unknown,
+    }
+}
+
+/// A second descriptor of `poll`'s epoll instance, for the flags that mio does not offer (`EPOLLEXCLUSIVE`, level
+/// triggering).
+///
+/// # Errors
+///
+/// `EMFILE` when no descriptor is left.
+pub(crate) fn epoll_of(poll: &mio::Poll) -> io::Result<Epoll> {
+    Ok(Epoll(duplicate(poll.as_raw_fd())?))
+}
+
+/// Waits until `socket` can be written, `millis` have passed or a signal came; `true` when it is ready (or broken,
+/// which the next write reports).
+///
+/// # Errors
+///
+/// As poll(2), but for `EINTR`, which counts as "not ready".
+pub(crate) fn wait_writable(socket: BorrowedFd<'_>, millis: u16) -> io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, poll};
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+    match poll(&mut fds, millis) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}

@@ -1,0 +1,130 @@
+//! `Rserve::Client`: what the application may do with the connection behind its request (`rack.hijack`,
+//! `puma.socket`, early hints). Its Ruby half is `lib/rserve/client.rb`.
+
+use std::cell::Cell;
+use std::io::IoSlice;
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+
+use magnus::Class;
+use magnus::value::Opaque;
+use magnus::{DataTypeFunctions, Error, Module, RModule, RString, Ruby, TypedData, Value, gc, method};
+use rserve_core::connection::Connection;
+use rserve_core::server::Server;
+use rserve_core::stream::Peer;
+
+/// A request's view of its connection; it outlives neither the server nor its own usefulness: once the response is
+/// complete every method fails or does nothing.
+#[derive(TypedData)]
+#[magnus(class = "Rserve::Client", free_immediately, mark)]
+pub(crate) struct Client {
+    server: Arc<Server>,
+    connection: Arc<Connection>,
+    env: Cell<Option<Opaque<Value>>>,
+    state: Cell<State>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// The application has the request.
+    Serving,
+    /// The application has the socket.
+    Hijacked,
+    /// The response is out.
+    Over,
+}
+
+impl DataTypeFunctions for Client {
+    fn mark(&self, marker: &gc::Marker) {
+        if let Some(env) = self.env.get() {
+            marker.mark(env);
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(server: &Arc<Server>, connection: &Arc<Connection>) -> Self {
+        Self {
+            server: Arc::clone(server),
+            connection: Arc::clone(connection),
+            env: Cell::new(None),
+            state: Cell::new(State::Serving),
+        }
+    }
+
+    pub(crate) fn set_env(&self, env: Value) {
+        self.env.set(Some(env.into()));
+    }
+
+    /// The response is complete, or the server gave up on it.
+    pub(crate) fn end(&self) {
+        if self.state.get() == State::Serving {
+            self.state.set(State::Over);
+        }
+        self.env.set(None);
+    }
+
+    pub(crate) fn is_hijacked(&self) -> bool {
+        self.state.get() == State::Hijacked
+    }
+
+    fn env(ruby: &Ruby, this: &Self) -> Option<Value> {
+        this.env.get().map(|env| ruby.get_inner(env))
+    }
+
+    fn serving(&self, ruby: &Ruby) -> Result<(), Error> {
+        match self.state.get() {
+            State::Serving => Ok(()),
+            _ => Err(Error::new(ruby.exception_io_error(), "closed stream")),
+        }
+    }
+
+    /// Takes the socket from the server: its descriptor, and the octets that were already read beyond the request.
+    pub(crate) fn take_socket(ruby: &Ruby, this: &Self) -> Result<(i32, RString), Error> {
+        this.serving(ruby)?;
+        let Some((fd, rest)) = this.server.hijack(&this.connection) else {
+            return Err(Error::new(ruby.exception_io_error(), "closed stream"));
+        };
+        this.state.set(State::Hijacked);
+        Ok((fd.into_raw_fd(), ruby.str_from_slice(&rest)))
+    }
+
+    /// A second descriptor of the socket.
+    fn duplicate_socket(ruby: &Ruby, this: &Self) -> Result<i32, Error> {
+        this.serving(ruby)?;
+        match this.server.duplicate_socket(&this.connection) {
+            Ok(fd) => Ok(fd.into_raw_fd()),
+            Err(error) => Err(crate::error::system(ruby, &error)),
+        }
+    }
+
+    fn is_unix(&self) -> bool {
+        self.connection.peer() == Peer::Unix
+    }
+
+    fn listener(&self) -> usize {
+        self.connection.listener()
+    }
+
+    /// Writes octets ahead of the response (early hints). Does nothing once the client is gone or answered.
+    fn write_ahead(&self, octets: RString) {
+        if self.state.get() == State::Serving {
+            // SAFETY: no Ruby code runs while the slice is used.
+            let octets = unsafe { octets.as_slice() };
+            let _ = self.server.write(&self.connection, &[IoSlice::new(octets)]);
+        }
+    }
+}
+
+pub(crate) fn init(ruby: &Ruby, rserve: RModule) -> Result<(), Error> {
+    let class = rserve.define_class("Client", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("env", method!(Client::env, 0))?;
+    class.define_method("hijacked?", method!(Client::is_hijacked, 0))?;
+    class.define_method("unix?", method!(Client::is_unix, 0))?;
+    class.define_method("listener", method!(Client::listener, 0))?;
+    class.define_private_method("take_socket", method!(Client::take_socket, 0))?;
+    class.define_private_method("duplicate_socket", method!(Client::duplicate_socket, 0))?;
+    class.define_private_method("write_ahead", method!(Client::write_ahead, 1))?;
+    Ok(())
+}

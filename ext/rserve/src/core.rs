@@ -1,0 +1,615 @@
+//! `Rserve::Native::Core`: one server as Ruby sees it. Its methods are the loops of Ruby's threads; everything that is
+//! decided in them is decided in `rserve-core`.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use magnus::rb_sys::{AsRawValue, FromRawValue};
+use magnus::value::{Lazy, Opaque, ReprValue};
+use magnus::{
+    Class, DataTypeFunctions, Error, Module, Object, RArray, RHash, RModule, Ruby, Symbol, TypedData, Value,
+    function, gc, method, typed_data::Obj,
+};
+use rserve_core::backlog::Seat;
+use rserve_core::connection::Connection;
+use rserve_core::exchange::{AfterSending, Request};
+use rserve_core::options::Compat;
+use rserve_core::server::{Manage, Next, Notice, Server, Status};
+use rserve_http1::{ResponseFraming, Spelling};
+
+use crate::client::Client;
+use crate::env::{self, EnvBuilder, Extras};
+use crate::gvl::without_gvl;
+use crate::options;
+use crate::response::{self, Asked, Body, Fields};
+use crate::stream::Stream;
+use crate::writer::Writer;
+use crate::{buffer, error};
+
+static CLIENT: Lazy<magnus::RClass> = Lazy::new(|ruby| {
+    let rserve = ruby.class_object().const_get::<_, RModule>("Rserve").expect("Rserve is defined at load");
+    rserve.const_get("Client").expect("Rserve::Client is defined at load")
+});
+
+/// See the module.
+#[derive(TypedData)]
+#[magnus(class = "Rserve::Native::Core", free_immediately, mark)]
+pub(crate) struct Core {
+    server: Arc<Server>,
+    /// The `Rserve::Server` that it belongs to: everything that is Ruby's to say.
+    handler: Opaque<Value>,
+    app: Cell<Opaque<Value>>,
+    env: RefCell<EnvBuilder>,
+    early_hints: bool,
+    spelling: Spelling,
+}
+
+impl DataTypeFunctions for Core {
+    fn mark(&self, marker: &gc::Marker) {
+        marker.mark(self.handler);
+        marker.mark(self.app.get());
+        if let Ok(env) = self.env.try_borrow() {
+            env.mark(marker);
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // Lets the monitor go; it holds no strong reference.
+        self.server.halt();
+    }
+}
+
+/// How serving one request ended.
+enum Served {
+    /// The response is out, or given up; the connection was let go.
+    Done,
+    /// The connection is the application's now, or a stream's.
+    Handed,
+}
+
+impl Core {
+    fn new(ruby: &Ruby, handler: Value, app: Value, settings: RHash) -> Result<Self, Error> {
+        let options = options::server(ruby, settings)?;
+        let spelling = match options.compat {
+            Compat::Puma6 => Spelling::Title,
+            Compat::Puma7 | Compat::Puma8 => Spelling::Lower,
+        };
+        let env = EnvBuilder::new(ruby, options::remote_address(settings)?, options.compat > Compat::Puma6);
+        let server = Server::new(options).map_err(|failure| error::system(ruby, &failure))?;
+        Ok(Self {
+            server,
+            handler: handler.into(),
+            app: Cell::new(app.into()),
+            env: RefCell::new(env),
+            early_hints: options::flag(settings, "early_hints")?,
+            spelling,
+        })
+    }
+
+    pub(crate) fn handler(&self, ruby: &Ruby) -> Value {
+        ruby.get_inner(self.handler)
+    }
+
+    fn set_app(&self, app: Value) {
+        self.app.set(app.into());
+    }
+
+    fn add_listener(ruby: &Ruby, this: &Self, fd: i32, prototype: RHash) -> Result<(), Error> {
+        this.server.add_listener(fd).map_err(|failure| error::system(ruby, &failure))?;
+        this.env.borrow_mut().add_prototype(prototype);
+        Ok(())
+    }
+
+    fn start(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.server.start().map_err(|failure| error::system(ruby, &failure))
+    }
+
+    /// The loop of a pool thread; returns when the thread is to end.
+    fn work(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+        let seat = Arc::new(Seat::default());
+        let server = Arc::clone(&this.server);
+        loop {
+            match server.next() {
+                Next::Serve(connection, request) => {
+                    let served = this.serve(ruby, &connection, request);
+                    server.served();
+                    served?;
+                    if server.others_busy() {
+                        // Whoever was preempted in the middle of a request goes first.
+                        ruby.thread_schedule();
+                    }
+                }
+                Next::Wait => {
+                    without_gvl(|| server.wait(&seat), &|| server.interrupt(&seat));
+                    server.take_interrupt(&seat);
+                }
+                Next::Leave => return Ok(()),
+            }
+            ruby.thread_check_ints()?;
+        }
+    }
+
+    /// A pool thread has ended, in whatever way.
+    fn leave(&self) {
+        self.server.leave();
+    }
+
+    /// The managing thread's loop, up to the next thing that Ruby must do: `:spawn`, `:idle`, `:log` or `:done`;
+    /// `:tick` when there was nothing for `limit` seconds.
+    fn manage(ruby: &Ruby, this: Obj<Self>, limit: f64) -> Result<Symbol, Error> {
+        let server = Arc::clone(&this.server);
+        let until = Instant::now() + Duration::from_secs_f64(limit);
+        loop {
+            match server.manage() {
+                Manage::Spawn => return Ok(ruby.to_symbol("spawn")),
+                Manage::IdleTimeout => return Ok(ruby.to_symbol("idle")),
+                Manage::Done => return Ok(ruby.to_symbol("done")),
+                Manage::Wait => {
+                    if server.has_notices() {
+                        return Ok(ruby.to_symbol("log"));
+                    }
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(ruby.to_symbol("tick"));
+                    }
+                    without_gvl(|| server.manage_wait(left), &|| server.interrupt_manager());
+                }
+            }
+            ruby.thread_check_ints()?;
+        }
+    }
+
+    /// Messages to be logged.
+    fn notices(ruby: &Ruby, this: &Self) -> RArray {
+        let notices = this.server.take_notices().into_iter().map(|notice| match notice {
+            Notice::AcceptFailed(errno) => format!("cannot accept connections: {}", errno.desc()),
+            Notice::PollFailed(failure) => format!("cannot wait for connections: {failure}"),
+        });
+        ruby.ary_from_iter(notices)
+    }
+
+    fn drain(&self) {
+        self.server.drain();
+    }
+
+    fn halt(&self) {
+        self.server.halt();
+    }
+
+    /// Gives up every connection whose request is not complete, and every response that is not read.
+    fn evict(&self) {
+        self.server.evict();
+    }
+
+    fn join(&self) {
+        let server = &self.server;
+        if without_gvl(|| server.join(), &|| {}).is_none() {
+            server.join();
+        }
+    }
+
+    fn trim(&self, force: bool) {
+        self.server.trim(force);
+    }
+
+    fn is_running(&self) -> bool {
+        self.server.status() == Status::Running
+    }
+
+    fn stats(ruby: &Ruby, this: &Self) -> Result<RHash, Error> {
+        let stats = this.server.stats();
+        let hash = ruby.hash_new();
+        hash.aset(ruby.to_symbol("backlog"), stats.backlog)?;
+        hash.aset(ruby.to_symbol("running"), stats.running)?;
+        hash.aset(ruby.to_symbol("pool_capacity"), stats.pool_capacity)?;
+        hash.aset(ruby.to_symbol("busy_threads"), stats.busy_threads)?;
+        hash.aset(ruby.to_symbol("max_threads"), stats.max_threads)?;
+        hash.aset(ruby.to_symbol("requests_count"), stats.requests_count)?;
+        Ok(hash)
+    }
+
+    // ---- one request --------------------------------------------------------------------------------------------
+
+    /// Serves one request. Errors are the thread's, not the application's: a `Thread#kill`, an interrupt.
+    fn serve(&self, ruby: &Ruby, connection: &Arc<Connection>, request: Request) -> Result<(), Error> {
+        match catch_unwind(AssertUnwindSafe(|| self.serve_request(ruby, connection, request))) {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                // The panic hook has told where. The connection's state is unknown: it goes.
+                self.server.finish(connection, AfterSending::Close);
+                let _ = self
+                    .handler(ruby)
+                    .funcall::<_, _, Value>("log_failure", ("a panic while serving a request",));
+                Ok(())
+            }
+        }
+    }
+
+    fn serve_request(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        mut request: Request,
+    ) -> Result<(), Error> {
+        let asked = Asked {
+            version: request.head.version,
+            head_request: request.head.method.of(&request.octets) == b"HEAD",
+            keep_alive: request.head.keep_alive && self.server.may_keep_alive(&request),
+        };
+        if request.refusal.is_some() {
+            return self.refuse(ruby, connection, &request, asked);
+        }
+        let client: Obj<Client> =
+            ruby.obj_wrap_as(Client::new(&self.server, connection), ruby.get_inner(&CLIENT));
+        let built = self.environment(ruby, connection, &mut request, client);
+        self.server.recycle(connection, request);
+        let env = match built {
+            Ok(env) => env,
+            Err(failure) => return self.failed(ruby, connection, asked, failure, None, client),
+        };
+        let app = ruby.get_inner(self.app.get());
+        let outcome = app.funcall::<_, _, Value>("call", (env,));
+        match outcome {
+            Ok(triple) => self.respond(ruby, connection, asked, triple, env, client),
+            Err(failure) => self.failed(ruby, connection, asked, failure, Some(env), client),
+        }
+    }
+
+    fn environment(
+        &self,
+        ruby: &Ruby,
+        connection: &Connection,
+        request: &mut Request,
+        client: Obj<Client>,
+    ) -> Result<RHash, Error> {
+        let input = env::input(ruby, &mut request.body)?;
+        let early_hints: Option<Value> = match self.early_hints {
+            true => Some(client.funcall("method", (ruby.to_symbol("early_hints"),))?),
+            false => None,
+        };
+        let extras = Extras { client: client.as_value(), input, early_hints };
+        let env = self.env.borrow().build(ruby, connection, request, &extras)?;
+        client.set_env(env.as_value());
+        Ok(env)
+    }
+
+    /// The application failed before anything was sent: `lowlevel_error` says what the client gets.
+    fn failed(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        asked: Asked,
+        failure: Error,
+        env: Option<RHash>,
+        client: Obj<Client>,
+    ) -> Result<(), Error> {
+        let Some(exception) = exception_of(&failure) else {
+            // A `throw` past us, or `Thread#kill`: the connection is visibly aborted, the thread goes its way.
+            client.end();
+            self.server.finish(connection, AfterSending::Close);
+            return Err(failure);
+        };
+        if client.is_hijacked() {
+            client.end();
+            self.server.finish(connection, AfterSending::Close);
+            let _ = self.handler(ruby).funcall::<_, _, Value>("application_error", (exception, env));
+            return Ok(());
+        }
+        let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_error", (exception, env));
+        let plain = answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client));
+        match plain {
+            Ok(_) => self.after(ruby, env, client),
+            Err(failure) => {
+                // Its own fault, then: nothing more to try.
+                client.end();
+                self.server.finish(connection, AfterSending::Close);
+                exception_of(&failure).map(|_| ()).ok_or(failure)
+            }
+        }
+    }
+
+    /// A request that the server itself answers.
+    fn refuse(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        request: &Request,
+        asked: Asked,
+    ) -> Result<(), Error> {
+        let Some(refusal) = &request.refusal else { return Ok(()) };
+        let octets = request.octets.as_slice();
+        let about = (
+            refusal.status(),
+            refusal.to_string(),
+            ruby.str_from_slice(request.head.method.of(octets)),
+            ruby.str_from_slice(request.head.target.of(octets)),
+            connection.peer().ip().to_string(),
+        );
+        let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_refusal", about);
+        let sent = answer.and_then(|triple| {
+            let triple = RArray::try_convert_triple(triple)?;
+            let mut fields = Fields::of(ruby, self, triple.1, self.spelling)?;
+            let status = u16::try_from(response::status(triple.0)?).unwrap_or(500);
+            let body = Body::of(ruby, triple.2, status, &mut fields)?;
+            let plan = response::plan(&fields, Asked { keep_alive: false, ..asked }, status);
+            let mut head = buffer::take();
+            response::head(&fields, asked, status, &plan, self.spelling, &mut head);
+            let mut writer = Writer::new(&self.server, connection, plan.framing, head, false);
+            if let Body::Strings(strings, length) = body {
+                response::send_strings(&mut writer, strings, length);
+            }
+            writer.finish_lingering();
+            Ok(())
+        });
+        if let Err(failure) = sent {
+            self.server.finish(connection, AfterSending::Linger);
+            return exception_of(&failure).map(|_| ()).ok_or(failure);
+        }
+        Ok(())
+    }
+
+    /// Sends the application's response, whatever comes of it.
+    fn respond(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        asked: Asked,
+        triple: Value,
+        env: RHash,
+        client: Obj<Client>,
+    ) -> Result<(), Error> {
+        if client.is_hijacked() {
+            self.server.finish(connection, AfterSending::Close);
+            self.close(ruby, body_of(triple), env);
+            return self.after(ruby, Some(env), client);
+        }
+        match self.send(ruby, connection, asked, triple, Some(env), client) {
+            Ok(_) => {
+                self.close(ruby, body_of(triple), env);
+                self.after(ruby, Some(env), client)
+            }
+            Err(failure) => {
+                let outcome = self.failed(ruby, connection, asked, failure, Some(env), client);
+                self.close(ruby, body_of(triple), env);
+                outcome
+            }
+        }
+    }
+
+    /// Sends `triple`. An error means that nothing was sent and the connection is still ours.
+    fn send(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        asked: Asked,
+        triple: Value,
+        env: Option<RHash>,
+        client: Obj<Client>,
+    ) -> Result<Served, Error> {
+        let (status, headers, body) = RArray::try_convert_triple(triple)?;
+        let status = response::status(status)?;
+        if status == -1 {
+            // Puma's asynchronous response: the application answers on the socket, or never.
+            client.end();
+            self.server.finish(connection, AfterSending::Close);
+            return Ok(Served::Done);
+        }
+        if !rserve_http1::encode::is_legal_status(status) {
+            return Err(Error::new(ruby.exception_arg_error(), format!("{status} is no HTTP status")));
+        }
+        let status = status as u16;
+        let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
+        let body = Body::of(ruby, body, status, &mut fields)?;
+        let mut plan = response::plan(&fields, asked, status);
+        if matches!(body, Body::Hijack(_)) && fields.content_length.is_none() {
+            plan.framing = ResponseFraming::UntilClose;
+            plan.chunked = false;
+        }
+        let mut head = buffer::take();
+        response::head(&fields, asked, status, &plan, self.spelling, &mut head);
+        buffer::give(fields.lines);
+        let mut writer = Writer::new(&self.server, connection, plan.framing, head, plan.keep_alive);
+        let bodiless = plan.framing == ResponseFraming::None;
+        let outcome = match body {
+            Body::Hijack(callable) => return self.hand_over(ruby, connection, writer, callable, client),
+            Body::Strings(strings, length) => {
+                response::send_strings(&mut writer, strings, length);
+                Ok(())
+            }
+            Body::File(fd, offset, length) => {
+                let _ = writer.write_file(ruby, fd.into(), offset, length);
+                client.end();
+                // The file may have to come from a disk.
+                let mut writer = Some(writer);
+                let mut finish = || writer.take().map_or((), Writer::finish);
+                if without_gvl(&mut finish, &|| {}).is_none() {
+                    finish();
+                }
+                return Ok(Served::Done);
+            }
+            Body::Call(callable) if !bodiless => return self.stream(ruby, writer, callable, env, client),
+            Body::Each(each) if !bodiless => response::send_each(ruby, &mut writer, each),
+            Body::Each(_) | Body::Call(_) | Body::Empty => Ok(()),
+        };
+        match outcome {
+            Ok(()) => {
+                client.end();
+                writer.finish();
+                Ok(Served::Done)
+            }
+            // Nothing has left: there is still time for a proper error.
+            Err(failure) if writer.is_unsent() && exception_of(&failure).is_some() => Err(failure),
+            Err(failure) => {
+                client.end();
+                let lost = writer.has_failed();
+                writer.abort();
+                self.cut_short(ruby, failure, env, lost)?;
+                Ok(Served::Done)
+            }
+        }
+    }
+
+    /// A body failed when part of the response was out: all that is left is to tell the log.
+    fn cut_short(&self, ruby: &Ruby, failure: Error, env: Option<RHash>, lost: bool) -> Result<(), Error> {
+        let Some(exception) = exception_of(&failure) else { return Err(failure) };
+        if !lost {
+            let _ = self.handler(ruby).funcall::<_, _, Value>("body_error", (exception, env));
+        }
+        Ok(())
+    }
+
+    /// A streaming body (Rack 3): called with a stream that may live longer than the call.
+    fn stream(
+        &self,
+        ruby: &Ruby,
+        writer: Writer,
+        callable: Value,
+        env: Option<RHash>,
+        client: Obj<Client>,
+    ) -> Result<Served, Error> {
+        let stream: Obj<Stream> = ruby.obj_wrap(Stream::new(writer));
+        let outcome = callable.funcall::<_, _, Value>("call", (stream,));
+        client.end();
+        if let Err(failure) = outcome {
+            let mut lost = true;
+            if let Some(writer) = stream.take() {
+                lost = writer.has_failed();
+                writer.abort();
+            }
+            self.cut_short(ruby, failure, env, lost)?;
+            return Ok(Served::Done);
+        }
+        // The head must not wait for the first write of a stream that was only put aside.
+        stream.flush_head(ruby);
+        Ok(Served::Handed)
+    }
+
+    /// Partial hijack: the head goes out, then the application gets the socket.
+    fn hand_over(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        mut writer: Writer,
+        callable: Value,
+        client: Obj<Client>,
+    ) -> Result<Served, Error> {
+        let flushed = writer.flush(ruby).and_then(|()| writer.wait(ruby, 0));
+        if flushed.is_err() {
+            client.end();
+            writer.abort();
+            return Ok(Served::Done);
+        }
+        let socket: Result<Value, Error> = client.funcall("call", ());
+        let outcome = socket.and_then(|socket| callable.funcall::<_, _, Value>("call", (socket,)));
+        self.server.finish(connection, AfterSending::Close);
+        match outcome {
+            Ok(_) => Ok(Served::Handed),
+            Err(failure) => {
+                self.cut_short(ruby, failure, None, false)?;
+                Ok(Served::Handed)
+            }
+        }
+    }
+
+    /// `body.close`, once, whatever happened.
+    fn close(&self, ruby: &Ruby, body: Option<Value>, env: RHash) {
+        let Some(body) = body else { return };
+        if RArray::from_value(body).is_some_and(|array| array.class().as_raw() == ruby.class_array().as_raw())
+        {
+            return;
+        }
+        if matches!(body.respond_to("close", false), Ok(true))
+            && let Err(failure) = body.funcall::<_, _, Value>("close", ())
+            && let Some(exception) = exception_of(&failure)
+        {
+            let _ = self.handler(ruby).funcall::<_, _, Value>("body_error", (exception, env));
+        }
+    }
+
+    /// `rack.after_reply` and `rack.response_finished`.
+    fn after(&self, ruby: &Ruby, env: Option<RHash>, client: Obj<Client>) -> Result<(), Error> {
+        client.end();
+        let Some(env) = env else { return Ok(()) };
+        let keys = self.env.borrow();
+        let (reply, finished) = (keys.after_reply_key(ruby), keys.response_finished_key(ruby));
+        drop(keys);
+        // SAFETY: Hash and keys are live; with String keys of exact class nothing is called that could raise.
+        let pending = unsafe {
+            let listed = |key| {
+                let value = Value::from_raw(rb_sys::rb_hash_lookup(env.as_raw(), key));
+                RArray::from_value(value).is_some_and(|array| !array.is_empty())
+            };
+            listed(reply) || listed(finished)
+        };
+        if pending
+            && let Err(failure) = self.handler(ruby).funcall::<_, _, Value>("after_reply", (env,))
+            && exception_of(&failure).is_none()
+        {
+            return Err(failure);
+        }
+        Ok(())
+    }
+}
+
+/// The exception of `failure`; `None` for a `throw` or `Thread#kill` on its way.
+fn exception_of(failure: &Error) -> Option<Value> {
+    match failure.error_type() {
+        magnus::error::ErrorType::Jump(_) => None,
+        _ => failure.value().or_else(|| {
+            // An error that was made in Rust has no exception object yet.
+            Ruby::get().ok().and_then(|ruby| {
+                let (class, message) = match failure.error_type() {
+                    magnus::error::ErrorType::Error(class, message) => (*class, message.to_string()),
+                    _ => (ruby.exception_runtime_error(), failure.to_string()),
+                };
+                class.new_instance((message,)).ok().map(ReprValue::as_value)
+            })
+        }),
+    }
+}
+
+/// The body of a response that may be malformed.
+fn body_of(triple: Value) -> Option<Value> {
+    let triple = RArray::from_value(triple)?;
+    triple.entry::<Value>(2).ok().filter(|body| !body.is_nil())
+}
+
+trait Triple {
+    fn try_convert_triple(value: Value) -> Result<(Value, Value, Value), Error>;
+}
+
+impl Triple for RArray {
+    /// `status, headers, body = value`
+    fn try_convert_triple(value: Value) -> Result<(Value, Value, Value), Error> {
+        let triple = match RArray::from_value(value) {
+            Some(triple) => triple,
+            None => RArray::to_ary(value)?,
+        };
+        Ok((triple.entry(0)?, triple.entry(1)?, triple.entry(2)?))
+    }
+}
+
+pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("Core", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_singleton_method("new", function!(Core::new, 3))?;
+    class.define_method("app=", method!(Core::set_app, 1))?;
+    class.define_method("add_listener", method!(Core::add_listener, 2))?;
+    class.define_method("start", method!(Core::start, 0))?;
+    class.define_method("work", method!(Core::work, 0))?;
+    class.define_method("leave", method!(Core::leave, 0))?;
+    class.define_method("manage", method!(Core::manage, 1))?;
+    class.define_method("notices", method!(Core::notices, 0))?;
+    class.define_method("drain", method!(Core::drain, 0))?;
+    class.define_method("halt", method!(Core::halt, 0))?;
+    class.define_method("evict", method!(Core::evict, 0))?;
+    class.define_method("join", method!(Core::join, 0))?;
+    class.define_method("trim", method!(Core::trim, 1))?;
+    class.define_method("running?", method!(Core::is_running, 0))?;
+    class.define_method("stats", method!(Core::stats, 0))?;
+    Ok(())
+}

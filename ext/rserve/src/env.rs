@@ -1,0 +1,430 @@
+//! The Rack environment of one request.
+//!
+//! The server's Ruby half gives one prototype per listener with every key that is always there; a request's
+//! environment is a copy of it with the values that differ. Names of fields are looked up in a bounded table of frozen
+//! strings; values are fresh, unfrozen and ASCII-8BIT, as Puma's are.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::net::IpAddr;
+
+use magnus::rb_sys::{AsRawValue, FromRawValue};
+use magnus::value::Opaque;
+use magnus::{Error, RHash, Ruby, Value, gc};
+use rb_sys::VALUE;
+use rserve_core::body::Body;
+use rserve_core::connection::Connection;
+use rserve_core::exchange::Request;
+use rserve_http1::{Framing, Span, Version, cgi};
+
+use crate::text;
+
+/// Names of fields that are remembered; a client that invents names gets fresh strings instead.
+const REMEMBERED_NAMES: usize = 128;
+
+/// Names longer than this are not worth remembering.
+const REMEMBERED_LENGTH: usize = 48;
+
+/// Where `REMOTE_ADDR` comes from (`set_remote_address`).
+#[derive(Clone, Debug, Default)]
+pub(crate) enum RemoteAddress {
+    /// The socket's peer.
+    #[default]
+    Socket,
+    /// Always this.
+    Value(String),
+    /// The first token of this environment entry, else the socket's peer.
+    Header(String),
+}
+
+/// Environment keys by the names of fields as clients spell them.
+type Names = HashMap<Box<[u8]>, Opaque<Value>, BuildHasherDefault<Fnv>>;
+
+/// Builds environments; lives in the server object, which marks it.
+pub(crate) struct EnvBuilder {
+    prototypes: Vec<Opaque<RHash>>,
+    keys: Keys,
+    names: RefCell<Names>,
+    remote_address: RemoteAddress,
+    /// `puma.socket`, `rack.hijack` and the like are the same object.
+    hijack_proc: bool,
+}
+
+/// What the caller adds to a request's environment.
+pub(crate) struct Extras {
+    /// `rack.hijack` and `puma.socket`.
+    pub(crate) client: Value,
+    /// `rack.input`, when there is a body.
+    pub(crate) input: Option<Value>,
+    /// `rack.early_hints`, when enabled.
+    pub(crate) early_hints: Option<Value>,
+}
+
+macro_rules! keys {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        /// Frozen key strings.
+        struct Keys { $($name: Opaque<Value>),* }
+        impl Keys {
+            fn new(ruby: &Ruby) -> Self {
+                Self { $($name: text::interned(ruby, $text).into()),* }
+            }
+            fn mark(&self, marker: &gc::Marker) {
+                $(marker.mark(self.$name);)*
+            }
+        }
+    };
+}
+
+keys! {
+    request_method = "REQUEST_METHOD",
+    request_uri = "REQUEST_URI",
+    request_path = "REQUEST_PATH",
+    path_info = "PATH_INFO",
+    query_string = "QUERY_STRING",
+    fragment = "FRAGMENT",
+    server_protocol = "SERVER_PROTOCOL",
+    http_version = "HTTP_VERSION",
+    server_name = "SERVER_NAME",
+    server_port = "SERVER_PORT",
+    remote_addr = "REMOTE_ADDR",
+    http_host = "HTTP_HOST",
+    content_length = "CONTENT_LENGTH",
+    url_scheme = "rack.url_scheme",
+    input = "rack.input",
+    hijack = "rack.hijack",
+    after_reply = "rack.after_reply",
+    response_finished = "rack.response_finished",
+    early_hints = "rack.early_hints",
+    socket = "puma.socket",
+    body_wait = "puma.request_body_wait",
+    https = "https",
+    http_11 = "HTTP/1.1",
+    get = "GET",
+    post = "POST",
+    head = "HEAD",
+    localhost = "localhost",
+    port_http = "80",
+    port_https = "443",
+}
+
+impl EnvBuilder {
+    pub(crate) fn new(ruby: &Ruby, remote_address: RemoteAddress, hijack_proc: bool) -> Self {
+        Self {
+            prototypes: Vec::new(),
+            keys: Keys::new(ruby),
+            names: RefCell::default(),
+            remote_address,
+            hijack_proc,
+        }
+    }
+
+    /// Connections of the next listener get environments like `prototype`.
+    pub(crate) fn add_prototype(&mut self, prototype: RHash) {
+        self.prototypes.push(prototype.into());
+    }
+
+    pub(crate) fn mark(&self, marker: &gc::Marker) {
+        self.keys.mark(marker);
+        for prototype in &self.prototypes {
+            marker.mark(*prototype);
+        }
+        // Nothing allocates while the table is being changed, so it can't be borrowed mutably here.
+        if let Ok(names) = self.names.try_borrow() {
+            for name in names.values() {
+                marker.mark(*name);
+            }
+        }
+    }
+
+    /// Keys that a response needs again.
+    pub(crate) fn after_reply_key(&self, ruby: &Ruby) -> VALUE {
+        ruby.get_inner(self.keys.after_reply).as_raw()
+    }
+
+    /// See [`EnvBuilder::after_reply_key`].
+    pub(crate) fn response_finished_key(&self, ruby: &Ruby) -> VALUE {
+        ruby.get_inner(self.keys.response_finished).as_raw()
+    }
+
+    /// The environment of `request`.
+    pub(crate) fn build(
+        &self,
+        ruby: &Ruby,
+        connection: &Connection,
+        request: &Request,
+        extras: &Extras,
+    ) -> Result<RHash, Error> {
+        let Some(prototype) = self.prototypes.get(connection.listener()) else {
+            return Err(crate::error::bug(ruby, "a connection without listener"));
+        };
+        let prototype = ruby.get_inner(*prototype);
+        let mut env = rb_sys::Qnil as VALUE;
+        // Raw calls, because each of magnus' own would protect itself: 3 µs more for a small request. Everything that
+        // `fill` owns is borrowed or on the stack without needing to be dropped.
+        magnus::rb_sys::protect(|| {
+            // SAFETY: called under protect with valid values; see `fill`.
+            unsafe {
+                env = rb_sys::rb_hash_dup(prototype.as_raw());
+                self.fill(ruby, env, connection, request, extras);
+            }
+            rb_sys::Qnil as VALUE
+        })?;
+        // SAFETY: a copy of a Hash is a Hash.
+        let env = unsafe { Value::from_raw(env) };
+        RHash::from_value(env).ok_or_else(|| crate::error::bug(ruby, "the environment is no Hash"))
+    }
+
+    /// # Safety
+    ///
+    /// `env` is a Hash on the caller's stack; to be called under `protect`. It may unwind by longjmp, so it holds
+    /// nothing that needs dropping across a Ruby call.
+    unsafe fn fill(
+        &self,
+        ruby: &Ruby,
+        env: VALUE,
+        connection: &Connection,
+        request: &Request,
+        extras: &Extras,
+    ) {
+        let octets = request.octets.as_slice();
+        let head = &request.head;
+        let keys = &self.keys;
+        let key = |key: Opaque<Value>| ruby.get_inner(key).as_raw();
+        let set = |name: Opaque<Value>, value: VALUE| {
+            // SAFETY: `env` is a Hash; keys are frozen strings, which it need not copy.
+            unsafe { rb_sys::rb_hash_aset(env, key(name), value) };
+        };
+        let new = |span: Span| text::binary(span.of(octets));
+
+        set(keys.request_method, self.method(ruby, head.method.of(octets)));
+        set(keys.request_uri, new(head.target));
+        let path = new(head.path);
+        set(keys.request_path, path);
+        set(keys.path_info, path);
+        if let Some(query) = head.query {
+            set(keys.query_string, new(query));
+        }
+        if let Some(fragment) = head.fragment {
+            set(keys.fragment, new(fragment));
+        }
+        if head.version != Version::Http11 || head.protocol.of(octets) != b"HTTP/1.1" {
+            let protocol = new(head.protocol);
+            set(keys.server_protocol, protocol);
+            set(keys.http_version, protocol);
+        }
+
+        let mut https = false;
+        for field in &head.fields {
+            if !field.visible {
+                continue;
+            }
+            let name = field.name.of(octets);
+            let value = field.value.of(octets);
+            https |= says_https(name, value);
+            let name = self.name(ruby, name);
+            // SAFETY: `env` is a Hash, `name` a frozen string.
+            unsafe {
+                if field.repeated {
+                    let before = rb_sys::rb_hash_aref(env, name);
+                    if before != rb_sys::Qnil as VALUE {
+                        rb_sys::rb_str_cat(before, c", ".as_ptr(), 2);
+                        rb_sys::rb_str_cat(before, value.as_ptr().cast(), value.len() as _);
+                        continue;
+                    }
+                }
+                rb_sys::rb_hash_aset(env, name, text::binary(value));
+            }
+        }
+        self.authority(ruby, env, request, https);
+        self.remote(ruby, env, connection.peer().ip());
+
+        match head.framing {
+            Framing::Chunked => {
+                let mut digits = [0u8; 20];
+                set(keys.content_length, text::binary(decimal(request.body.len(), &mut digits)));
+            }
+            Framing::None | Framing::Length(_) => {}
+        }
+        if let Some(input) = extras.input {
+            set(keys.input, input.as_raw());
+        }
+        let wait = request.ready_at.saturating_duration_since(request.head_at);
+        // SAFETY: plain constructors.
+        unsafe {
+            set(keys.body_wait, rb_sys::rb_float_new(wait.as_secs_f64() * 1e3));
+            set(keys.after_reply, rb_sys::rb_ary_new());
+            set(keys.response_finished, rb_sys::rb_ary_new());
+        }
+        let client = extras.client.as_raw();
+        set(keys.socket, client);
+        if self.hijack_proc {
+            // SAFETY: `client` responds to `method` as every object.
+            unsafe {
+                let name = rb_sys::rb_id2sym(rb_sys::rb_intern2(c"call".as_ptr(), 4));
+                set(keys.hijack, rb_sys::rb_obj_method(client, name));
+            }
+        } else {
+            set(keys.hijack, client);
+        }
+        if let Some(hints) = extras.early_hints {
+            set(keys.early_hints, hints.as_raw());
+        }
+    }
+
+    fn method(&self, ruby: &Ruby, method: &[u8]) -> VALUE {
+        let known = match method {
+            b"GET" => self.keys.get,
+            b"POST" => self.keys.post,
+            b"HEAD" => self.keys.head,
+            other => return text::binary(other),
+        };
+        ruby.get_inner(known).as_raw()
+    }
+
+    /// The frozen environment key of a field.
+    fn name(&self, ruby: &Ruby, name: &[u8]) -> VALUE {
+        if let Some(known) = self.names.borrow().get(name) {
+            return ruby.get_inner(*known).as_raw();
+        }
+        let mut buffer = [0u8; 320];
+        let spelled = spell(name, &mut buffer);
+        // SAFETY: `spelled` is valid for its length; the interned string is copied from it.
+        let key = unsafe { rb_sys::rb_interned_str(spelled.as_ptr().cast(), spelled.len() as _) };
+        if name.len() <= REMEMBERED_LENGTH && self.names.borrow().len() < REMEMBERED_NAMES {
+            // SAFETY: just made.
+            let value = unsafe { Value::from_raw(key) };
+            self.names.borrow_mut().insert(name.into(), value.into());
+        }
+        key
+    }
+
+    /// `SERVER_NAME`, `SERVER_PORT` and the scheme (Puma, `normalize_env`).
+    ///
+    /// SAFETY of the calls within: as [`EnvBuilder::fill`].
+    fn authority(&self, ruby: &Ruby, env: VALUE, request: &Request, forwarded_https: bool) {
+        let keys = &self.keys;
+        let set = |name: Opaque<Value>, value: VALUE| {
+            // SAFETY: as in `fill`.
+            unsafe { rb_sys::rb_hash_aset(env, ruby.get_inner(name).as_raw(), value) };
+        };
+        if forwarded_https {
+            set(keys.url_scheme, ruby.get_inner(keys.https).as_raw());
+        }
+        let (name, port) = match request.head.host {
+            Some(host) => split_authority(host.of(&request.octets)),
+            None => (&b"localhost"[..], None),
+        };
+        set(keys.server_name, text::binary(name));
+        match port {
+            Some(port) => set(keys.server_port, text::binary(port)),
+            // The prototype holds the scheme's own port; a proxy's word overrides it.
+            None if forwarded_https => set(keys.server_port, ruby.get_inner(keys.port_https).as_raw()),
+            None => {}
+        }
+    }
+
+    fn remote(&self, ruby: &Ruby, env: VALUE, ip: IpAddr) {
+        let set = |value: VALUE| {
+            // SAFETY: as in `fill`.
+            unsafe { rb_sys::rb_hash_aset(env, ruby.get_inner(self.keys.remote_addr).as_raw(), value) };
+        };
+        match &self.remote_address {
+            RemoteAddress::Socket => {}
+            RemoteAddress::Value(value) => return set(text::binary(value.as_bytes())),
+            RemoteAddress::Header(name) => {
+                // SAFETY: as in `fill`; the slice is used before any Ruby code could change the string.
+                unsafe {
+                    let name = rb_sys::rb_interned_str(name.as_ptr().cast(), name.len() as _);
+                    let value = Value::from_raw(rb_sys::rb_hash_aref(env, name));
+                    let octets = text::octets(value).unwrap_or_default();
+                    let separates = |octet: &u8| octet.is_ascii_whitespace() || *octet == b',';
+                    if let Some(first) = octets.split(separates).find(|part| !part.is_empty()) {
+                        return set(text::binary(first));
+                    }
+                }
+            }
+        }
+        let mut buffer = [0u8; 48];
+        set(text::binary(display(ip, &mut buffer)));
+    }
+}
+
+/// `Host` as name and port; an IPv6 literal keeps its brackets.
+fn split_authority(host: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let name_end = match host.first() {
+        Some(b'[') => host.iter().position(|&octet| octet == b']').map_or(host.len(), |end| end + 1),
+        _ => host.iter().position(|&octet| octet == b':').unwrap_or(host.len()),
+    };
+    let (name, rest) = host.split_at(name_end);
+    (name, rest.strip_prefix(b":").filter(|port| !port.is_empty()))
+}
+
+/// Whether a proxy says that its client came by https (Puma, `default_server_port`).
+fn says_https(name: &[u8], value: &[u8]) -> bool {
+    if name.len() < 15 || !name[..11].eq_ignore_ascii_case(b"x-forwarded") {
+        return false;
+    }
+    let starts = |value: &[u8]| value.len() >= 5 && value[..5].eq_ignore_ascii_case(b"https");
+    (name.eq_ignore_ascii_case(b"x-forwarded-proto") && starts(value))
+        || (name.eq_ignore_ascii_case(b"x-forwarded-scheme") && value.eq_ignore_ascii_case(b"https"))
+        || (name.eq_ignore_ascii_case(b"x-forwarded-ssl") && value.eq_ignore_ascii_case(b"on"))
+}
+
+/// Writes `ip` into `buffer`.
+fn display(ip: IpAddr, buffer: &mut [u8; 48]) -> &[u8] {
+    use std::io::Write;
+    let mut rest = &mut buffer[..];
+    let _ = write!(rest, "{ip}");
+    let left = rest.len();
+    &buffer[..48 - left]
+}
+
+fn decimal(number: u64, buffer: &mut [u8; 20]) -> &[u8] {
+    use std::io::Write;
+    let mut rest = &mut buffer[..];
+    let _ = write!(rest, "{number}");
+    let left = rest.len();
+    &buffer[..20 - left]
+}
+
+/// [`cgi::env_name`] into a buffer on the stack, which a longjmp may abandon; a name has at most 256 octets.
+fn spell<'a>(name: &[u8], buffer: &'a mut [u8; 320]) -> &'a [u8] {
+    let mut spelled = Vec::with_capacity(buffer.len());
+    cgi::env_name(name, &mut spelled);
+    let len = spelled.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&spelled[..len]);
+    &buffer[..len]
+}
+
+/// FNV-1a: names are short, and the table is bounded.
+#[derive(Clone)]
+pub(crate) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        for octet in octets {
+            self.0 = (self.0 ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// `rack.input` of a body that came: `StringIO` or an unlinked, unnamed `File`.
+pub(crate) fn input(ruby: &Ruby, body: &mut Body) -> Result<Option<Value>, Error> {
+    use std::os::fd::IntoRawFd;
+    match std::mem::take(body) {
+        Body::Empty => Ok(None),
+        Body::Memory(octets) => crate::input::string_io(ruby, &octets).map(Some),
+        Body::File { file, .. } => crate::input::file(ruby, file.into_raw_fd()).map(Some),
+    }
+}

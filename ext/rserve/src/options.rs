@@ -1,0 +1,67 @@
+//! A server's options as Ruby gives them, checked by `lib/rserve/` already.
+
+use std::time::Duration;
+
+use magnus::{Error, RHash, Ruby, TryConvert};
+use rserve_core::options::{Compat, Options};
+
+use crate::env::RemoteAddress;
+
+fn get<T: TryConvert>(settings: RHash, name: &str) -> Result<Option<T>, Error> {
+    let ruby = Ruby::get_with(settings);
+    settings.lookup::<_, Option<T>>(ruby.to_symbol(name))
+}
+
+fn seconds(settings: RHash, name: &str, into: &mut Duration) -> Result<(), Error> {
+    if let Some(seconds) = get::<f64>(settings, name)? {
+        *into = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX / 4);
+    }
+    Ok(())
+}
+
+/// `true` when the option `name` is set and true.
+pub(crate) fn flag(settings: RHash, name: &str) -> Result<bool, Error> {
+    Ok(get::<bool>(settings, name)?.unwrap_or(false))
+}
+
+/// The options of `settings`, a Hash with Symbol keys; what is missing has Puma's default.
+pub(crate) fn server(_ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
+    let mut options = Options::default();
+    if let Some(threads) = get(settings, "min_threads")? {
+        options.min_threads = threads;
+    }
+    if let Some(threads) = get::<usize>(settings, "max_threads")? {
+        options.max_threads = threads.max(1);
+    }
+    seconds(settings, "first_data_timeout", &mut options.first_data_timeout)?;
+    seconds(settings, "persistent_timeout", &mut options.persistent_timeout)?;
+    seconds(settings, "write_timeout", &mut options.write_timeout)?;
+    if let Some(idle) = get::<f64>(settings, "idle_timeout")? {
+        options.idle_timeout = Duration::try_from_secs_f64(idle).ok();
+    }
+    if let Some(enabled) = get(settings, "enable_keep_alives")? {
+        options.enable_keep_alives = enabled;
+    }
+    if let Some(queue) = get(settings, "queue_requests")? {
+        options.queue_requests = queue;
+    }
+    options.max_keep_alive = get(settings, "max_keep_alive")?;
+    options.limits.body = get(settings, "http_content_length_limit")?;
+    if let Some(folder) = get::<String>(settings, "temp_folder")? {
+        options.temp_folder = folder.into();
+    }
+    options.compat = match get::<u8>(settings, "compat")? {
+        Some(8) => Compat::Puma8,
+        Some(7) => Compat::Puma7,
+        _ => Compat::Puma6,
+    };
+    Ok(options)
+}
+
+/// `set_remote_address`.
+pub(crate) fn remote_address(settings: RHash) -> Result<RemoteAddress, Error> {
+    if let Some(value) = get(settings, "remote_address_value")? {
+        return Ok(RemoteAddress::Value(value));
+    }
+    Ok(get(settings, "remote_address_header")?.map_or(RemoteAddress::Socket, RemoteAddress::Header))
+}

@@ -1,0 +1,124 @@
+//! `Rserve::Stream`: what a streaming body (`body.call(stream)`, Rack 3) writes to. It may outlive the call and be
+//! written to from another thread.
+
+use std::cell::RefCell;
+
+use magnus::Class;
+use magnus::rb_sys::AsRawValue;
+use magnus::value::ReprValue;
+use magnus::{DataTypeFunctions, Error, Module, RModule, Ruby, TypedData, Value, method, typed_data::Obj};
+
+use crate::text;
+use crate::writer::Writer;
+
+/// Holds the response's writer until the stream is closed.
+#[derive(TypedData)]
+#[magnus(class = "Rserve::Stream", free_immediately)]
+pub(crate) struct Stream {
+    writer: RefCell<Option<Writer>>,
+}
+
+impl DataTypeFunctions for Stream {}
+
+impl Drop for Stream {
+    /// Forgotten without having been closed: the client sees an incomplete response.
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.abort();
+        }
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(writer: Writer) -> Self {
+        Self { writer: RefCell::new(Some(writer)) }
+    }
+
+    /// Takes the writer away: the application failed, or is done.
+    pub(crate) fn take(&self) -> Option<Writer> {
+        self.writer.take()
+    }
+
+    /// Sends the head, if nothing was written yet; failures show at the next write.
+    pub(crate) fn flush_head(&self, ruby: &Ruby) {
+        if let Some(writer) = self.writer.borrow_mut().as_mut() {
+            let _ = writer.flush(ruby);
+        }
+    }
+
+    fn with_writer(
+        ruby: &Ruby,
+        this: Obj<Self>,
+        write: impl FnOnce(&mut Writer) -> Result<(), crate::protect::Exit>,
+    ) -> Result<(), Error> {
+        // Out of the cell while it is written to: another thread may come in between, and must find it closed rather
+        // than make us panic.
+        let Some(mut writer) = this.writer.take() else {
+            return Err(Error::new(ruby.exception_io_error(), "closed stream"));
+        };
+        let outcome = write(&mut writer);
+        this.writer.replace(Some(writer));
+        match outcome {
+            Ok(()) => Ok(()),
+            // SAFETY: the closure owns nothing; magnus catches the exit just caught once more, as its own error.
+            Err(exit) => magnus::rb_sys::protect(|| unsafe { exit.resume() }).map(|_: rb_sys::VALUE| ()),
+        }
+    }
+
+    fn write(ruby: &Ruby, this: Obj<Self>, parts: &[Value]) -> Result<usize, Error> {
+        let mut written = 0;
+        for part in parts {
+            let part = text::to_s(*part)?;
+            written += part.len();
+            // SAFETY: the octets are copied or sent before Ruby code can run: `Writer::write` waits only after it has
+            // taken them.
+            Self::with_writer(ruby, this, |writer| writer.write(ruby, unsafe { part.as_slice() }))?;
+            std::hint::black_box(part.as_raw());
+        }
+        Ok(written)
+    }
+
+    fn append(ruby: &Ruby, this: Obj<Self>, part: Value) -> Result<Obj<Self>, Error> {
+        Self::write(ruby, this, &[part])?;
+        Ok(this)
+    }
+
+    fn flush(ruby: &Ruby, this: Obj<Self>) -> Result<Obj<Self>, Error> {
+        Self::with_writer(ruby, this, |writer| writer.flush(ruby))?;
+        Ok(this)
+    }
+
+    fn close(&self) {
+        if let Some(writer) = self.writer.take() {
+            writer.finish();
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.writer.borrow().is_none()
+    }
+
+    /// The request's body is in `rack.input`; nothing follows it.
+    fn read(ruby: &Ruby, _this: Obj<Self>, arguments: &[Value]) -> Value {
+        match arguments.first() {
+            Some(length) if !length.is_nil() => ruby.qnil().as_value(),
+            _ => ruby.str_new("").as_value(),
+        }
+    }
+
+    fn close_read(&self) {}
+}
+
+pub(crate) fn init(ruby: &Ruby, rserve: RModule) -> Result<(), Error> {
+    let class = rserve.define_class("Stream", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("write", method!(Stream::write, -1))?;
+    class.define_method("<<", method!(Stream::append, 1))?;
+    class.define_method("flush", method!(Stream::flush, 0))?;
+    class.define_method("close", method!(Stream::close, 0))?;
+    class.define_method("close_write", method!(Stream::close, 0))?;
+    class.define_method("close_read", method!(Stream::close_read, 0))?;
+    class.define_method("closed?", method!(Stream::is_closed, 0))?;
+    class.define_method("read", method!(Stream::read, -1))?;
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! Sending the parts of one response: framing, Content-Length kept, and waiting for clients that read slowly.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use magnus::rb_sys::AsRawValue;
+use magnus::value::ReprValue;
+use magnus::{Error, Ruby};
+use rserve_core::connection::Connection;
+use rserve_core::exchange::AfterSending;
+use rserve_core::server::Server;
+use rserve_http1::{ResponseFraming, encode};
+
+use crate::buffer;
+use crate::gvl::without_gvl;
+use crate::protect::{self, Exit};
+
+/// Octets that may wait for the client before the thread that makes more of them waits, too.
+const HIGH_WATER: usize = 48 * 1024;
+
+/// The longest wait without looking whether Ruby wants the thread.
+const WAIT_SLICE: Duration = Duration::from_millis(100);
+
+/// The body of one response on its way out.
+pub(crate) struct Writer {
+    server: Arc<Server>,
+    connection: Arc<Connection>,
+    framing: ResponseFraming,
+    /// The head, until the first octets of the body go with it.
+    head: Vec<u8>,
+    /// Octets that the Content-Length still promises.
+    remaining: u64,
+    keep_alive: bool,
+    failed: bool,
+}
+
+impl Writer {
+    /// `head` is the complete head of the response.
+    pub(crate) fn new(
+        server: &Arc<Server>,
+        connection: &Arc<Connection>,
+        framing: ResponseFraming,
+        head: Vec<u8>,
+        keep_alive: bool,
+    ) -> Self {
+        let remaining = match framing {
+            ResponseFraming::Length(length) => length,
+            _ => u64::MAX,
+        };
+        let (server, connection) = (Arc::clone(server), Arc::clone(connection));
+        Self { server, connection, framing, head, remaining, keep_alive, failed: false }
+    }
+
+    /// Sends one part of the body, without waiting. Gives the octets that now wait for the client.
+    fn send(&mut self, part: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let kept = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(part.len());
+        let part = if self.framing == ResponseFraming::None { &[] } else { &part[..kept] };
+        if part.is_empty() && self.head.is_empty() {
+            return Ok(0);
+        }
+        let mut prefix = std::mem::take(&mut self.head);
+        let mut suffix: &[u8] = &[];
+        if self.framing == ResponseFraming::Chunked && !part.is_empty() {
+            encode::chunk_head(&mut prefix, part.len());
+            suffix = encode::CHUNK_END;
+        }
+        if self.remaining != u64::MAX {
+            self.remaining -= part.len() as u64;
+        }
+        let slices = [IoSlice::new(&prefix), IoSlice::new(part), IoSlice::new(suffix)];
+        let outcome = self.server.write(&self.connection, &slices);
+        self.failed |= outcome.is_err();
+        buffer::give(prefix);
+        outcome
+    }
+
+    /// Sends one part of the body; waits, without the GVL, while the client does not read.
+    pub(crate) fn write(&mut self, ruby: &Ruby, part: &[u8]) -> Result<(), Exit> {
+        match self.send(part) {
+            Ok(waiting) if waiting > HIGH_WATER => self.wait(ruby, HIGH_WATER / 2),
+            Ok(_) => Ok(()),
+            Err(_) => Err(lost(ruby, "the client closed the connection")),
+        }
+    }
+
+    /// Takes the head away, to be sent in one buffer with the body.
+    pub(crate) fn take_head(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.head)
+    }
+
+    /// Sends a whole response: the head and a body of `length` octets in one buffer.
+    pub(crate) fn write_joined(&mut self, mut joined: Vec<u8>, length: u64) {
+        let wanted = match self.framing {
+            ResponseFraming::None => 0,
+            _ => self.remaining.min(length),
+        };
+        joined.truncate(joined.len() - (length - wanted) as usize);
+        if self.remaining != u64::MAX {
+            self.remaining -= wanted;
+        }
+        self.failed |= self.server.write(&self.connection, &[IoSlice::new(&joined)]).is_err();
+        buffer::give(joined);
+    }
+
+    /// Sends `head` (may be empty) and `parts` of the body, gathered, in order.
+    pub(crate) fn write_gathered(&mut self, head: &[u8], parts: &[&[u8]]) {
+        let mut slices = Vec::with_capacity(parts.len() + 1);
+        slices.push(IoSlice::new(head));
+        for part in parts {
+            let kept = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(part.len());
+            if self.framing == ResponseFraming::None || kept == 0 {
+                continue;
+            }
+            slices.push(IoSlice::new(&part[..kept]));
+            if self.remaining != u64::MAX {
+                self.remaining -= kept as u64;
+            }
+        }
+        self.failed |= self.server.write(&self.connection, &slices).is_err();
+    }
+
+    /// Queues `len` octets of a file after the head.
+    pub(crate) fn write_file(
+        &mut self,
+        ruby: &Ruby,
+        file: std::fs::File,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), Exit> {
+        self.flush(ruby)?;
+        if self.framing != ResponseFraming::None {
+            let kept = self.remaining.min(len);
+            self.server.write_file(&self.connection, file, offset, kept);
+            if self.remaining != u64::MAX {
+                self.remaining -= kept;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what has been held back so far, the head included.
+    pub(crate) fn flush(&mut self, ruby: &Ruby) -> Result<(), Exit> {
+        self.write(ruby, &[])
+    }
+
+    /// Waits until all that was written is out, down to `level` octets.
+    pub(crate) fn wait(&mut self, ruby: &Ruby, level: usize) -> Result<(), Exit> {
+        let limit = self.server.options().write_timeout;
+        let (mut least, mut since) = (usize::MAX, Instant::now());
+        loop {
+            let (server, connection) = (&self.server, &self.connection);
+            let waited = without_gvl(|| server.wait_writable(connection, WAIT_SLICE), &|| {});
+            protect::check_interrupts()?;
+            match waited {
+                Some(Ok(waiting)) if waiting <= level => return Ok(()),
+                Some(Ok(waiting)) if waiting < least => (least, since) = (waiting, Instant::now()),
+                Some(Ok(_)) if since.elapsed() >= limit => {
+                    self.failed = true;
+                    return Err(lost(ruby, "Socket timeout writing data"));
+                }
+                Some(Err(_)) => {
+                    self.failed = true;
+                    return Err(lost(ruby, "the client closed the connection"));
+                }
+                Some(Ok(_)) | None => {}
+            }
+        }
+    }
+
+    /// The body is complete: ends its framing and lets go of the connection.
+    pub(crate) fn finish(mut self) {
+        if self.framing == ResponseFraming::Chunked {
+            self.head.extend_from_slice(encode::LAST_CHUNK);
+        }
+        if !self.head.is_empty() {
+            let head = std::mem::take(&mut self.head);
+            self.failed |= self.server.write(&self.connection, &[IoSlice::new(&head)]).is_err();
+        }
+        let short = matches!(self.framing, ResponseFraming::Length(_)) && self.remaining > 0;
+        let after = match self.keep_alive && !short && !self.failed {
+            true => AfterSending::KeepAlive,
+            false => AfterSending::Close,
+        };
+        self.server.finish(&self.connection, after);
+    }
+
+    /// As [`Writer::finish`], and never keeps the connection; what the client still sends is read for a while, so that
+    /// it sees the answer.
+    pub(crate) fn finish_lingering(self) {
+        self.server.finish(&self.connection, AfterSending::Linger);
+    }
+
+    /// The body will never be complete: the client must see that, so no end is written.
+    pub(crate) fn abort(self) {
+        self.server.finish(&self.connection, AfterSending::Close);
+    }
+
+    /// Nothing of the response has left yet.
+    pub(crate) fn is_unsent(&self) -> bool {
+        !self.head.is_empty() && !self.failed
+    }
+
+    /// The connection was lost while writing.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+}
+
+fn lost(ruby: &Ruby, message: &'static str) -> Exit {
+    let error: Error = crate::error::connection(ruby, message);
+    match error.value() {
+        Some(exception) => protect::raise(exception.as_raw()),
+        None => protect::raise(ruby.exception_io_error().as_value().as_raw()),
+    }
+}

@@ -1,0 +1,65 @@
+# frozen_string_literal: true
+
+require "socket"
+
+module Rserve
+  # What an application may do with the connection behind its request: `env["rack.hijack"]` (it responds to `call`) and
+  # `env["puma.socket"]` (it passes every other message on to a socket). Its native half is `ext/rserve/src/client.rs`.
+  class Client
+    # Takes the connection from the server for good (Rack's full hijack).
+    #
+    # @return [TCPSocket, UNIXSocket]
+    # @raise [IOError] after the response
+    def call
+      return @io if hijacked?
+
+      @io&.close
+      fd, rest = take_socket
+      @io = socket(fd)
+      @io.ungetbyte(rest) unless rest.empty?
+      env&.store("rack.hijack_io", @io)
+      @io
+    end
+    alias full_hijack call
+
+    # @return [IO] the socket; one's own duplicate of it while the server still has the connection
+    def to_io
+      @to_io ||= hijacked? ? @io : socket(duplicate_socket)
+    end
+
+    # Sends a `103 Early Hints` response ahead of the real one. Does nothing once the client is gone.
+    #
+    # @param headers [Hash{String => String, Array<String>}]
+    def early_hints(headers)
+      write_ahead(Native.early_hints(headers.to_a))
+    end
+
+    # Ends the connection: once the application returns nothing more is sent.
+    def close
+      call unless hijacked?
+      @io.close
+    rescue IOError
+      nil # it is closed
+    end
+
+    def closed?
+      hijacked? && @io.closed?
+    end
+
+    def respond_to_missing?(name, include_all = false)
+      BasicSocket.method_defined?(name) || TCPSocket.method_defined?(name) || super
+    end
+
+    def method_missing(name, ...)
+      return super unless respond_to_missing?(name)
+
+      to_io.public_send(name, ...)
+    end
+
+    private
+
+    def socket(fd)
+      (unix? ? UNIXSocket : TCPSocket).for_fd(fd)
+    end
+  end
+end

@@ -1,0 +1,111 @@
+# frozen_string_literal: true
+
+require "socket"
+
+module Rserve
+  # The octets that came are no HTTP that this server accepts.
+  class HttpParserError < IOError; end
+
+  # The request's method or transfer coding is not implemented.
+  class HttpParserError501 < IOError; end
+
+  class Server
+    # What the server answers by itself, and what the core asks Ruby for around a request.
+    module Answers
+      # Just enough of a request for the log.
+      LoggedRequest = Struct.new(:env)
+      private_constant :LoggedRequest
+
+      # The response when the application, or the server for it, fails. `lowlevel_error_handler` has the first word.
+      # Gems put a module in front of this method.
+      #
+      # @return [Array(Integer, Hash, Array<String>)]
+      def lowlevel_error(error, env, status = 500)
+        handler = @options[:lowlevel_error_handler]
+        return handler_answer(handler, error, env, status) if handler
+        return [status, {}, [""]] unless @leak_stack_on_error
+
+        backtrace = error.backtrace ? error.backtrace.join("\n") : "<no backtrace available>"
+        [status, {}, ["#{Rserve.product.name} caught this error: #{error.message} (#{error.class})\n#{backtrace}"]]
+      end
+
+      # The core's calls. ---------------------------------------------------------------------------------------------
+
+      # The application raised before anything of its response was out.
+      def answer_error(error, env)
+        log_application_error(error, env)
+        lowlevel_error(error, env, error.is_a?(ThreadPool::ForceShutdown) ? 503 : 500)
+      end
+
+      # The application raised after it took the connection away.
+      def application_error(error, env)
+        log_application_error(error, env)
+      end
+
+      # A body raised when a part of it was out.
+      def body_error(error, env)
+        log_application_error(error, env)
+      end
+
+      # A request that is not for the application: malformed, too large.
+      def answer_refusal(status, message, method, target, peer)
+        return [413, {}, ["Payload Too Large"]] if status == 413
+
+        env = refused_env(method, target, peer)
+        error = (status == 501 ? HttpParserError501 : HttpParserError).new(message)
+        @log_writer.parse_error(error, LoggedRequest.new(env))
+        lowlevel_error(error, env, status)
+      end
+
+      # Header names and values of headers that are no Hash.
+      def header_pairs(headers)
+        pairs = []
+        headers.each { |name, value| pairs << [name, value] }
+        pairs
+      end
+
+      # Runs what the application asked for after its response: `rack.after_reply`, then `rack.response_finished`, last
+      # one first. Failures are logged, and are nobody else's.
+      def after_reply(env)
+        env["rack.after_reply"].each { |callable| guarded(env) { callable.call } }
+        env["rack.response_finished"].reverse_each { |callable| guarded(env) { callable.call(env, nil, nil, nil) } }
+      end
+
+      # Something in the server itself went wrong.
+      def log_failure(what)
+        @log_writer.unknown_error(nil, nil, what)
+      end
+
+      private
+
+      def handler_answer(handler, error, env, status)
+        arity = handler.respond_to?(:arity) ? handler.arity : handler.method(:call).arity
+        answer =
+          case arity
+          when 1 then handler.call(error)
+          when 2 then handler.call(error, env)
+          else handler.call(error, env, status)
+          end
+        code, headers, body = answer
+        [code, headers, body || []]
+      end
+
+      def log_application_error(error, env)
+        @log_writer.unknown_error(error, LoggedRequest.new(env), "Rack app")
+      end
+
+      def refused_env(method, target, peer)
+        path, query = target.split("?", 2)
+        env = { "REMOTE_ADDR" => peer, "QUERY_STRING" => query.to_s, "REQUEST_PATH" => path, "PATH_INFO" => path }
+        env["REQUEST_METHOD"] = method unless method.empty?
+        env
+      end
+
+      def guarded(env)
+        yield
+      rescue StandardError => e
+        @log_writer.debug_error(e, LoggedRequest.new(env), "after the response")
+      end
+    end
+  end
+end
