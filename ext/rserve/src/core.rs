@@ -22,8 +22,8 @@ use rserve_http1::{ResponseFraming, Spelling};
 use crate::client::Client;
 use crate::env::{self, EnvBuilder, Extras};
 use crate::gvl::without_gvl;
-use crate::options;
 use crate::response::{self, Asked, Body, Fields};
+use crate::settings;
 use crate::stream::Stream;
 use crate::writer::Writer;
 use crate::{buffer, error};
@@ -73,19 +73,19 @@ enum Served {
 
 impl Core {
     fn new(ruby: &Ruby, handler: Value, app: Value, settings: RHash) -> Result<Self, Error> {
-        let options = options::server(ruby, settings)?;
+        let options = settings::server(ruby, settings)?;
         let spelling = match options.compat {
             Compat::Puma6 => Spelling::Title,
             Compat::Puma7 | Compat::Puma8 => Spelling::Lower,
         };
-        let env = EnvBuilder::new(ruby, options::remote_address(settings)?, options.compat > Compat::Puma6);
+        let env = EnvBuilder::new(ruby, settings::remote_address(settings)?, options.compat > Compat::Puma6);
         let server = Server::new(options).map_err(|failure| error::system(ruby, &failure))?;
         Ok(Self {
             server,
             handler: handler.into(),
             app: Cell::new(app.into()),
             env: RefCell::new(env),
-            early_hints: options::flag(settings, "early_hints")?,
+            early_hints: settings::flag(settings, "early_hints")?,
             spelling,
         })
     }
