@@ -3,6 +3,8 @@
 require "tmpdir"
 require "stringio"
 require "rserve"
+require "rserve/options"
+require "rserve/configuration"
 require "rserve/client"
 require "rserve/server_answers"
 
