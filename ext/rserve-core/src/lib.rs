@@ -8,6 +8,7 @@
 
 pub mod backlog;
 pub mod body;
+pub mod cluster;
 pub mod connection;
 pub mod exchange;
 pub mod listener;
@@ -17,6 +18,7 @@ pub mod outgoing;
 mod reactor;
 pub mod server;
 mod slots;
+pub mod stats_json;
 pub mod stream;
 mod sys;
 pub mod thread_pool;
