@@ -10,6 +10,7 @@ pub mod backlog;
 pub mod body;
 pub mod cluster;
 pub mod connection;
+pub mod control;
 pub mod exchange;
 pub mod listener;
 mod monitor;

@@ -226,7 +226,7 @@ impl Json {
         for c in string.chars() {
             match c {
                 '"' | '\\' => self.text.extend(['\\', c]),
-                c if c < ' ' => drop(write!(self.text, "\\u{:04x}", c as u32)),
+                c if c < ' ' => drop(write!(self.text, "\\u{:04X}", c as u32)),
                 c => self.text.push(c),
             }
         }
@@ -320,6 +320,6 @@ mod tests {
     fn strings_are_escaped() {
         let mut json = Json::object();
         json.key("k").string("a\"b\\c\nd");
-        assert_eq!(json.finish(), r#"{"k":"a\"b\\c\u000ad"}"#);
+        assert_eq!(json.finish(), r#"{"k":"a\"b\\c\u000Ad"}"#);
     }
 }
