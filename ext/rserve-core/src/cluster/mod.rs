@@ -3,8 +3,12 @@
 //!
 //! Reading order: the vocabulary here, then [`Event`] and [`Effect`], then
 //! [`Supervisor`], which turns one into the other; [`ipc`] is the wire between
-//! the processes. Nothing here forks, signals, reads a descriptor or a clock.
+//! the processes. None of these forks, signals, reads a descriptor or a clock.
+//! Between the workers, [`Balancer`] decides who takes a connection, by what
+//! they show each other on the [`Board`].
 
+mod balance;
+mod board;
 mod boot_backoff;
 mod effect;
 mod event;
@@ -17,6 +21,8 @@ mod worker_set;
 
 use std::fmt;
 
+pub use balance::{Balancer, Load, Verdict};
+pub use board::{Board, Place};
 pub use effect::{Effect, ExitReason, LifecycleEvent, LogLine, Signal, SpawnVia};
 pub use event::{Command, Event, ExitStatus};
 pub use options::{CullingStrategy, Options};

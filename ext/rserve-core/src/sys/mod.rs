@@ -1,6 +1,8 @@
 //! System calls that need `unsafe` or have no safe wrapper; nothing here decides anything.
 #![allow(unsafe_code)]
 
+mod shared_memory;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem;
@@ -14,6 +16,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::epoll::Epoll;
+
+pub(crate) use shared_memory::SharedWords;
 
 use crate::stream::Peer;
 

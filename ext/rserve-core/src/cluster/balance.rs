@@ -1,0 +1,237 @@
+//! Whether a worker takes a waiting connection, or leaves it to another.
+//!
+//! All workers accept from one listener. Whoever is woken first would take
+//! everything: of 20 keep-alive connections, one of two workers may get all,
+//! and a worker whose threads all hang may get those that it can never answer.
+//! But a worker that holds back for no reason is idle time: a connection is left
+//! only to a worker that is clearly less busy, has an idle thread, and shows
+//! that it lives.
+
+use std::time::{Duration, Instant};
+
+use super::Index;
+
+/// How much busier a worker may be before it leaves connections to another;
+/// beyond 16 times this, in proportion.
+const SLACK: u32 = 2;
+
+/// How soon a worker looks again at a connection that it left to others.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// A worker that has not moved while a connection waited for it this long is
+/// taken for stuck: stopped, starved or dead.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// A connection that nobody took for this long is taken by whoever has a thread for it.
+const LONGEST: Duration = Duration::from_millis(30);
+
+/// How busy a worker is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Load {
+    /// Whose load.
+    pub index: Index,
+    /// The largest its thread pool may grow.
+    pub threads: u32,
+    /// Requests that a thread is serving, or that wait for one.
+    pub work: u32,
+    /// Connections open, idle ones too.
+    pub connections: u32,
+    /// Grows whenever it polls: a sign of life.
+    pub turns: u32,
+}
+
+impl Load {
+    fn is_full(&self) -> bool {
+        self.work >= self.threads
+    }
+
+    /// One order for all, so that two workers never leave a connection to each other.
+    fn weight(&self) -> u32 {
+        self.connections.saturating_add(self.work)
+    }
+}
+
+/// What to do with a waiting connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Take it.
+    Accept,
+    /// Take none now.
+    Leave {
+        /// A better worker may be asleep: wake one up.
+        nudge: bool,
+        /// Ask again after this time, or when a thread is free.
+        look_again: Duration,
+    },
+}
+
+/// One worker's view of the others.
+#[derive(Debug, Default)]
+pub struct Balancer {
+    /// Those that did not move when a connection waited for them, and where they stood.
+    stuck: Vec<(Index, u32)>,
+    leaving: Option<Leaving>,
+}
+
+/// A connection was left to others.
+#[derive(Debug)]
+struct Leaving {
+    since: Instant,
+    /// Where the others stood then.
+    turns: Vec<(Index, u32)>,
+}
+
+impl Balancer {
+    /// Decides about a connection that waits now. `others` are the workers that accept.
+    ///
+    /// A worker without an idle thread leaves all connections in the listener's
+    /// queue, where whoever is free first takes them; unless no other worker lives.
+    pub fn verdict(&mut self, own: Load, others: &[Load], now: Instant) -> Verdict {
+        self.doubt(others, now);
+        let alive = || others.iter().filter(|other| !self.stuck.contains(&(other.index, other.turns)));
+        let better = alive().any(|other| is_better(other, &own));
+        let waited = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| now - leaving.since);
+        let leave = if own.is_full() { alive().next().is_some() } else { better && waited < LONGEST };
+        if !leave {
+            self.leaving = None;
+            return Verdict::Accept;
+        }
+        self.leaving.get_or_insert_with(|| Leaving {
+            since: now,
+            turns: others.iter().map(|other| (other.index, other.turns)).collect(),
+        });
+        Verdict::Leave { nudge: better, look_again: LOOK_AGAIN }
+    }
+
+    /// No connection waits: somebody took what was left.
+    pub fn nothing_waits(&mut self) {
+        self.leaving = None;
+    }
+
+    /// Takes for stuck who did not move since a connection was left to them, and for well who did.
+    fn doubt(&mut self, others: &[Load], now: Instant) {
+        self.stuck.retain(|stood| others.iter().any(|other| *stood == (other.index, other.turns)));
+        let Some(leaving) = self.leaving.as_ref().filter(|leaving| now - leaving.since >= PATIENCE) else {
+            return;
+        };
+        for other in others {
+            let stands = (other.index, other.turns);
+            if leaving.turns.contains(&stands) && !self.stuck.contains(&stands) {
+                self.stuck.push(stands);
+            }
+        }
+    }
+}
+
+/// Whether `other` should have the connection rather than `own`.
+fn is_better(other: &Load, own: &Load) -> bool {
+    let slack = SLACK.max(own.weight() / 16);
+    !other.is_full() && (own.is_full() || own.weight() > other.weight().saturating_add(slack))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASK: Verdict = Verdict::Leave { nudge: true, look_again: LOOK_AGAIN };
+    const WAIT: Verdict = Verdict::Leave { nudge: false, look_again: LOOK_AGAIN };
+
+    /// A worker with 5 threads.
+    fn load(work: u32, connections: u32) -> Load {
+        Load { index: Index(0), threads: 5, work, connections, turns: 0 }
+    }
+
+    fn others(loads: &[(u32, u32)]) -> Vec<Load> {
+        let index = |at: usize| Index(1 + u32::try_from(at).unwrap());
+        let loads = loads.iter().enumerate();
+        loads
+            .map(|(at, (work, connections))| Load { index: index(at), ..load(*work, *connections) })
+            .collect()
+    }
+
+    #[test]
+    fn connection_goes_to_the_worker_that_is_clearly_less_busy() {
+        for (own, siblings, want, why) in [
+            ((0, 0), &[][..], Verdict::Accept, "alone"),
+            ((9, 9), &[], Verdict::Accept, "alone and full"),
+            ((0, 0), &[(0, 0)], Verdict::Accept, "equal"),
+            ((1, 1), &[(0, 0)], Verdict::Accept, "within the slack"),
+            ((0, 3), &[(0, 0)], ASK, "more connections"),
+            ((3, 3), &[(1, 1)], ASK, "more of everything"),
+            ((4, 4), &[(5, 5)], Verdict::Accept, "the other has no thread"),
+            ((4, 40), &[(5, 5)], Verdict::Accept, "many connections, but the other has no thread"),
+            ((5, 5), &[(4, 4)], ASK, "no thread here, one there"),
+            ((5, 5), &[(4, 400)], ASK, "no thread here, one there with many connections"),
+            ((5, 5), &[(5, 5)], WAIT, "no thread anywhere: whoever is free first"),
+            ((7, 7), &[(9, 9), (5, 5)], WAIT, "no thread anywhere"),
+            ((2, 8), &[(5, 5), (0, 0)], ASK, "one of two"),
+            ((0, 100), &[(0, 95)], Verdict::Accept, "within the proportional slack"),
+            ((0, 100), &[(0, 93)], ASK, "beyond it"),
+        ] {
+            let got = Balancer::default().verdict(load(own.0, own.1), &others(siblings), Instant::now());
+            assert_eq!(got, want, "{why}");
+        }
+    }
+
+    #[test]
+    fn two_workers_never_leave_a_connection_to_each_other() {
+        for (work, connections) in (0..5).flat_map(|work| (0..12).map(move |connections| (work, connections)))
+        {
+            for (their_work, theirs) in (0..5).flat_map(|work| (0..12).map(move |more| (work, more))) {
+                let (one, other) = (load(work, connections), load(their_work, theirs));
+                assert!(!(is_better(&one, &other) && is_better(&other, &one)), "{one:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn twenty_keep_alive_connections_are_split_no_worse_than_twelve_to_eight() {
+        let mut balancer = Balancer::default();
+        let (mut one, mut other) = (0, 0);
+        for _ in 0..20 {
+            match balancer.verdict(load(0, one), &others(&[(0, other)]), Instant::now()) {
+                Verdict::Accept => one += 1,
+                Verdict::Leave { .. } => other += 1,
+            }
+            balancer.nothing_waits();
+        }
+        assert!(one <= 12 && other <= 12, "{one}/{other}");
+    }
+
+    #[test]
+    fn stuck_worker_is_left_nothing_until_it_moves() {
+        let now = Instant::now();
+        let mut balancer = Balancer::default();
+        let full = load(5, 5);
+        let mut stopped = others(&[(0, 0)]);
+        assert_eq!(balancer.verdict(full, &stopped, now), ASK);
+        assert_eq!(balancer.verdict(full, &stopped, now + PATIENCE), Verdict::Accept);
+        assert_eq!(balancer.verdict(full, &stopped, now + PATIENCE), Verdict::Accept, "and the next at once");
+        stopped[0].turns += 1;
+        assert_eq!(balancer.verdict(full, &stopped, now + PATIENCE), ASK, "it lives");
+    }
+
+    #[test]
+    fn worker_without_a_thread_takes_nothing_while_another_lives() {
+        let now = Instant::now();
+        let mut balancer = Balancer::default();
+        let mut full = others(&[(5, 5)]);
+        for millis in 0..1_000 {
+            full[0].turns += 1;
+            let verdict = balancer.verdict(load(5, 5), &full, now + Duration::from_millis(millis));
+            assert_eq!(verdict, WAIT, "after {millis} ms");
+        }
+    }
+
+    #[test]
+    fn connection_that_nobody_takes_is_taken_by_whoever_has_a_thread() {
+        let now = Instant::now();
+        let mut balancer = Balancer::default();
+        let mut lazy = others(&[(0, 0)]);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now), ASK);
+        lazy[0].turns += 1;
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE), ASK);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + LONGEST), Verdict::Accept);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + LONGEST), ASK, "but not all of them");
+    }
+}

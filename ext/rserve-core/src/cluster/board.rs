@@ -1,0 +1,156 @@
+//! Where workers show each other how busy they are.
+//!
+//! The master makes the [`Board`] before it forks; every worker keeps its own
+//! [`Place`] up to date and reads the others' before it takes a connection
+//! ([`Balancer`](super::Balancer)). Plain atomic words in shared memory: a
+//! worker that dies in the middle of anything leaves nothing locked.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::Index;
+use super::balance::Load;
+use crate::sys::SharedWords;
+
+/// Words of a place: a cache line, so that workers do not slow each other down.
+const WORDS: usize = 16;
+
+// The words of a place, by position. The first line of the board is no place; it counts those ever used.
+const THREADS: usize = 0;
+const WORK: usize = 1;
+const CONNECTIONS: usize = 2;
+const TURNS: usize = 3;
+
+/// Figures of all workers of one cluster. Clones are the same board, and so are
+/// those of every process forked after it was made.
+#[derive(Clone, Debug)]
+pub struct Board {
+    words: Arc<SharedWords>,
+}
+
+impl Board {
+    /// Workers with a higher index than this have no place, and take connections without looking.
+    pub const PLACES: u32 = 511;
+
+    /// An empty board; to be made by the master before its first fork.
+    ///
+    /// # Errors
+    ///
+    /// No memory.
+    pub fn new() -> io::Result<Self> {
+        let count = NonZeroUsize::MIN.saturating_add((Self::PLACES as usize + 1) * WORDS - 1);
+        Ok(Self { words: Arc::new(SharedWords::zeroed(count)?) })
+    }
+
+    /// The place of the worker at `index`; `None` when the board is too small.
+    pub fn place(&self, index: Index) -> Option<Place> {
+        (index.0 < Self::PLACES).then(|| Place { board: self.clone(), index })
+    }
+
+    /// Wipes the place of a worker that is no more, so that nobody leaves
+    /// connections to it. The master does it before each spawn.
+    pub fn vacate(&self, index: Index) {
+        if let Some(place) = self.place(index) {
+            place.close();
+        }
+    }
+
+    fn line(&self, number: usize) -> &[AtomicU32] {
+        &self.words[number * WORDS..][..WORDS]
+    }
+
+    fn used(&self) -> &AtomicU32 {
+        &self.line(0)[0]
+    }
+
+    fn load(&self, index: Index) -> Load {
+        let line = self.line(index.0 as usize + 1);
+        let read = |word: usize| line[word].load(Ordering::Relaxed);
+        Load {
+            index,
+            threads: read(THREADS),
+            work: read(WORK),
+            connections: read(CONNECTIONS),
+            turns: read(TURNS),
+        }
+    }
+}
+
+/// One worker's line of the board.
+#[derive(Clone, Debug)]
+pub struct Place {
+    board: Board,
+    index: Index,
+}
+
+impl Place {
+    /// From now on the worker takes connections, with so many threads (at least 1).
+    pub fn open(&self, threads: u32) {
+        self.report(0, 0);
+        self.write(THREADS, threads.max(1));
+        self.board.used().fetch_max(self.index.0 + 1, Ordering::Relaxed);
+    }
+
+    /// From now on the worker takes no connections: it pauses, drains or ends.
+    pub fn close(&self) {
+        self.write(THREADS, 0);
+    }
+
+    /// The figures of this moment: requests in the hands of threads or waiting
+    /// for one, and connections open. Also a sign of life.
+    pub fn report(&self, work: u32, connections: u32) {
+        self.write(WORK, work);
+        self.write(CONNECTIONS, connections);
+        self.line()[TURNS].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What this worker shows the others.
+    pub fn own(&self) -> Load {
+        self.board.load(self.index)
+    }
+
+    /// What the other workers that take connections show, into `others`.
+    pub fn others(&self, others: &mut Vec<Load>) {
+        let used = self.board.used().load(Ordering::Relaxed);
+        let indexes = (0..used).map(Index).filter(|index| *index != self.index);
+        others.clear();
+        others.extend(indexes.map(|index| self.board.load(index)).filter(|load| load.threads > 0));
+    }
+
+    fn line(&self) -> &[AtomicU32] {
+        self.board.line(self.index.0 as usize + 1)
+    }
+
+    fn write(&self, word: usize, value: u32) {
+        self.line()[word].store(value, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn others(place: &Place) -> Vec<Load> {
+        let mut others = Vec::new();
+        place.others(&mut others);
+        others
+    }
+
+    #[test]
+    fn workers_see_each_other_while_they_are_open() {
+        let board = Board::new().unwrap();
+        let (one, other) = (board.place(Index(0)).unwrap(), board.place(Index(Board::PLACES - 1)).unwrap());
+        one.open(5);
+        assert_eq!(others(&one), []);
+        other.open(3);
+        other.report(2, 7);
+        let want = Load { index: Index(Board::PLACES - 1), threads: 3, work: 2, connections: 7, turns: 2 };
+        assert_eq!(others(&one), [want]);
+        assert_eq!(other.own(), want);
+        board.vacate(Index(Board::PLACES - 1));
+        assert_eq!(others(&one), []);
+        assert!(board.place(Index(Board::PLACES)).is_none());
+    }
+}
