@@ -2,8 +2,9 @@
 //! to each other.
 //!
 //! Reading order: the vocabulary here, then [`Event`] and [`Effect`], then
-//! [`Supervisor`], which turns one into the other; [`ipc`] is the wire between
-//! the processes. None of these forks, signals, reads a descriptor or a clock.
+//! [`Supervisor`], which turns one into the other; [`ipc`] is what the processes
+//! say. None of these forks, signals, reads a descriptor or a clock; [`pipes`]
+//! and [`Inbox`] are what the master waits for.
 //! Between the workers, [`Balancer`] decides who takes a connection, by what
 //! they show each other on the [`Board`].
 
@@ -12,9 +13,11 @@ mod board;
 mod boot_backoff;
 mod effect;
 mod event;
+mod inbox;
 pub mod ipc;
 mod mold;
 mod options;
+pub mod pipes;
 mod supervisor;
 mod worker_handle;
 mod worker_set;
@@ -25,6 +28,7 @@ pub use balance::{Balancer, Load, Verdict};
 pub use board::{Board, Place};
 pub use effect::{Effect, ExitReason, LifecycleEvent, LogLine, Signal, SpawnVia};
 pub use event::{Command, Event, ExitStatus};
+pub use inbox::Inbox;
 pub use options::{CullingStrategy, Options};
 pub use supervisor::Supervisor;
 pub use worker_handle::WorkerHandle;
