@@ -8,6 +8,7 @@
 
 pub mod backlog;
 pub mod body;
+pub mod cli;
 pub mod cluster;
 pub mod connection;
 pub mod control;
