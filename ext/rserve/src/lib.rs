@@ -5,6 +5,7 @@
 
 mod buffer;
 mod client;
+mod command_line;
 mod core;
 mod early_hints;
 mod env;
@@ -28,5 +29,6 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     stream::init(ruby, rserve)?;
     core::init(ruby, native)?;
     early_hints::init(native)?;
+    command_line::init(native)?;
     Ok(())
 }
