@@ -21,6 +21,7 @@ module Rserve
   autoload :NullIO, "rserve/null_io"
   autoload :Plugin, "rserve/plugin"
   autoload :Plugins, "rserve/plugin"
+  autoload :RackHandler, "rserve/rack_handler"
   autoload :Server, "rserve/server"
   autoload :Single, "rserve/single"
   autoload :StateFile, "rserve/state_file"

@@ -1,8 +1,11 @@
 # frozen_string_literal: true
 
+require "rserve"
+
+# Puma's name for rserve, without taking Puma's name in banners and titles: this is rserve's own doing.
+Puma = Rserve unless defined?(Puma)
+
 # Puts the Puma façade in front of the load path: `require "puma/…"` of any gem finds rserve under Puma's names, even
 # where the puma gem is in the bundle.
 facade = File.expand_path("compat", __dir__)
 $LOAD_PATH.unshift(facade) unless $LOAD_PATH.include?(facade)
-
-require "puma"

@@ -1,0 +1,19 @@
+# frozen_string_literal: true
+
+require "rserve/rack_handler"
+
+# Handlers moved from the rack gem to the rackup gem with Rack 3; each has its own registry.
+if defined?(Rackup::Handler)
+  require "rackup/handler/rserve"
+elsif !defined?(Rack::Handler::Rserve)
+  module Rack
+    module Handler # :nodoc:
+      # `rackup -s rserve` of Rack 2.
+      module Rserve
+        extend ::Rserve::RackHandler
+      end
+
+      register(:rserve, "Rack::Handler::Rserve") if respond_to?(:register)
+    end
+  end
+end
