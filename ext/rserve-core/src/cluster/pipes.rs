@@ -95,6 +95,12 @@ impl MessageWriter {
     }
 }
 
+impl AsFd for MessageWriter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// The master's end of the fork pipe.
 #[derive(Debug)]
 pub struct CommandWriter {
