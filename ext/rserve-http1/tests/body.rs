@@ -254,6 +254,14 @@ fn chunked_bodies_that_are_refused() {
 }
 
 #[test]
+fn bad_chunk_sizes_are_refused_before_their_line_ends() {
+    for body in ["x", "5,", "\r", " ", "00000000000000000", "5\r\nhello\r\n\0"] {
+        let octets = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        assert_eq!(outcome(octets).error(), "ChunkSize", "{body:?}");
+    }
+}
+
+#[test]
 fn chunk_limits_allow_their_value_and_not_one_more() {
     let limits =
         Limits { chunk_line: 100, chunk_extensions: 150, trailers: 200, fields: 4, ..Limits::default() };

@@ -76,9 +76,7 @@ fn read_one(octets: &[u8]) -> Part<(Reading, &[u8])> {
         let codings: Vec<&str> = codings.split(',').map(|coding| coding.trim_matches([' ', '\t'])).collect();
         let known = |coding: &&str| ["gzip", "deflate", "compress"].contains(coding);
         match codings.split_last() {
-            Some((&"chunked", before)) if before.iter().all(|coding| known(&coding)) && version == "1.1" => {
-                chunks(after)
-            }
+            Some((&"chunked", before)) if before.iter().all(known) && version == "1.1" => chunks(after),
             _ => return Part::Refused,
         }
     };
