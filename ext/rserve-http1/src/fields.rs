@@ -10,6 +10,8 @@ use crate::{Error, Excerpt, Limits};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meaning {
     host: Option<Span>,
+    /// Which field it is.
+    host_index: usize,
     content_length: Option<u64>,
     coding: Coding,
     connection_close: bool,
@@ -46,7 +48,7 @@ impl Meaning {
                 if self.host.is_some() || !(value.is_empty() || grammar::is_authority(value)) {
                     return Err(Error::Host(Excerpt::of(value)));
                 }
-                self.host = Some(field.value);
+                (self.host, self.host_index) = (Some(field.value), head.fields.len());
             }
             5 if name.eq_ignore_ascii_case(b"proxy") => field.visible = false,
             6 if name.eq_ignore_ascii_case(b"expect") => {
@@ -98,8 +100,12 @@ impl Meaning {
         if self.host.is_none() && limits.strict_host && head.version == Version::Http11 {
             return Err(Error::MissingHost);
         }
-        // The target's own host comes first (RFC 9112 §3.2.2).
-        head.host = head.host.or(self.host.filter(|host| !host.is_empty()));
+        // The target's own host comes first, and replaces the field (RFC 9112 §3.2.2): an app looks at the field.
+        match (head.host, self.host) {
+            (Some(target), Some(_)) => head.fields[self.host_index].value = target,
+            (None, Some(host)) if !host.is_empty() => head.host = Some(host),
+            _ => {}
+        }
         head.framing = Framing::of_request(head.version, self.coding, self.content_length, limits)?;
         if matches!((head.framing, limits.body), (Framing::Length(length), Some(limit)) if length > limit) {
             return Err(Error::ContentTooLarge);

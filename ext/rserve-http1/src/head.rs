@@ -59,7 +59,7 @@ pub enum Version {
 pub struct Field {
     /// A token, in the sender's case.
     pub name: Span,
-    /// Without the SP and HTAB around it; may be empty.
+    /// Without the SP and HTAB around it; may be empty. Of Host, the target's authority if it has one.
     pub value: Span,
     /// Whether the application may see it. False for `Proxy` (it would become `HTTP_PROXY`, which programs
     /// take for configuration), for a name with `_` that a dashed name also maps to, for `Content_Length`,

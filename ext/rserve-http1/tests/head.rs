@@ -405,9 +405,11 @@ fn hosts_are_valid_and_at_most_one() {
 }
 
 #[test]
-fn the_targets_host_comes_first_but_the_field_is_still_checked() {
+fn the_targets_host_replaces_the_field_which_is_still_checked() {
     let get = |lines: &str| outcome(format!("GET http://a:1/ HTTP/1.1\r\n{lines}\r\n"));
     assert_eq!(get("Host: b\r\n").only().host.as_deref(), Some("a:1"));
+    assert_eq!(get("A: 1\r\nHost: b\r\nC: 1\r\n").only().env[1], ("HTTP_HOST".to_owned(), "a:1".to_owned()));
+    assert_eq!(get("Host:\r\n").only().env, pairs(&[("HTTP_HOST", "a:1")]));
     assert_eq!(get("").only().host.as_deref(), Some("a:1"));
     assert_eq!(get("Host: b c\r\n").error(), "Host");
     assert_eq!(get("Host: b\r\nHost: b\r\n").error(), "Host");

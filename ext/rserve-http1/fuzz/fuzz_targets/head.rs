@@ -24,6 +24,8 @@ fuzz_target!(|octets: &[u8]| {
     assert!(theirs.path.is_some_and(|path| path.as_bytes().starts_with(head.target.of(octets))));
     for (ours, theirs) in head.fields.iter().zip(theirs.headers.iter()) {
         assert_eq!(ours.name.of(octets), theirs.name.as_bytes());
-        assert_eq!(latin1(ours.value.of(octets)), latin1(theirs.value));
+        if !theirs.name.eq_ignore_ascii_case("host") {
+            assert_eq!(latin1(ours.value.of(octets)), latin1(theirs.value));
+        }
     }
 });
