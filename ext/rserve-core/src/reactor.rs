@@ -87,6 +87,13 @@ impl Reactor {
         self.sweep(server);
         self.follow_status(server, now);
         self.expire(server, now);
+        if self.draining {
+            // With nothing left to answer, nothing would end the wait below before the next deadline, if there is one.
+            server.check_drained(self.slots.len());
+            if server.status() == Status::Done {
+                return;
+            }
+        }
         let timeout = self.timeout(server, now, limit);
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         match self.poll.poll(&mut events, timeout) {
