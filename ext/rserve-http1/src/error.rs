@@ -12,7 +12,7 @@ pub enum Error {
     /// The first octets cannot start an HTTP request; most often a TLS hello on a plain port.
     #[error("{}", Error::NOT_HTTP)]
     NotHttp,
-    /// Not `A-Z 0-9 $ - _`, or longer than [`crate::Limits::method`].
+    /// Not `A-Z 0-9 $ - _ .`, or longer than [`crate::Limits::method`].
     #[error("Invalid HTTP format, parsing fails. Bad method {0}")]
     Method(Excerpt),
     /// An illegal octet in the path, or a target in none of the four forms of RFC 9112 §3.2.

@@ -7,7 +7,7 @@
 pub(crate) const TOKEN: u8 = 1;
 /// `_`, which becomes indistinguishable from `-` in a CGI name.
 pub(crate) const UNDERSCORE: u8 = 2;
-/// Puma's method octets: `A-Z 0-9 $ - _`.
+/// Puma's method octets: `A-Z 0-9 $ - _ .`.
 pub(crate) const METHOD: u8 = 4;
 /// Puma's path octets: all but controls, space, `"`, `#`, `<`, `>` and `?`. Raw `|`, `^`, `{`, `}` and octets
 /// from 0x80 are what browsers and old clients send, and stay legal.
@@ -56,7 +56,7 @@ const fn class(octet: u8) -> u8 {
     if octet == b'_' {
         class |= UNDERSCORE;
     }
-    if octet.is_ascii_uppercase() || octet.is_ascii_digit() || matches!(octet, b'$' | b'-' | b'_') {
+    if octet.is_ascii_uppercase() || octet.is_ascii_digit() || matches!(octet, b'$' | b'-' | b'_' | b'.') {
         class |= METHOD;
     }
     if octet > b' ' && octet != 0x7f && !matches!(octet, b'"' | b'#' | b'<' | b'>') {

@@ -76,7 +76,7 @@ pub struct Field {
 /// in particular `version` is the one to answer with, [`Version::Http10`] if the request line was unreadable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// The method: 1 to 20 of `A-Z 0-9 $ - _`.
+    /// The method: 1 to 20 of `A-Z 0-9 $ - _ .`.
     pub method: Span,
     /// The request target as sent, without its fragment (`REQUEST_URI`).
     pub target: Span,
@@ -292,7 +292,12 @@ impl HeadReader {
         loop {
             let unread = window.get(self.scanned..).unwrap_or_default();
             let Some(offset) = memchr::memchr(b'\n', unread) else {
-                self.scanned = window.len().max(self.scanned);
+                // The last octet may be the CR of a CRLF; any other control is refused before its line ends.
+                let ended = unread.strip_suffix(b"\r").unwrap_or(unread);
+                if !grammar::is_field_value(ended) && head.fields.len() < limits.fields {
+                    return Err(Error::Field(Excerpt::of(ended)));
+                }
+                self.scanned += ended.len();
                 if octets.len() > allowed {
                     return Err(Error::TooLong { element: Element::Header, limit: limits.head });
                 }

@@ -82,7 +82,7 @@ fn targets_in_all_four_forms() {
         ),
         ("PATCH a.example:443 HTTP/1.1", "PATCH", "a.example:443", "/", None, None, Some("a.example:443")),
         ("YOUR_SPECIAL-METHOD$ / HTTP/1.1", "YOUR_SPECIAL-METHOD$", "/", "/", None, None, None),
-        ("M-SEARCH / HTTP/1.1", "M-SEARCH", "/", "/", None, None, None),
+        ("M-SEARCH.2 / HTTP/1.1", "M-SEARCH.2", "/", "/", None, None, None),
     ] {
         let outcome = outcome(line(request_line.as_bytes()));
         let want = Request {
@@ -198,6 +198,9 @@ fn garbage_is_refused_before_its_line_ends() {
         ("GET /test HTTP/BAD", "Protocol"),
         ("GET / HTTP/1.1\n", "Protocol"),
         ("GET / HTTP/1.1\r\nno colon\r\n", "Field"),
+        ("GET / HTTP/1.1\r\nA: b\rC", "Field"),
+        ("GET / HTTP/1.1\r\nA: \0", "Field"),
+        ("GET / HTTP/1.1\r\nA: b\r\n\rC", "Field"),
     ] {
         assert_eq!(outcome(octets).error(), want, "{octets:?}");
     }

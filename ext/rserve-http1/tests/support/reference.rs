@@ -90,7 +90,7 @@ fn read_one(octets: &[u8]) -> Part<(Reading, &[u8])> {
 fn request_line(line: &str) -> Option<(String, String, String)> {
     let [method, target, protocol] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
     let method_is_legal = (1..=20).contains(&method.len())
-        && method.chars().all(|char| matches!(char, 'A'..='Z' | '0'..='9' | '$' | '-' | '_'));
+        && method.chars().all(|char| matches!(char, 'A'..='Z' | '0'..='9' | '$' | '-' | '_' | '.'));
     let (major, minor) = protocol.strip_prefix("HTTP/")?.split_once('.')?;
     let is_number = |digits: &str| !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit());
     let protocol_is_legal = is_number(major) && is_number(minor) && protocol.len() < 16;
