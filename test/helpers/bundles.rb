@@ -14,13 +14,15 @@ module Bundles
 
   # Writes a Gemfile and installs it.
   #
+  # @param task [String] "lock" where installation would stumble: some of Debian 12's gems are specifications whose
+  #   files lie elsewhere, so Bundler believes that they are not there
   # @return [Hash] the environment to run commands of that app in
-  def bundle(folder, gemfile, env: {}, options: ["--local"])
+  def bundle(folder, gemfile, env: {}, task: "install", options: ["--local"])
     path = File.join(folder, "Gemfile")
     File.write(path, gemfile)
     env = unbundled.merge("BUNDLE_GEMFILE" => path, "BUNDLE_SILENCE_DEPRECATIONS" => "true",
                           "BUNDLE_SILENCE_ROOT_WARNING" => "true", **env)
-    command(env, RbConfig.ruby, "-S", "bundle", "install", *options, chdir: folder)
+    command(env, RbConfig.ruby, "-S", "bundle", task, *options, chdir: folder)
     env
   end
 

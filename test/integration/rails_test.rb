@@ -14,7 +14,7 @@ class RailsTest < ServerCase
     FileUtils.cp_r("#{TestServer::ROOT}/test/rails/.", @app)
     @name = TestServer::PUMA ? "puma" : "rserve"
     gem = TestServer::PUMA ? "" : ", path: #{TestServer::ROOT.dump}"
-    @env = bundle(@app, "gem 'railties'\ngem 'actionpack'\ngem '#{@name}'#{gem}\n")
+    @env = bundle(@app, "gem 'railties'\ngem 'actionpack'\ngem '#{@name}'#{gem}\n", task: "lock")
   end
 
   def test_rails_server
