@@ -559,16 +559,11 @@ impl Core {
 fn exception_of(failure: &Error) -> Option<Value> {
     match failure.error_type() {
         magnus::error::ErrorType::Jump(_) => None,
-        _ => failure.value().or_else(|| {
-            // An error that was made in Rust has no exception object yet.
-            Ruby::get().ok().and_then(|ruby| {
-                let (class, message) = match failure.error_type() {
-                    magnus::error::ErrorType::Error(class, message) => (*class, message.to_string()),
-                    _ => (ruby.exception_runtime_error(), failure.to_string()),
-                };
-                class.new_instance((message,)).ok().map(ReprValue::as_value)
-            })
-        }),
+        magnus::error::ErrorType::Exception(exception) => Some(exception.as_value()),
+        // An error that was made in Rust is a class and a message, and no exception yet.
+        magnus::error::ErrorType::Error(class, message) => {
+            class.new_instance((message.as_ref(),)).ok().map(ReprValue::as_value)
+        }
     }
 }
 
