@@ -167,7 +167,7 @@ module Rserve
         compat: @options[:compat] || CompatLevel.from_env,
         early_hints: @early_hints ? true : false,
         max_keep_alive: keep == Float::INFINITY ? nil : keep,
-        remote_address_value: remote_address_value,
+        remote_address_value:,
         temp_folder: Dir.tmpdir
       )
     end
@@ -192,7 +192,7 @@ module Rserve
       https = env["HTTPS"] || env["rack.url_scheme"] == "https"
       request = %w[REQUEST_METHOD REQUEST_URI REQUEST_PATH PATH_INFO SERVER_NAME REMOTE_ADDR puma.socket rack.hijack
                    rack.after_reply rack.response_finished puma.request_body_wait].to_h { |key| [-key, nil] }
-      prototype = env.transform_keys { |key| -key }.merge(
+      prototype = env.transform_keys(&:-@).merge(
         "rack.url_scheme" => @options[:rack_url_scheme] || (https ? "https" : "http"),
         "rack.input" => EMPTY_INPUT,
         "rack.hijack?" => true,
