@@ -281,7 +281,7 @@ module Rserve
     end
 
     def open_unix(url, uri, log_message)
-      path = unix_path_of("#{uri.host}#{uri.path}")
+      path = unix_path_of(url.delete_prefix("unix://")) # not the URI's: it takes the @ of `unix://@name` away
       if (fd = @inherited_fds.delete(url))
         io = inherit_unix_listener(path, fd)
         @log_writer.log("* Inherited #{url}")
