@@ -358,8 +358,10 @@ module Rserve
       @options.file_options[:binds] = binds unless binds.empty?
     end
 
-    # Rack's own builder where there is a rack gem, else ours.
+    # Rack's own builder where there is a rack gem, else ours. A master that pruned Bundler left it to the workers to
+    # set it up.
     def rack_builder
+      require "bundler/setup" if @env.key?("PUMA_BUNDLER_PRUNED")
       require "rack"
       require "rack/builder"
       ::Rack::Builder
