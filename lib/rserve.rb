@@ -7,7 +7,6 @@ require "rserve/const"
 # application inside another program.
 module Rserve
   autoload :Binder, "rserve/binder"
-  autoload :BundlePruner, "rserve/bundle_pruner"
   autoload :CLI, "rserve/cli"
   autoload :Cluster, "rserve/cluster"
   autoload :CommonLogger, "rserve/common_logger"
@@ -22,6 +21,7 @@ module Rserve
   autoload :Plugin, "rserve/plugin"
   autoload :Plugins, "rserve/plugin"
   autoload :RackHandler, "rserve/rack_handler"
+  autoload :SdNotify, "rserve/sd_notify"
   autoload :Server, "rserve/server"
   autoload :Single, "rserve/single"
   autoload :StateFile, "rserve/state_file"

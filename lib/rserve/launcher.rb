@@ -18,6 +18,8 @@ module Rserve
   #   conf = Rserve::Configuration.new { |user| user.app { [200, {}, ["hello"]] } }
   #   Rserve::Launcher.new(conf, log_writer: Rserve::LogWriter.stdio).run
   class Launcher
+    autoload :BundlePruner, "rserve/launcher/bundle_pruner"
+
     # @return [Binder]
     attr_reader :binder
 
@@ -59,9 +61,11 @@ module Rserve
       @binder = Binder.new(log_writer, conf, env:)
       adopt_listeners
       Dir.chdir(@restart_dir)
+      prune_bundler(argv)
       export_environment
       log_config if env["PUMA_LOG_CONFIG"]
 
+      @config.plugins.create("systemd") if env["NOTIFY_SOCKET"] && !env["PUMA_SKIP_SYSTEMD"]
       @runner = make_runner
       Rserve.stats_object = @runner
     end
@@ -235,6 +239,12 @@ module Rserve
       return unless activated
 
       @options[:binds] = @binder.synthesize_binds_from_activated_fs(@options[:binds], activated == "only")
+    end
+
+    def prune_bundler(argv)
+      return unless @options[:prune_bundler] && clustered? && !@options[:preload_app]
+
+      BundlePruner.new(argv, @options[:extra_runtime_dependencies], @log_writer).prune
     end
 
     def export_environment

@@ -1,0 +1,73 @@
+# frozen_string_literal: true
+
+require "rserve/plugin"
+require "rserve/sd_notify"
+
+# Tells systemd what the server is doing: ready, reloading, stopping, one line of status, and that it lives. Loaded by
+# itself where systemd asks for messages.
+Rserve::Plugin.create do
+  def start(launcher)
+    @log_writer = launcher.log_writer
+    @log_writer.log "* Enabling systemd notification integration"
+
+    launcher.events.after_booted { send_message { Rserve::SdNotify.ready } }
+    launcher.events.before_restart { send_message { Rserve::SdNotify.reloading } }
+    launcher.events.after_stopped { send_message { Rserve::SdNotify.stopping } }
+
+    keep_watchdog_calm if Rserve::SdNotify.watchdog?
+    report_status(launcher)
+  end
+
+  # One line for `systemctl status`.
+  #
+  # @param stats [Hash] of the launcher
+  # @return [String]
+  def status(stats)
+    "#{Rserve.product.name} #{Rserve.product.version}: #{stats.key?(:workers) ? cluster(stats) : single(stats)}"
+  end
+
+  private
+
+  # systemd expects a ping within its time, so half of that leaves room for a late one.
+  def keep_watchdog_calm
+    interval = Rserve::SdNotify.watchdog_usec / 2 / 1_000_000
+    @log_writer.log "Pinging systemd watchdog every #{interval.round(1)} sec"
+    every(interval) { Rserve::SdNotify.watchdog }
+  end
+
+  def report_status(launcher)
+    interval = 1.0
+    @log_writer.log "Sending status to systemd every #{interval} sec"
+    every(interval) { Rserve::SdNotify.status(status(launcher.stats)) }
+  end
+
+  def every(interval, &)
+    in_background do
+      loop do
+        sleep interval
+        send_message(&)
+      end
+    end
+  end
+
+  # That systemd cannot be reached must not stop the server.
+  def send_message
+    yield
+  rescue Rserve::SdNotify::NotifyError => e
+    @log_writer.debug "systemd: #{e.message}"
+  end
+
+  def cluster(stats)
+    workers = stats[:worker_status].map { |worker| figures(worker[:last_status]) }
+    "cluster: #{stats[:booted_workers]}/#{stats[:workers]}, worker_status: [#{workers.join(",")}]"
+  end
+
+  def single(stats)
+    "worker: #{figures(stats)}"
+  end
+
+  def figures(stats)
+    running, max, free, backlog = stats.values_at(:running, :max_threads, :pool_capacity, :backlog).map(&:to_i)
+    "{ #{running}/#{max} threads, #{free} available, #{backlog} backlog }"
+  end
+end
