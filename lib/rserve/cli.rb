@@ -96,7 +96,7 @@ module Rserve
       def apply(user)
         given(:compat) { |level| user.puma_compat(level) }
         SAME.each { |option| given(option) { |value| value == true ? user.send(option) : user.send(option, value) } }
-        given(:binds) { |binds| binds.each { |bind| user.bind(bind) } }
+        given(:binds) { |binds| binds.each { |bind| bind.is_a?(Integer) ? user.port(bind) : user.bind(bind) } }
         given(:bind_to_activated_sockets) { |which| user.bind_to_activated_sockets(which) }
         given(:config_files) { |paths| paths.each { |path| user.load(path) } }
         given(:dir) { |dir| user.directory(dir) }

@@ -1,0 +1,96 @@
+# frozen_string_literal: true
+
+require_relative "../helper"
+require "rserve/configuration"
+
+class DSLTest < Minitest::Test
+  # What a line of a config file makes of the options.
+  LINES = {
+    "threads 5" => { min_threads: 5, max_threads: 5 },
+    'threads "1", "5"' => { min_threads: 1, max_threads: 5 },
+    "port 3000, '::1'" => { binds: ["tcp://[::1]:3000"] },
+    "set_default_host '::'\nport '3000'" => { binds: ["tcp://[::]:3000"] },
+    "bind 'unix:///x'\nclear_binds!\nport 1" => { binds: ["tcp://0.0.0.0:1"] },
+    "rackup 'a.ru'\nrackup 'b.ru'" => { rackup: "a.ru" },
+    "quiet" => { log_requests: false },
+    "log_requests" => { log_requests: true },
+    "workers nil" => { workers: 0 },
+    "fork_worker" => { fork_worker: 1000 },
+    "force_shutdown_after :forever" => { force_shutdown_after: -1 },
+    "force_shutdown_after :immediately" => { force_shutdown_after: 0 },
+    "force_shutdown_after '1.5'" => { force_shutdown_after: 1.5 },
+    "set_remote_address header: 'X-Real-IP'" =>
+      { remote_address: :header, remote_address_header: "HTTP_X_REAL_IP" },
+    "set_remote_address '1.2.3.4'" => { remote_address: :value, remote_address_value: "1.2.3.4" },
+    "set_remote_address proxy_protocol: :v1" =>
+      { remote_address: :proxy_protocol, remote_address_proxy_protocol: :v1 },
+    "activate_control_app 'tcp://x:1', no_token: true" => { control_url: "tcp://x:1", control_auth_token: "none" },
+    "activate_control_app 'tcp://x:1', auth_token: 'a'" => { control_url: "tcp://x:1", control_auth_token: "a" },
+    "max_keep_alive Float::INFINITY" => { max_keep_alive: Float::INFINITY },
+    "worker_culling_strategy 'oldest'" => { worker_culling_strategy: :oldest },
+    "ssl_bind '::1', 1, cert_pem: 'C', key_pem: 'K'" =>
+      { binds: ["ssl://::1:1?cert=store%3A0&key=store%3A1&verify_mode=none"], store: %w[C K] },
+    "environment 'x'\ntag get(:environment)" => { tag: "x" },
+    "inject { workers 4 }" => { workers: 4 }
+  }.freeze
+
+  def test_words_set_options
+    LINES.each do |text, wanted|
+      options = evaluate(text)
+      assert_equal wanted, options.slice(*wanted.keys), text
+    end
+  end
+
+  def test_wrong_values_are_refused
+    {
+      "threads 5, 1" => "must be less than or equal to the max",
+      "threads 0" => "must be greater than 0",
+      "workers 'x'" => "workers must be an Integer or :auto",
+      "port 'x'" => "invalid value for Integer",
+      "worker_timeout 5" => "must be greater than the worker reporting interval (5)",
+      "worker_culling_strategy :best" => "Invalid value for worker_culling_strategy",
+      "set_remote_address 1" => "Invalid value for set_remote_address",
+      "supported_http_methods %w[GET GET]" => "unique array of strings",
+      "before_worker_boot(1) {}" => "'before_worker_boot' key must be String or Symbol",
+      "app" => "Provide either a #call'able or a block",
+      "plugin :nosuch" => "Unable to find plugin: nosuch",
+      "puma_compat 5" => "compat level must be one of 6, 7, 8"
+    }.each do |text, message|
+      assert_includes assert_raises(StandardError, text) { evaluate(text) }.message, message
+    end
+  end
+
+  def test_unknown_word_is_named_with_its_line_and_the_nearest_word
+    error = assert_raises(Rserve::DSL::UnknownWord) { evaluate("workers 1\n\nthraeds 5\n") }
+    assert_match(/\A.+config.*\.rb:3: unknown configuration word `thraeds`, did you mean `threads`\?\z/, error.message)
+  end
+
+  def test_both_vocabularies_of_hooks_fill_the_same_option
+    pairs = {
+      on_worker_boot: :before_worker_boot, on_worker_shutdown: :before_worker_shutdown,
+      on_worker_fork: :before_worker_fork, after_worker_boot: :after_worker_fork, on_refork: :before_refork,
+      on_thread_start: :before_thread_start, on_thread_exit: :before_thread_exit
+    }
+    pairs.each do |old, new|
+      options = evaluate("workers 1\n#{old} { 1 }\n#{new} { 2 }")
+      assert_equal [1, 2], options[new].map(&:call), old
+    end
+  end
+
+  def test_plugin_words_and_options_come_at_the_end_of_the_file
+    plugin = Class.new(Rserve::Plugin) { def config(dsl) = dsl.tag("#{dsl.get(:environment)} by a plugin") }
+    Rserve::Plugins.register("dsl_test", plugin)
+
+    assert_equal "late by a plugin", evaluate("plugin :dsl_test\nenvironment 'late'")[:tag]
+  end
+
+  private
+
+  def evaluate(text)
+    Tempfile.create(["config", ".rb"]) do |file|
+      file.write(text)
+      file.close
+      return Rserve::Configuration.new({ config_files: [file.path] }).load.final_options
+    end
+  end
+end
