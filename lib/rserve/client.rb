@@ -6,6 +6,9 @@ module Rserve
   # What an application may do with the connection behind its request: `env["rack.hijack"]` (it responds to `call`) and
   # `env["puma.socket"]` (it passes every other message on to a socket). Its native half is `ext/rserve/src/client.rs`.
   class Client
+    # Octets of a chunk's size and extensions, at most.
+    MAX_CHUNK_HEADER_SIZE = 4096
+
     # Takes the connection from the server for good (Rack's full hijack).
     #
     # @return [TCPSocket, UNIXSocket]

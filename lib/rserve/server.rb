@@ -7,19 +7,11 @@ require "rserve/options"
 require "rserve/configuration"
 require "rserve/client"
 require "rserve/server_answers"
+require "rserve/thread_pool"
 
 module Rserve
   # The client went away, or would not read, while a response was being sent.
   class ConnectionError < RuntimeError; end
-
-  # Name space of {ForceShutdown}, as gems know it.
-  class ThreadPool
-    # Raised into threads that are still serving when `force_shutdown_after` is over.
-    class ForceShutdown < RuntimeError; end
-
-    # Seconds that a thread has to end after {ForceShutdown} before it is killed.
-    SHUTDOWN_GRACE_TIME = 5
-  end
 
   # Serves an application inside this process: Puma's embedding API. May be run many times.
   #
@@ -36,6 +28,9 @@ module Rserve
 
     # @return [Thread, nil] the managing thread
     attr_reader :thread
+
+    # @return [Boolean] responses to failures show the exception and its backtrace
+    attr_reader :leak_stack_on_error
 
     attr_reader :options, :events, :log_writer, :min_threads, :max_threads, :early_hints
 
@@ -65,13 +60,12 @@ module Rserve
       @early_hints = @options[:early_hints]
       @leak_stack_on_error = [nil, "", "development", "test"].include?(@options[:environment]&.to_s)
       @binder = Binder.new(@log_writer, @options)
-      @threads = []
       @status = nil
     end
 
     def app=(app)
       @app = app
-      @core&.app = served_app
+      @reactor&.app = served_app
     end
 
     # Serves on the listeners of `binder`, which stay its own.
@@ -103,9 +97,9 @@ module Rserve
       BasicSocket.do_not_reverse_lookup = true
       @events.fire(:state, :booting)
       @status = :run
-      @thread_name = thread_name
-      @core = make_core
-      @core.start
+      @reactor = make_reactor
+      @thread_pool = ThreadPool.new(thread_name, self, @reactor, @options)
+      @reactor.start
       @events.fire(:state, :running)
       return supervise unless background
 
@@ -136,9 +130,16 @@ module Rserve
       %i[stop restart halt].include?(@status)
     end
 
+    # @return [String] the port of a request that names none
+    def default_server_port(env)
+      https = env["HTTPS"] || env["HTTP_X_FORWARDED_PROTO"]&.start_with?("https") ||
+              env["HTTP_X_FORWARDED_SCHEME"] == "https" || env["HTTP_X_FORWARDED_SSL"] == "on"
+      https ? "443" : "80"
+    end
+
     # @return [Hash{Symbol => Integer}] Puma's figures, in Puma's order
     def stats
-      figures = @core ? @core.stats : Hash.new(0)
+      figures = @reactor ? @reactor.stats : Hash.new(0)
       STAT_METHODS.to_h { |name| [name, figures[name]] }
     end
 
@@ -152,13 +153,13 @@ module Rserve
       Configuration::DEFAULTS.merge(log_writer: nil, environment: nil)
     end
 
-    def make_core
-      core = Native::Core.new(self, served_app, core_settings)
-      @binder.ios.each { |io| core.add_listener(io.to_io.fileno, prototype(@binder.env(io))) }
-      core
+    def make_reactor
+      reactor = Native::Core.new(self, served_app, settings)
+      @binder.ios.each { |io| reactor.add_listener(io.to_io.fileno, prototype(@binder.env(io))) }
+      reactor
     end
 
-    def core_settings
+    def settings
       settings = %i[min_threads max_threads first_data_timeout persistent_timeout idle_timeout queue_requests
                     enable_keep_alives http_content_length_limit remote_address_header early_hints]
                  .to_h { |name| [name, @options[name]] }
@@ -166,6 +167,9 @@ module Rserve
       settings.merge(
         compat: @options[:compat] || CompatLevel.from_env,
         early_hints: @early_hints ? true : false,
+        out_of_band: !@options.all_of(:out_of_band).empty?,
+        supported_http_methods: supported_methods,
+        proxy_protocol:,
         max_keep_alive: keep == Float::INFINITY ? nil : keep,
         remote_address_value:,
         temp_folder: Dir.tmpdir
@@ -177,6 +181,20 @@ module Rserve
       when :localhost then "127.0.0.1"
       when :value then @options[:remote_address_value]
       end
+    end
+
+    # @return [Array<String>, nil] `nil` for any
+    def supported_methods
+      methods = @options[:supported_http_methods]
+      methods = methods.keys if methods.is_a?(Hash)
+      methods == :any ? nil : methods || Const::SUPPORTED_HTTP_METHODS
+    end
+
+    # @return [Integer, nil] version of the PROXY protocol
+    def proxy_protocol
+      return unless @options[:remote_address] == :proxy_protocol
+
+      @options[:remote_address_proxy_protocol] == :v2 ? 2 : 1
     end
 
     # The application as the core calls it.
@@ -215,49 +233,29 @@ module Rserve
     # ---- the managing thread ------------------------------------------------------------------------------------
 
     def supervise
-      force_at = nil
       loop do
-        case @core.manage(TICK)
-        when :spawn then spawn_thread
+        case @reactor.manage(TICK)
+        when :spawn then @thread_pool.spawn_thread
         when :idle then idle_timeout_reached
-        when :log then @core.notices.each { |line| @log_writer.unknown_error(nil, nil, "Listen loop: #{line}") }
+        when :log then @reactor.notices.each { |line| @log_writer.unknown_error(nil, nil, "Listen loop: #{line}") }
+        when :drain then begin_shutdown
         when :done then break
         end
-        force_at ||= force_shutdown_time if shutting_down?
-        force_at = force_shutdown(force_at) if force_at && now >= force_at
+        shutting_down? ? @thread_pool.force : @thread_pool.trim
       end
       finish
     end
 
-    # The time at which patience ends, `nil` for never.
-    def force_shutdown_time
-      after = @options[:force_shutdown_after]
-      return if after.nil? || after.negative?
-
-      now + after
-    end
-
-    # Raises {ThreadPool::ForceShutdown} into threads that are not done; the second time they are killed.
-    #
-    # @return [Float, nil] when to come again
-    def force_shutdown(_due)
-      alive = @threads.select(&:alive?)
-      if @forced
-        alive.each(&:kill)
-        @core.halt
-        return
-      end
-      @forced = true
-      @core.evict
-      alive.each { |thread| thread.raise ThreadPool::ForceShutdown }
-      now + ThreadPool::SHUTDOWN_GRACE_TIME
+    # The core has taken what waited at the listeners: whoever comes now is to be refused, not left waiting.
+    def begin_shutdown
+      @binder.close unless @status == :restart
+      @thread_pool.shut_down(@options[:force_shutdown_after])
     end
 
     def finish
-      @threads.each(&:join)
-      @threads.clear
-      @core.join
-      @binder.close unless @status == :restart || !@status
+      @binder.close unless @status == :restart || !shutting_down?
+      @thread_pool.join
+      @reactor.join
       @events.fire(:state, @status) if shutting_down?
       @events.fire(:state, :done)
     end
@@ -271,50 +269,11 @@ module Rserve
     end
 
     def end_with(status, sync)
-      return unless @core&.running?
+      return unless @reactor&.running?
 
       @status = status
-      status == :halt ? @core.halt : @core.drain
+      status == :halt ? @reactor.halt : @reactor.drain
       @thread&.join if sync && @thread != Thread.current
-    end
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
-    end
-
-    # ---- the pool -----------------------------------------------------------------------------------------------
-
-    def spawn_thread
-      @threads.select!(&:alive?)
-      number = (1..).find { |n| @threads.none? { |thread| thread[:rserve_number] == n } }
-      @threads << Thread.new do
-        Thread.current[:rserve_number] = number
-        Thread.current.report_on_exception = false
-        Rserve.set_thread_name Kernel.format("%s tp %03i", @thread_name, number)
-        Thread.current.thread_variable_set(:rserve_server, self)
-        work
-      end
-    end
-
-    def work
-      thread_hooks(:before_thread_start)
-      @core.work
-      thread_hooks(:before_thread_exit)
-    rescue ThreadPool::ForceShutdown
-      nil # it had nothing to serve
-    rescue Exception => e # rubocop:disable Lint/RescueException
-      @log_writer.unknown_error(e, nil, "Thread pool")
-    ensure
-      @core.leave
-    end
-
-    def thread_hooks(name)
-      @options.all_of(name).each do |hook|
-        hook = hook[:block] if hook.is_a?(Hash)
-        hook.arity.zero? || hook.lambda? == false ? hook.call : hook.call(self)
-      rescue StandardError => e
-        warn "WARNING hook #{name} failed with exception (#{e.class}) #{e.message}"
-      end
     end
   end
 end

@@ -54,7 +54,23 @@ module Rserve
         env = refused_env(method, target, peer)
         error = (status == 501 ? HttpParserError501 : HttpParserError).new(message)
         @log_writer.parse_error(error, LoggedRequest.new(env))
+        error.set_backtrace(caller)
         lowlevel_error(error, env, status)
+      end
+
+      # A method that `supported_http_methods` does not name.
+      def answer_unsupported(method)
+        [501, {}, ["#{method} method is not supported"]]
+      end
+
+      # No request is at hand, and none begins before this returns.
+      def out_of_band
+        @options.all_of(:out_of_band).each do |hook|
+          hook = hook[:block] if hook.is_a?(Hash)
+          hook.call
+        rescue StandardError => e
+          @log_writer.log("WARNING hook out_of_band failed with exception (#{e.class}) #{e.message}")
+        end
       end
 
       # Header names and values of headers that are no Hash.

@@ -5,12 +5,14 @@
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::mem;
+use std::net::IpAddr;
 use std::time::Instant;
 
+use rserve_http1::proxy::{self, Preface};
 use rserve_http1::{Error as HttpError, Framing, Head, Progress, Receiver};
 
 use crate::body::Body;
-use crate::options::Options;
+use crate::options::{Options, ProxyProtocol};
 use crate::outgoing::{Flushed, Outgoing};
 use crate::stream::{Received, Stream};
 
@@ -49,6 +51,8 @@ pub struct Request {
     pub ready_at: Instant,
     /// How many requests this connection brought before.
     pub serial: u32,
+    /// Whom the load balancer says it speaks for (PROXY protocol).
+    pub client: Option<IpAddr>,
 }
 
 /// Why a request is answered by the server itself.
@@ -127,6 +131,8 @@ pub(crate) struct Exchange {
     drained: bool,
     /// Part of a head has come.
     head_begun: bool,
+    /// The PROXY header is still to be read.
+    preface: Option<ProxyProtocol>,
     /// What follows once `outgoing` is empty.
     after_sending: AfterSending,
     lingered: usize,
@@ -158,6 +164,7 @@ impl Exchange {
             outgoing: Outgoing::default(),
             drained: false,
             head_begun: false,
+            preface: options.proxy_protocol,
             after_sending: AfterSending::Close,
             lingered: 0,
             patience: Patience::Unchanged,
@@ -253,7 +260,7 @@ impl Exchange {
             };
             // epoll(7): a short read on a stream socket means that it is empty; a new edge follows new octets.
             self.drained = count < scratch.len();
-            let outcome = if self.input.is_empty() {
+            let outcome = if self.input.is_empty() && self.preface.is_none() {
                 match self.digest(&scratch[..count], options, now) {
                     Ok((consumed, ready)) => {
                         self.input.extend_from_slice(&scratch[consumed..count]);
@@ -277,6 +284,26 @@ impl Exchange {
     }
 
     fn digest_and_keep(&mut self, mut input: Vec<u8>, options: &Options, now: Instant) -> Option<Outcome> {
+        if let Some(version) = self.preface {
+            let preface = match version {
+                ProxyProtocol::V1 => proxy::parse_v1(&input),
+                ProxyProtocol::V2 => proxy::parse_v2(&input),
+            };
+            match preface {
+                Ok(Preface::Partial) => {
+                    self.input = input;
+                    return None;
+                }
+                Ok(Preface::Absent) => {}
+                Ok(Preface::Found { consumed, addresses }) => {
+                    input.drain(..consumed);
+                    self.request.client = addresses.map(|addresses| addresses.source.ip());
+                }
+                // Nobody knows who this is or where its request starts.
+                Err(_) => return Some(Outcome::Close),
+            }
+            self.preface = None;
+        }
         match self.digest(&input, options, now) {
             Ok((consumed, ready)) => {
                 input.drain(..consumed);
@@ -313,9 +340,8 @@ impl Exchange {
 
     fn expect_body(&mut self, begun: bool, options: &Options) -> Result<(), Refusal> {
         let expected = match self.request.head.framing {
-            Framing::None => return Ok(()),
+            Framing::None | Framing::Chunked => 0,
             Framing::Length(length) => length,
-            Framing::Chunked => 0,
         };
         self.request.body = Body::expecting(expected, &options.temp_folder).map_err(Refusal::Storage)?;
         if self.request.head.expects_continue
@@ -323,7 +349,7 @@ impl Exchange {
             && let Some(stream) = &self.stream
         {
             // A fresh socket takes 25 octets; one that does not belongs to a client that is not waiting for them.
-            let _ = stream.send(b"HTTP/1.1 100 Continue\r\n\r\n");
+            let _ = stream.send(rserve_http1::encode::CONTINUE);
         }
         Ok(())
     }
@@ -356,7 +382,8 @@ impl Exchange {
 
     /// Hands the complete request to the Ruby thread that serves it.
     pub(crate) fn take_request(&mut self) -> Request {
-        let blank = Request { serial: self.request.serial + 1, ..Request::blank(self.request.ready_at) };
+        let (serial, client) = (self.request.serial + 1, self.request.client);
+        let blank = Request { serial, client, ..Request::blank(self.request.ready_at) };
         mem::replace(&mut self.request, blank)
     }
 
@@ -461,6 +488,7 @@ impl Request {
             head_at: now,
             ready_at: now,
             serial: 0,
+            client: None,
         }
     }
 }

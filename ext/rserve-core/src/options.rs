@@ -17,6 +17,15 @@ pub enum Compat {
     Puma8,
 }
 
+/// The PROXY protocol that a load balancer in front speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProxyProtocol {
+    /// Version 1, one line of text.
+    V1,
+    /// Version 2, binary.
+    V2,
+}
+
 /// Options of one server; `Default` is Puma 6's.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -44,6 +53,8 @@ pub struct Options {
     pub temp_folder: PathBuf,
     /// How often a thread too many is let go; zero is never.
     pub auto_trim_time: Duration,
+    /// Every connection may start with a PROXY header, which then says who the client is.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Which Puma is imitated.
     pub compat: Compat,
 }
@@ -63,6 +74,7 @@ impl Default for Options {
             limits: Limits::default(),
             temp_folder: std::env::temp_dir(),
             auto_trim_time: Duration::from_secs(30),
+            proxy_protocol: None,
             compat: Compat::default(),
         }
     }

@@ -28,6 +28,9 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 /// queue full and everybody else out.
 const POLL_EVERY: Duration = Duration::from_millis(1);
 
+/// How soon a thread looks again whether requests may be started.
+const HELD_PAUSE: Duration = Duration::from_millis(1);
+
 /// A server's life: `New → Running → Draining → Done`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[repr(u8)]
@@ -71,6 +74,8 @@ pub enum Manage {
     Wait,
     /// No request came for the whole `idle_timeout`.
     IdleTimeout,
+    /// It began to drain: whoever else holds the listeners may close them. Said once.
+    Drain,
     /// Every connection is gone: join the threads.
     Done,
 }
@@ -126,6 +131,9 @@ pub struct Server {
     pub(crate) leading: AtomicBool,
     status: AtomicU8,
     evicting: AtomicBool,
+    drain_told: AtomicBool,
+    /// No request is to be started: something runs that wants the process to itself (`out_of_band`).
+    held: AtomicBool,
     monitor: Monitor,
     manager: Seat,
     spawn_wanted: AtomicBool,
@@ -162,6 +170,8 @@ impl Server {
             leading: AtomicBool::new(false),
             status: AtomicU8::new(Status::New as u8),
             evicting: AtomicBool::new(false),
+            drain_told: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             monitor: Monitor::default(),
             manager: Seat::default(),
             spawn_wanted: AtomicBool::new(false),
@@ -300,9 +310,8 @@ impl Server {
             reactor.turn(self, Some(Duration::ZERO));
         }
         if self.status() < Status::Done
-            && let Some(connection) = self.backlog.pop()
+            && let Some(connection) = self.pop()
         {
-            self.busy.fetch_add(1, Ordering::AcqRel);
             let request = connection.exchange().take_request();
             if request.refusal.is_none() {
                 self.requests_count.fetch_add(1, Ordering::Relaxed);
@@ -312,10 +321,46 @@ impl Server {
         if self.status() == Status::Done || self.take_trim() { Next::Leave } else { Next::Wait }
     }
 
+    /// The oldest request, whose server the caller is from then on counted among.
+    fn pop(&self) -> Option<Arc<Connection>> {
+        if self.backlog.len() == 0 {
+            return None;
+        }
+        // Counted before the look at `held`, as `hold` looks at the count after setting it: one sees the other.
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let connection = match self.held.load(Ordering::SeqCst) {
+            true => None,
+            false => self.backlog.pop(),
+        };
+        if connection.is_none() {
+            self.busy.fetch_sub(1, Ordering::SeqCst);
+        }
+        connection
+    }
+
+    /// Keeps requests from being started, if none is being served: `false` when one is, and then nothing is kept.
+    pub fn hold(&self) -> bool {
+        if self.held.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        let alone = self.busy.load(Ordering::SeqCst) == 0;
+        if !alone {
+            self.held.store(false, Ordering::SeqCst);
+        }
+        alone
+    }
+
+    /// Ends [`Server::hold`].
+    pub fn resume(&self) {
+        self.held.store(false, Ordering::SeqCst);
+    }
+
     /// Waits until there may be a request, or `seat` is interrupted; to be called *without* the GVL.
     pub fn wait(&self, seat: &Arc<Seat>) {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        if let Some(reactor) = self.try_reactor() {
+        if self.held.load(Ordering::SeqCst) {
+            seat.park(Some(HELD_PAUSE));
+        } else if let Some(reactor) = self.try_reactor() {
             self.lead(reactor, seat, None);
         } else {
             self.backlog.wait(seat, || self.may_wait());
@@ -500,6 +545,9 @@ impl Server {
         if self.status() == Status::Done {
             return Manage::Done;
         }
+        if self.status() == Status::Draining && !self.drain_told.swap(true, Ordering::AcqRel) {
+            return Manage::Drain;
+        }
         let spawned = self.spawned.load(Ordering::Acquire);
         let wanted = self.spawn_wanted.swap(false, Ordering::AcqRel);
         if spawned < self.options.min_threads || (wanted && spawned < self.options.max_threads) {
@@ -614,6 +662,9 @@ impl Server {
     }
 
     pub(crate) fn may_accept(&self) -> bool {
+        if self.held.load(Ordering::Acquire) {
+            return false;
+        }
         if self.options.queue_requests {
             return true;
         }

@@ -43,6 +43,9 @@ pub(crate) struct Core {
     app: Cell<Opaque<Value>>,
     env: RefCell<EnvBuilder>,
     early_hints: bool,
+    out_of_band: bool,
+    /// `supported_http_methods`; `None` is any.
+    methods: Option<Vec<String>>,
     spelling: Spelling,
 }
 
@@ -86,6 +89,8 @@ impl Core {
             app: Cell::new(app.into()),
             env: RefCell::new(env),
             early_hints: settings::flag(settings, "early_hints")?,
+            out_of_band: settings::flag(settings, "out_of_band")?,
+            methods: settings::methods(settings)?,
             spelling,
         })
     }
@@ -118,6 +123,11 @@ impl Core {
                     let served = this.serve(ruby, &connection, request);
                     server.served();
                     served?;
+                    if this.out_of_band && server.hold() {
+                        let outcome: Result<Value, Error> = this.handler(ruby).funcall("out_of_band", ());
+                        server.resume();
+                        outcome?;
+                    }
                     if server.others_busy() {
                         // Whoever was preempted in the middle of a request goes first.
                         ruby.thread_schedule();
@@ -138,7 +148,7 @@ impl Core {
         self.server.leave();
     }
 
-    /// The managing thread's loop, up to the next thing that Ruby must do: `:spawn`, `:idle`, `:log` or `:done`;
+    /// The managing thread's loop, up to the next thing that Ruby must do: `:spawn`, `:idle`, `:log`, `:drain` or `:done`;
     /// `:tick` when there was nothing for `limit` seconds.
     fn manage(ruby: &Ruby, this: Obj<Self>, limit: f64) -> Result<Symbol, Error> {
         let server = Arc::clone(&this.server);
@@ -147,6 +157,7 @@ impl Core {
             match server.manage() {
                 Manage::Spawn => return Ok(ruby.to_symbol("spawn")),
                 Manage::IdleTimeout => return Ok(ruby.to_symbol("idle")),
+                Manage::Drain => return Ok(ruby.to_symbol("drain")),
                 Manage::Done => return Ok(ruby.to_symbol("done")),
                 Manage::Wait => {
                     if server.has_notices() {
@@ -243,6 +254,10 @@ impl Core {
         if request.refusal.is_some() {
             return self.refuse(ruby, connection, &request, asked);
         }
+        let method = request.head.method.of(&request.octets);
+        if self.methods.as_ref().is_some_and(|known| !known.iter().any(|known| known.as_bytes() == method)) {
+            return self.unsupported(ruby, connection, asked, method);
+        }
         let client: Obj<Client> =
             ruby.obj_wrap_as(Client::new(&self.server, connection), ruby.get_inner(&CLIENT));
         let built = self.environment(ruby, connection, &mut request, client);
@@ -266,12 +281,13 @@ impl Core {
         request: &mut Request,
         client: Obj<Client>,
     ) -> Result<RHash, Error> {
+        let length = request.body.len();
         let input = env::input(ruby, &mut request.body)?;
         let early_hints: Option<Value> = match self.early_hints {
             true => Some(client.funcall("method", (ruby.to_symbol("early_hints"),))?),
             false => None,
         };
-        let extras = Extras { client: client.as_value(), input, early_hints };
+        let extras = Extras { client: client.as_value(), input, length, early_hints };
         let env = self.env.borrow().build(ruby, connection, request, &extras)?;
         client.set_env(env.as_value());
         Ok(env)
@@ -287,7 +303,7 @@ impl Core {
         env: Option<RHash>,
         client: Obj<Client>,
     ) -> Result<(), Error> {
-        let Some(exception) = exception_of(&failure) else {
+        let Some(exception) = error::exception(&failure) else {
             // A `throw` past us, or `Thread#kill`: the connection is visibly aborted, the thread goes its way.
             client.end();
             self.server.finish(connection, AfterSending::Close);
@@ -307,8 +323,26 @@ impl Core {
                 // Its own fault, then: nothing more to try.
                 client.end();
                 self.server.finish(connection, AfterSending::Close);
-                exception_of(&failure).map(|_| ()).ok_or(failure)
+                error::exception(&failure).map(|_| ()).ok_or(failure)
             }
+        }
+    }
+
+    /// A request whose method the operator does not want served (RFC 9110 §15.6.2).
+    fn unsupported(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        asked: Asked,
+        method: &[u8],
+    ) -> Result<(), Error> {
+        let client: Obj<Client> =
+            ruby.obj_wrap_as(Client::new(&self.server, connection), ruby.get_inner(&CLIENT));
+        let method = ruby.str_from_slice(method);
+        let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", (method,));
+        match answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client)) {
+            Ok(_) => Ok(()),
+            Err(failure) => self.failed(ruby, connection, asked, failure, None, client),
         }
     }
 
@@ -337,7 +371,11 @@ impl Core {
             let body = Body::of(ruby, triple.2, status, &mut fields)?;
             let plan = response::plan(&fields, Asked { keep_alive: false, ..asked }, status);
             let mut head = buffer::take();
-            response::head(&fields, asked, status, &plan, self.spelling, &mut head);
+            if octets.is_empty() {
+                response::malformed_head(&fields, asked, status, &plan, self.spelling, &mut head);
+            } else {
+                response::head(&fields, asked, status, &plan, self.spelling, &mut head);
+            }
             let mut writer = Writer::new(&self.server, connection, plan.framing, head, false);
             if let Body::Strings(strings, length) = body {
                 response::send_strings(&mut writer, strings, length);
@@ -347,7 +385,7 @@ impl Core {
         });
         if let Err(failure) = sent {
             self.server.finish(connection, AfterSending::Linger);
-            return exception_of(&failure).map(|_| ()).ok_or(failure);
+            return error::exception(&failure).map(|_| ()).ok_or(failure);
         }
         Ok(())
     }
@@ -442,7 +480,7 @@ impl Core {
                 Ok(Served::Done)
             }
             // Nothing has left: there is still time for a proper error.
-            Err(failure) if writer.is_unsent() && exception_of(&failure).is_some() => Err(failure),
+            Err(failure) if writer.is_unsent() && error::exception(&failure).is_some() => Err(failure),
             Err(failure) => {
                 client.end();
                 let lost = writer.has_failed();
@@ -455,7 +493,7 @@ impl Core {
 
     /// A body failed when part of the response was out: all that is left is to tell the log.
     fn cut_short(&self, ruby: &Ruby, failure: Error, env: Option<RHash>, lost: bool) -> Result<(), Error> {
-        let Some(exception) = exception_of(&failure) else { return Err(failure) };
+        let Some(exception) = error::exception(&failure) else { return Err(failure) };
         if !lost {
             let _ = self.handler(ruby).funcall::<_, _, Value>("body_error", (exception, env));
         }
@@ -524,7 +562,7 @@ impl Core {
         }
         if matches!(body.respond_to("close", false), Ok(true))
             && let Err(failure) = body.funcall::<_, _, Value>("close", ())
-            && let Some(exception) = exception_of(&failure)
+            && let Some(exception) = error::exception(&failure)
         {
             let _ = self.handler(ruby).funcall::<_, _, Value>("body_error", (exception, env));
         }
@@ -547,23 +585,11 @@ impl Core {
         };
         if pending
             && let Err(failure) = self.handler(ruby).funcall::<_, _, Value>("after_reply", (env,))
-            && exception_of(&failure).is_none()
+            && error::exception(&failure).is_none()
         {
             return Err(failure);
         }
         Ok(())
-    }
-}
-
-/// The exception of `failure`; `None` for a `throw` or `Thread#kill` on its way.
-fn exception_of(failure: &Error) -> Option<Value> {
-    match failure.error_type() {
-        magnus::error::ErrorType::Jump(_) => None,
-        magnus::error::ErrorType::Exception(exception) => Some(exception.as_value()),
-        // An error that was made in Rust is a class and a message, and no exception yet.
-        magnus::error::ErrorType::Error(class, message) => {
-            class.new_instance((message.as_ref(),)).ok().map(ReprValue::as_value)
-        }
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Extras {
     pub(crate) client: Value,
     /// `rack.input`, when there is a body.
     pub(crate) input: Option<Value>,
+    /// Octets of body, however they were framed.
+    pub(crate) length: u64,
     /// `rack.early_hints`, when enabled.
     pub(crate) early_hints: Option<Value>,
 }
@@ -237,12 +239,12 @@ impl EnvBuilder {
             }
         }
         self.authority(ruby, env, request, https);
-        self.remote(ruby, env, connection.peer().ip());
+        self.remote(ruby, env, request.client.unwrap_or_else(|| connection.peer().ip()));
 
         match head.framing {
             Framing::Chunked => {
                 let mut digits = [0u8; 20];
-                set(keys.content_length, text::binary(decimal(request.body.len(), &mut digits)));
+                set(keys.content_length, text::binary(decimal(extras.length, &mut digits)));
             }
             Framing::None | Framing::Length(_) => {}
         }

@@ -1,6 +1,6 @@
 //! Rust errors as Ruby exceptions.
 
-use magnus::{Error, ExceptionClass, Module, RClass, Ruby, Value, value::ReprValue};
+use magnus::{Class, Error, ExceptionClass, Module, RClass, Ruby, Value, value::ReprValue};
 
 /// An `Errno::…` (or `IOError`) for a system error.
 pub(crate) fn system(ruby: &Ruby, error: &std::io::Error) -> Error {
@@ -16,6 +16,19 @@ pub(crate) fn system(ruby: &Ruby, error: &std::io::Error) -> Error {
     {
         Ok(exception) => exception.into(),
         Err(error) => error,
+    }
+}
+
+/// `error` as an exception object; `None` for a `throw` or `Thread#kill` on its way.
+pub(crate) fn exception(error: &Error) -> Option<Value> {
+    use magnus::error::ErrorType;
+    match error.error_type() {
+        ErrorType::Jump(_) => None,
+        ErrorType::Exception(exception) => Some(exception.as_value()),
+        // An error that was made in Rust is a class and a message, and no exception yet.
+        ErrorType::Error(class, message) => {
+            class.new_instance((message.as_ref(),)).ok().map(ReprValue::as_value)
+        }
     }
 }
 

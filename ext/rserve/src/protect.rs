@@ -3,6 +3,8 @@
 
 use std::os::raw::c_int;
 
+use magnus::rb_sys::AsRawValue;
+use magnus::{Error, Ruby};
 use rb_sys::VALUE;
 
 /// A non-local exit that was caught on its way; it goes on with [`Exit::resume`].
@@ -35,8 +37,10 @@ pub(crate) fn check_interrupts() -> Result<(), Exit> {
     if state == 0 { Ok(()) } else { Err(Exit(state)) }
 }
 
-/// Raises `exception`, caught at once: what [`Exit::resume`] then lets go on.
-pub(crate) fn raise(exception: VALUE) -> Exit {
+/// Raises `error`, caught at once: what [`Exit::resume`] then lets go on.
+pub(crate) fn raise(ruby: &Ruby, error: &Error) -> Exit {
+    let class = ruby.exception_runtime_error().as_raw();
+    let exception = crate::error::exception(error).map_or(class, AsRawValue::as_raw);
     unsafe extern "C" fn raise(exception: VALUE) -> VALUE {
         // SAFETY: called under rb_protect with an exception.
         unsafe { rb_sys::rb_exc_raise(exception) };

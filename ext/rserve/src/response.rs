@@ -260,6 +260,31 @@ pub(crate) fn head(
     out.extend_from_slice(b"\r\n");
 }
 
+/// The head of the answer to octets that are no request head: Connection last, where Puma has none, and a Date.
+pub(crate) fn malformed_head(
+    fields: &Fields,
+    asked: Asked,
+    status: u16,
+    plan: &ResponsePlan,
+    spelling: Spelling,
+    out: &mut Vec<u8>,
+) {
+    encode::status_line(out, asked.version, status);
+    out.extend_from_slice(&fields.lines);
+    ResponsePlan { connection: None, ..*plan }.write_fields(out, spelling);
+    let (connection, date): (&[u8], &[u8]) = match spelling {
+        Spelling::Title => (b"Connection: close\r\n", b"Date: "),
+        Spelling::Lower => (b"connection: close\r\n", b"date: "),
+    };
+    out.extend_from_slice(connection);
+    if let Ok(now) = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+        out.extend_from_slice(date);
+        encode::date(out, now.as_secs());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Decides framing and persistence.
 pub(crate) fn plan(fields: &Fields, asked: Asked, status: u16) -> ResponsePlan {
     let mut plan = ResponsePlan::of(ResponseFacts {
@@ -331,8 +356,7 @@ impl Each<'_> {
         let Some(string) = RString::from_value(part) else {
             let message = format!("the parts of a body must be Strings, not {}", part.class());
             let error = Error::new(self.ruby.exception_type_error(), message);
-            let exception = error.value().map_or(rb_sys::Qnil as VALUE, |exception| exception.as_raw());
-            return Err(protect::raise(exception));
+            return Err(protect::raise(self.ruby, &error));
         };
         if string.is_empty() {
             return Ok(());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use magnus::{Error, RHash, Ruby, TryConvert};
-use rserve_core::options::{Compat, Options};
+use rserve_core::options::{Compat, Options, ProxyProtocol};
 
 use crate::env::RemoteAddress;
 
@@ -45,6 +45,11 @@ pub(crate) fn server(_ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     if let Some(queue) = get(settings, "queue_requests")? {
         options.queue_requests = queue;
     }
+    options.proxy_protocol = match get::<u8>(settings, "proxy_protocol")? {
+        Some(1) => Some(ProxyProtocol::V1),
+        Some(2) => Some(ProxyProtocol::V2),
+        _ => None,
+    };
     options.max_keep_alive = get(settings, "max_keep_alive")?;
     options.limits.body = get(settings, "http_content_length_limit")?;
     if let Some(folder) = get::<String>(settings, "temp_folder")? {
@@ -56,6 +61,11 @@ pub(crate) fn server(_ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
         _ => Compat::Puma6,
     };
     Ok(options)
+}
+
+/// `supported_http_methods`.
+pub(crate) fn methods(settings: RHash) -> Result<Option<Vec<String>>, Error> {
+    get(settings, "supported_http_methods")
 }
 
 /// `set_remote_address`.

@@ -4,9 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use magnus::rb_sys::AsRawValue;
-use magnus::value::ReprValue;
-use magnus::{Error, Ruby};
+use magnus::Ruby;
 use rserve_core::connection::Connection;
 use rserve_core::exchange::AfterSending;
 use rserve_core::server::Server;
@@ -211,9 +209,5 @@ impl Writer {
 }
 
 fn lost(ruby: &Ruby, message: &'static str) -> Exit {
-    let error: Error = crate::error::connection(ruby, message);
-    match error.value() {
-        Some(exception) => protect::raise(exception.as_raw()),
-        None => protect::raise(ruby.exception_io_error().as_value().as_raw()),
-    }
+    protect::raise(ruby, &crate::error::connection(ruby, message))
 }

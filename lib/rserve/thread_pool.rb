@@ -1,0 +1,114 @@
+# frozen_string_literal: true
+
+require "rserve/runtime"
+
+module Rserve
+  # The Ruby threads that serve requests. The core says when one more is wanted and hands requests out; what is here is
+  # what only Ruby can do: making, naming, interrupting and killing threads.
+  class ThreadPool
+    # Raised into threads that are still serving when `force_shutdown_after` is over.
+    class ForceShutdown < RuntimeError; end
+
+    # Seconds that a thread has to end after {ForceShutdown} before it is killed.
+    SHUTDOWN_GRACE_TIME = 5
+
+    # @return [Boolean] it takes no new threads
+    attr_reader :shutdown
+
+    # @param name [String] of the managing thread; its pool's threads are `name tp 001`
+    # @param server [Server] told of failures, and what `Server.current` is in the threads
+    # @param reactor [Native::Core]
+    # @param options [#all_of, #[]]
+    def initialize(name, server, reactor, options)
+      @name = name
+      @server = server
+      @reactor = reactor
+      @options = options
+      @workers = []
+      @shutdown = false
+      @auto_trim = options[:auto_trim_time] if options[:min_threads] < options[:max_threads]
+      @trim_at = now + @auto_trim if @auto_trim
+    end
+
+    # Makes one more thread.
+    def spawn_thread
+      @workers.select!(&:alive?)
+      number = (1..).find { |n| @workers.none? { |thread| thread[:rserve_number] == n } }
+      @workers << Thread.new do
+        # Interrupts of ours wait until the application runs: a thread that cannot even start cannot be told to stop.
+        Thread.handle_interrupt(ForceShutdown => :never) { run(number) }
+      end
+    end
+
+    # Lets an idle thread go once in a while.
+    def trim
+      return unless @trim_at && now >= @trim_at
+
+      @reactor.trim(false)
+      @trim_at = now + @auto_trim
+    end
+
+    # From now on {#force} may be called.
+    #
+    # @param after [Numeric, nil] seconds of patience with requests at hand; negative or nil is for ever
+    def shut_down(after)
+      @shutdown = true
+      @force_at = now + after if after && !after.negative?
+    end
+
+    # When patience is over {ForceShutdown} is raised into what still serves; when that does not help either, the
+    # threads are killed.
+    def force
+      return unless @force_at && now >= @force_at
+
+      alive = @workers.select(&:alive?)
+      if @forced
+        alive.each(&:kill)
+        @reactor.halt
+        @force_at = nil
+      else
+        @forced = true
+        @reactor.evict
+        alive.each { |thread| thread.raise ForceShutdown, "Detected force shutdown of a thread" }
+        @force_at = now + SHUTDOWN_GRACE_TIME
+      end
+    end
+
+    # Waits for every thread to end.
+    def join
+      @workers.each(&:join)
+      @workers.clear
+    end
+
+    private
+
+    def run(number)
+      Thread.current[:rserve_number] = number
+      Thread.current.report_on_exception = false
+      Rserve.set_thread_name Kernel.format("%s tp %03i", @name, number)
+      Thread.current.thread_variable_set(:rserve_server, @server)
+      hooks(:before_thread_start)
+      Thread.handle_interrupt(ForceShutdown => :immediate) { @reactor.work }
+      hooks(:before_thread_exit)
+    rescue ForceShutdown
+      nil # it had nothing to serve
+    rescue Exception => e # rubocop:disable Lint/RescueException
+      @server.log_writer.unknown_error(e, nil, "Thread pool")
+    ensure
+      @reactor.leave
+    end
+
+    def hooks(name)
+      @options.all_of(name).each do |hook|
+        hook = hook[:block] if hook.is_a?(Hash)
+        hook.lambda? && !hook.arity.zero? ? hook.call(@server) : hook.call
+      rescue StandardError => e
+        @server.log_writer.log("WARNING hook #{name} failed with exception (#{e.class}) #{e.message}")
+      end
+    end
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
+  end
+end
