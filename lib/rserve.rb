@@ -6,26 +6,29 @@ require "rserve/const"
 # A Ruby application server that takes Puma's place. `Rserve::CLI` is its command line, `Rserve::Server` serves an
 # application inside another program.
 module Rserve
-  autoload :Binder, "rserve/binder"
-  autoload :CLI, "rserve/cli"
-  autoload :Cluster, "rserve/cluster"
-  autoload :CommonLogger, "rserve/common_logger"
-  autoload :Configuration, "rserve/configuration"
-  autoload :ControlCLI, "rserve/control_cli"
-  autoload :DSL, "rserve/dsl"
-  autoload :ErrorLogger, "rserve/error_logger"
-  autoload :Events, "rserve/events"
-  autoload :Launcher, "rserve/launcher"
-  autoload :LogWriter, "rserve/log_writer"
-  autoload :NullIO, "rserve/null_io"
-  autoload :Plugin, "rserve/plugin"
-  autoload :Plugins, "rserve/plugin"
-  autoload :RackHandler, "rserve/rack_handler"
-  autoload :SdNotify, "rserve/sd_notify"
-  autoload :Server, "rserve/server"
-  autoload :Single, "rserve/single"
-  autoload :StateFile, "rserve/state_file"
-  autoload :Util, "rserve/util"
+  # Every class that loads itself when it is first named, by the file it is in.
+  {
+    "binder" => %i[Binder], "cli" => %i[CLI], "client" => %i[Client], "cluster" => %i[Cluster],
+    "common_logger" => %i[CommonLogger], "config_error" => %i[ConfigError OperatorError],
+    "configuration" => %i[Configuration], "control_cli" => %i[ControlCLI], "control_server" => %i[ControlServer],
+    "dsl" => %i[DSL], "error_logger" => %i[ErrorLogger], "events" => %i[Events], "launcher" => %i[Launcher],
+    "log_writer" => %i[LogWriter], "null_io" => %i[NullIO], "options" => %i[UserFileDefaultOptions],
+    "plugin" => %i[Plugin PluginLoader PluginRegistry Plugins UnknownPlugin], "rack_handler" => %i[RackHandler],
+    "runner" => %i[Runner], "sd_notify" => %i[SdNotify],
+    "server" => %i[ConnectionError HttpParserError HttpParserError501 Server ThreadPool], "single" => %i[Single],
+    "state_file" => %i[StateFile], "util" => %i[Util]
+  }.each { |file, names| names.each { |name| autoload name, "rserve/#{file}" } }
+
+  # Rack applications of the server's own.
+  module App
+    autoload :Status, "rserve/app/status"
+  end
+
+  # Stands in for the rack gem where an application does without it. With rack installed, rack's own is used.
+  module Rack
+    autoload :Builder, "rserve/rack/builder"
+    autoload :URLMap, "rserve/rack/urlmap"
+  end
 end
 
 begin

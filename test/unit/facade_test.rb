@@ -1,0 +1,78 @@
+# frozen_string_literal: true
+
+require_relative "../helper"
+require "open3"
+
+# Puma's name for rserve, as gems and applications meet it. Each case in a process of its own: what is loaded counts.
+class FacadeTest < Minitest::Test
+  def test_every_file_of_pumas_that_gems_require_is_there_and_none_of_them_is_missing_its_class
+    names = {
+      "binder" => "Binder", "cli" => "CLI", "client" => "Client", "configuration" => "Configuration",
+      "control_cli" => "ControlCLI", "dsl" => "DSL", "error_logger" => "ErrorLogger", "events" => "Events",
+      "launcher" => "Launcher", "launcher/bundle_pruner" => "Launcher::BundlePruner", "log_writer" => "LogWriter",
+      "null_io" => "NullIO", "plugin" => "Plugin", "server" => "Server", "state_file" => "StateFile", "util" => "Util",
+      "app/status" => "App::Status", "thread_pool" => "ThreadPool::ForceShutdown", "rack/builder" => "Rack::Builder"
+    }
+    names.each do |file, name|
+      assert_equal "Rserve::#{name}", ruby("require 'puma/#{file}'; print Puma::#{name}"), file
+    end
+  end
+
+  def test_who_asks_for_puma_by_name_gets_its_name
+    assert_equal "Puma 6.6.0", ruby("require 'puma'; print Rserve.product.name, ' ', Puma::Const::VERSION")
+    assert_equal "rserve", ruby("require 'rserve/cli'; require 'puma'; print Rserve.product.name")
+  end
+
+  def test_level_decides_which_puma_it_says_to_be
+    assert_equal "8.0.2", ruby("require 'puma'; print Puma::Const::PUMA_VERSION", "RSERVE_COMPAT" => "8")
+  end
+
+  # As in a worker that sets Bundler up, with the puma gem in the bundle.
+  def test_puma_gem_that_comes_in_front_later_is_not_loaded
+    Dir.mktmpdir do |folder|
+      FileUtils.mkdir(File.join(folder, "puma"))
+      %w[puma.rb puma/server.rb puma/plugin.rb].each { |path| File.write(File.join(folder, path), "abort 'puma!'") }
+
+      assert_equal "Rserve::Server", ruby(<<~RUBY)
+        require "rserve/cli"
+        $LOAD_PATH.unshift #{folder.inspect}
+        require "puma"
+        require "puma/server"
+        require "puma/plugin"
+        print Puma::Server
+      RUBY
+    end
+  end
+
+  def test_plugin_of_a_gem_registers_itself_under_its_files_name
+    Dir.mktmpdir do |folder|
+      FileUtils.mkdir_p(File.join(folder, "puma/plugin"))
+      File.write(File.join(folder, "puma/plugin/shop.rb"), <<~RUBY)
+        require "puma/plugin"
+        module Puma
+          class DSL
+            def shop_hours(hours) = @options[:shop_hours] = hours
+          end
+        end
+        Puma::Plugin.create do
+          def config(dsl) = dsl.shop_hours(dsl.get(:shop_hours, 0) + 1)
+        end
+      RUBY
+      assert_equal "9", ruby(<<~RUBY)
+        require "rserve/cli"
+        $LOAD_PATH << #{folder.inspect}
+        conf = Puma::Configuration.new { |user| user.plugin(:shop); user.shop_hours(8) }
+        print conf.load[:shop_hours]
+      RUBY
+    end
+  end
+
+  private
+
+  def ruby(code, env = {})
+    paths = %w[lib lib/rserve/compat].flat_map { |path| ["-I", File.join(TestServer::ROOT, path)] }
+    out, err, status = Open3.capture3(env, RbConfig.ruby, *paths, "-e", code)
+    assert_predicate status, :success?, err
+    out
+  end
+end
