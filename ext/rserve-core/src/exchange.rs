@@ -188,6 +188,11 @@ impl Exchange {
             && self.input.is_empty()
     }
 
+    /// Nobody is owed anything on this connection.
+    pub(crate) fn may_hurry(&self) -> bool {
+        self.is_idle() || self.phase == Phase::Lingering
+    }
+
     /// The head of a request has come but not yet all of its body.
     pub(crate) fn in_body(&self) -> bool {
         self.phase == Phase::Receiving && !self.receiver.awaits_head()

@@ -322,7 +322,7 @@ impl Reactor {
         self.listeners.clear();
         self.draining = true;
         for connection in self.slots.iter() {
-            if connection.saw(0) && connection.exchange().is_idle() {
+            if connection.saw(0) && connection.exchange().may_hurry() {
                 server.deadline_at(connection, now + DRAIN_GRACE);
             }
         }

@@ -682,8 +682,8 @@ impl Server {
             Patience::FirstData => self.options.first_data_timeout,
             Patience::Stalled => self.options.write_timeout,
             Patience::Unchanged if !none => return,
+            Patience::Unchanged if exchange.may_hurry() && self.status() >= Status::Draining => DRAIN_GRACE,
             Patience::Unchanged if exchange.phase() == Phase::Lingering => LINGER_TIME,
-            Patience::Unchanged if exchange.is_idle() && self.status() >= Status::Draining => DRAIN_GRACE,
             Patience::Unchanged if exchange.is_idle() && exchange.served() > 0 => {
                 self.options.persistent_timeout
             }
