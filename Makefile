@@ -37,9 +37,11 @@ setup:
 	@gem/tasks/packages $(BUILD_PACKAGES)
 	@command -v $${CARGO:-cargo} >/dev/null || { echo 'No cargo on PATH: install Rust 1.88 or newer.' >&2; exit 1; }
 
-# A lock file of another Ruby's gems is of no use here, so it is made anew; nothing is downloaded.
+# A lock file of another Ruby's gems is of no use here, so it is made anew; nothing is downloaded. `bundle exec rserve`
+# also wants the command that the installation writes.
 bundle: setup
-	@$(BUNDLE) check >/dev/null 2>&1 || { rm -f Gemfile.lock; $(BUNDLE) install --local --quiet; }
+	@{ $(BUNDLE) check && $(BUNDLE) exec sh -c 'command -v rserve'; } >/dev/null 2>&1 || \
+	  { rm -f Gemfile.lock; $(BUNDLE) install --local --quiet; }
 
 compile: bundle
 	@$(BUNDLE) exec $(RUBY) -S rake --quiet compile
