@@ -18,6 +18,16 @@ class BootTest < ServerCase
     refute_path_exists server.path
   end
 
+  def test_listens_on_a_port_of_every_address
+    port = UniquePort.call
+    spawn_server "-p", port.to_s, listen: false
+    assert_log(%r{Listening on http://0\.0\.0\.0:#{port}$})
+    assert_equal "Hello World", TCPSocket.open("127.0.0.1", port) { |io|
+      io.write("GET / HTTP/1.0\r\n\r\n")
+      ResponseReader.new(io).receive.body
+    }
+  end
+
   def test_says_who_it_is_and_where_it_listens_in_this_order
     spawn_server "-e", "production", "-t", "2:4"
     lines = [/starting in single mode/, /version: /, /Min threads: 2$/, /Max threads: 4$/, /Environment: production$/,
