@@ -34,6 +34,8 @@ module Rserve
       configured(argv).run
     rescue OperatorError => e
       give_up(e.message)
+    rescue Interrupt # while the application was being loaded
+      exit 130
     end
 
     # @return [CLI] unless the options or the config files are wrong: then the process ends

@@ -87,7 +87,7 @@ module Rserve
 
       begin
         @app = @config.app
-      rescue Exception => e # rubocop:disable Lint/RescueException
+      rescue StandardError, ScriptError => e
         log "! Unable to load application: #{e.class}: #{e.message}"
         raise
       end
