@@ -16,11 +16,12 @@ class ServerProcess
   # @param path [String, nil] the unix socket where it will listen, instead
   # @param env [Hash] environment on top of this process'; nil unsets
   # @param chdir [String] folder to run in
-  def initialize(command, port: nil, path: nil, env: {}, chdir: Dir.pwd)
+  # @param fds [Hash{Integer => IO}] open files to hand over
+  def initialize(command, port: nil, path: nil, env: {}, chdir: Dir.pwd, fds: {})
     @port = port
     @path = path
     @log_file = Tempfile.create("server-log")
-    @pid = Process.spawn(env, *command, chdir:, in: File::NULL, out: @log_file.path, err: %i[child out])
+    @pid = Process.spawn(env, *command, chdir:, in: File::NULL, out: @log_file.path, err: %i[child out], **fds)
   end
 
   # What it printed so far, also after it was stopped.
