@@ -1,0 +1,128 @@
+//! The way out: sending a response on a connection that the caller owns, and letting go of it.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::{Server, Status};
+use crate::connection::{Connection, READABLE};
+use crate::exchange::{AfterSending, Outcome, Request};
+
+impl Server {
+    /// Sends a part of the response to `connection`, whose request the caller is serving, without ever waiting. Gives
+    /// the octets that wait in memory for the socket: a caller that has more to send should let them go down first
+    /// ([`Server::wait_writable`]).
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost; [`Server::finish`] is still to be called.
+    pub fn write(&self, connection: &Connection, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut exchange = connection.exchange();
+        exchange.write(slices, &self.options)?;
+        Ok(exchange.waiting())
+    }
+
+    /// Queues `len` octets of `file` from `offset`, after what was written before.
+    pub fn write_file(&self, connection: &Connection, file: std::fs::File, offset: u64, len: u64) {
+        connection.exchange().write_file(file, offset, len);
+    }
+
+    /// Waits up to `limit` for the client to take what waits, and sends it; to be called without the GVL. Gives the
+    /// octets that still wait in memory.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost.
+    pub fn wait_writable(&self, connection: &Connection, limit: Duration) -> io::Result<usize> {
+        let mut exchange = connection.exchange();
+        if let Some(stream) = exchange.stream() {
+            let millis = u16::try_from(limit.as_millis()).unwrap_or(u16::MAX);
+            crate::sys::wait_writable(stream.as_fd(), millis)?;
+        }
+        exchange.flush()?;
+        Ok(exchange.waiting())
+    }
+
+    /// The response to `connection` is complete, or as complete as it will get: the caller lets go of the connection.
+    /// What is still to be sent goes to the poller. May be called once for each request, from any thread.
+    pub fn finish(&self, connection: &Arc<Connection>, after: AfterSending) {
+        let now = Instant::now();
+        self.touch(now);
+        let mut exchange = connection.exchange();
+        exchange.finish(after);
+        loop {
+            if connection.take_edges() & READABLE != 0 {
+                exchange.readable();
+            }
+            let mut outcome = exchange.progress(&self.options, now);
+            if matches!(outcome, Outcome::Wait | Outcome::Again)
+                && self.register(connection, &mut exchange).is_err()
+            {
+                outcome = Outcome::Close;
+            }
+            match outcome {
+                Outcome::Queue => {
+                    drop(exchange);
+                    self.backlog.push(Arc::clone(connection), now);
+                    return;
+                }
+                Outcome::Wait | Outcome::Again => {
+                    self.set_deadline(connection, &exchange, now);
+                    if !connection.release() {
+                        continue;
+                    }
+                    if outcome == Outcome::Again {
+                        self.returned().again.push(connection.id());
+                        let _ = self.waker.wake();
+                    }
+                    return;
+                }
+                Outcome::Close => {
+                    exchange.close();
+                    drop(exchange);
+                    self.returned().closed.push(connection.id());
+                    if self.status() >= Status::Draining {
+                        let _ = self.waker.wake();
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Gives the connection's socket to the caller for good, with the octets that were read beyond the request.
+    /// `None` when it is gone already. [`Server::finish`] is still to be called, and then touches nothing.
+    pub fn hijack(&self, connection: &Connection) -> Option<(OwnedFd, Vec<u8>)> {
+        let mut exchange = connection.exchange();
+        if exchange.registered
+            && let Some(stream) = exchange.stream()
+        {
+            let fd = stream.as_fd().as_raw_fd();
+            let _ = self.registry.deregister(&mut mio::unix::SourceFd(&fd));
+        }
+        let (stream, rest) = exchange.hijack()?;
+        Some((stream.into_fd(), rest))
+    }
+
+    /// A duplicate of the connection's socket, for an application that wants to look at it.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left, or the connection is closed (`EBADF`).
+    pub fn duplicate_socket(&self, connection: &Connection) -> io::Result<OwnedFd> {
+        let exchange = connection.exchange();
+        let stream = exchange.stream().ok_or_else(|| io::Error::from(Errno::EBADF))?;
+        crate::sys::duplicate(stream.as_fd().as_raw_fd())
+    }
+
+    /// Whether a response may keep its connection open: not while stopping, and not for ever.
+    pub fn may_keep_alive(&self, request: &Request) -> bool {
+        self.options.enable_keep_alives
+            && self.options.queue_requests
+            && self.status() == Status::Running
+            && self.options.max_keep_alive.is_none_or(|most| request.serial + 1 < most)
+    }
+}

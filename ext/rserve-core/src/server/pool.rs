@@ -1,0 +1,227 @@
+//! The threads' side of a server: what a pool thread does next, how it waits, when there is one more or one less.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::{Manage, Next, Server, Status};
+use crate::backlog::Seat;
+use crate::connection::Connection;
+use crate::exchange::Request;
+use crate::reactor::Reactor;
+use crate::thread_pool;
+
+/// A pool thread polls at least this often, however many requests are ready: a client that pipelines must not keep the
+/// queue full and everybody else out.
+const POLL_EVERY: Duration = Duration::from_millis(1);
+
+/// How soon a thread looks again whether requests may be started.
+const HELD_PAUSE: Duration = Duration::from_millis(1);
+
+impl Server {
+    /// What the calling pool thread does next; to be called with the GVL held. Never waits.
+    pub fn next(&self) -> Next {
+        let now = Instant::now();
+        let millis = self.millis(now);
+        let overdue = millis > self.last_turn.load(Ordering::Relaxed) + POLL_EVERY.as_millis() as u64;
+        if (self.backlog.len() == 0 || overdue)
+            && self.status() < Status::Done
+            && let Some(mut reactor) = self.try_reactor()
+        {
+            self.last_turn.store(millis, Ordering::Relaxed);
+            reactor.turn(self, Some(Duration::ZERO));
+        }
+        if self.status() < Status::Done
+            && let Some(connection) = self.pop()
+        {
+            let request = connection.exchange().take_request();
+            if request.refusal.is_none() {
+                self.requests_count.fetch_add(1, Ordering::Relaxed);
+            }
+            return Next::Serve(connection, request);
+        }
+        if self.status() == Status::Done || self.take_trim() { Next::Leave } else { Next::Wait }
+    }
+
+    /// The oldest request, whose server the caller is from then on counted among.
+    fn pop(&self) -> Option<Arc<Connection>> {
+        if self.backlog.len() == 0 {
+            return None;
+        }
+        // Counted before the look at `held`, as `hold` looks at the count after setting it: one sees the other.
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let connection = match self.held.load(Ordering::SeqCst) {
+            true => None,
+            false => self.backlog.pop(),
+        };
+        if connection.is_none() {
+            self.busy.fetch_sub(1, Ordering::SeqCst);
+        }
+        connection
+    }
+
+    /// Keeps requests from being started, if none is being served: `false` when one is, and then nothing is kept.
+    pub fn hold(&self) -> bool {
+        if self.held.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        let alone = self.busy.load(Ordering::SeqCst) == 0;
+        if !alone {
+            self.held.store(false, Ordering::SeqCst);
+        }
+        alone
+    }
+
+    /// Ends [`Server::hold`].
+    pub fn resume(&self) {
+        self.held.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits until there may be a request, or `seat` is interrupted; to be called *without* the GVL.
+    pub fn wait(&self, seat: &Arc<Seat>) {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        if self.held.load(Ordering::SeqCst) {
+            seat.park(Some(HELD_PAUSE));
+        } else if let Some(reactor) = self.try_reactor() {
+            self.lead(reactor, seat, None);
+        } else {
+            self.backlog.wait(seat, || self.may_wait());
+        }
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn may_wait(&self) -> bool {
+        self.status() < Status::Done && self.trim_wanted.load(Ordering::Acquire) == 0
+    }
+
+    fn lead(&self, mut reactor: MutexGuard<'_, Reactor>, seat: &Seat, until: Option<Instant>) {
+        self.leading.store(true, Ordering::Release);
+        while self.backlog.len() == 0 && !seat.is_interrupted() && self.may_wait() {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                break;
+            }
+            reactor.turn(self, left);
+        }
+        drop(reactor);
+        self.leading.store(false, Ordering::Release);
+        self.monitor.rouse();
+    }
+
+    /// Makes [`Server::wait`] or [`Server::manage_wait`] by the thread of `seat` return; may be called from anywhere.
+    pub fn interrupt(&self, seat: &Seat) {
+        seat.interrupt();
+        let _ = self.waker.wake();
+    }
+
+    /// The calling thread is done with a request that [`Server::next`] gave it, with its hooks and all.
+    pub fn served(&self) {
+        if self.busy.fetch_sub(1, Ordering::AcqRel) == 1 && self.status() == Status::Draining {
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Gives the buffers of a request back to its connection, for the next one.
+    pub fn recycle(&self, connection: &Connection, request: Request) {
+        connection.exchange().recycle(request);
+    }
+
+    /// Whether [`Server::interrupt`] was called for `seat` since the last time.
+    pub fn take_interrupt(&self, seat: &Seat) -> bool {
+        seat.take_interrupt()
+    }
+
+    /// Whether another thread than the caller is in the middle of a request, and would like its turn.
+    pub fn others_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// The calling thread ends.
+    pub fn leave(&self) {
+        self.spawned.fetch_sub(1, Ordering::AcqRel);
+        self.manager.wake();
+    }
+
+    /// What the managing thread does next; never waits.
+    pub fn manage(&self) -> Manage {
+        if self.status() == Status::Done {
+            return Manage::Done;
+        }
+        if self.status() == Status::Draining && !self.drain_told.swap(true, Ordering::AcqRel) {
+            return Manage::Drain;
+        }
+        let spawned = self.spawned.load(Ordering::Acquire);
+        let wanted = self.spawn_wanted.swap(false, Ordering::AcqRel);
+        if spawned < self.options.min_threads || (wanted && spawned < self.options.max_threads) {
+            self.spawned.fetch_add(1, Ordering::AcqRel);
+            return Manage::Spawn;
+        }
+        if self.idle_expired.swap(false, Ordering::AcqRel) {
+            return Manage::IdleTimeout;
+        }
+        Manage::Wait
+    }
+
+    /// Waits until [`Server::manage`] has something new to say, at most `limit`; to be called without the GVL.
+    pub fn manage_wait(&self, limit: Duration) {
+        if self.spawned.load(Ordering::Acquire) > 0 || self.spawn_wanted.load(Ordering::Acquire) {
+            self.manager.park(Some(limit));
+        } else if let Some(reactor) = self.try_reactor() {
+            // No thread yet: somebody must notice the first request.
+            self.lead(reactor, &self.manager, Some(Instant::now() + limit));
+            if self.backlog.len() > 0 {
+                self.spawn_wanted.store(true, Ordering::Release);
+            }
+        } else {
+            self.manager.park(Some(Duration::from_millis(1)));
+        }
+        self.manager.take_interrupt();
+    }
+
+    /// Makes [`Server::manage_wait`] return.
+    pub fn interrupt_manager(&self) {
+        self.interrupt(&self.manager);
+    }
+
+    /// Lets one idle thread go, if there are more than `min_threads` (Puma's trimmer); `force` also when all are busy.
+    pub fn trim(&self, force: bool) {
+        let spawned =
+            self.spawned.load(Ordering::Acquire).saturating_sub(self.trim_wanted.load(Ordering::Acquire));
+        let idle = if force { 1 } else { self.waiting.load(Ordering::Acquire) };
+        if thread_pool::may_trim(spawned, idle, self.backlog.len(), self.options.min_threads) {
+            self.trim_wanted.fetch_add(1, Ordering::AcqRel);
+            self.backlog.wake(1);
+            let _ = self.waker.wake();
+        }
+    }
+
+    fn take_trim(&self) -> bool {
+        self.trim_wanted
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |wanted| wanted.checked_sub(1))
+            .is_ok()
+    }
+
+    /// One look of the monitor; see [`thread_pool`]. `turns` is the count of turns at the last look.
+    pub(crate) fn tick(&self, turns: u64, since: Instant) {
+        let polled = self.turns.load(Ordering::Acquire) != turns;
+        if !polled && let Some(mut reactor) = self.try_reactor() {
+            reactor.turn(self, Some(Duration::ZERO));
+        }
+        let load = thread_pool::Load {
+            polled,
+            ready: self.backlog.len(),
+            stale: self.backlog.waits_since(since),
+            parked: self.backlog.parked(),
+            spawned: self.spawned.load(Ordering::Acquire),
+            max_threads: self.options.max_threads,
+        };
+        let call = load.call();
+        if call.wake > 0 {
+            self.backlog.wake(call.wake);
+        }
+        if call.spawn {
+            self.spawn_wanted.store(true, Ordering::Release);
+            self.manager.wake();
+        }
+    }
+}
