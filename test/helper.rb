@@ -21,6 +21,7 @@ module TestServer
   # The executable that tests start: `puma` itself, or rserve answering to that name.
   def self.puma = PUMA ? Gem.bin_path("puma", "puma") : File.join(ROOT, "gem/puma/bin/puma")
   def self.rserve = PUMA ? puma : File.join(ROOT, "gem/exe/rserve")
+  def self.rservectl = PUMA ? Gem.bin_path("puma", "pumactl") : File.join(ROOT, "gem/exe/rservectl")
 end
 
 $LOAD_PATH.unshift File.join(TestServer::ROOT, "lib/rserve/compat") unless TestServer::PUMA

@@ -1,0 +1,110 @@
+# frozen_string_literal: true
+
+require "open3"
+require_relative "../helpers/server_case"
+
+# rservectl, and the control server that it speaks to.
+class ControlTest < ServerCase
+  parallelize_me!
+
+  TOKEN = "not-a-secret"
+
+  def test_stats
+    spawn_controlled
+    get("/")
+    stats = JSON.parse(control("stats").lines.last)
+    assert_equal %w[started_at backlog running pool_capacity max_threads requests_count],
+                 stats.keys - %w[busy_threads versions], "Puma's keys, in its order"
+    assert_equal [0, 5, 1], stats.values_at("backlog", "max_threads", "requests_count")
+  end
+
+  def test_stop
+    spawn_controlled
+    assert_match(/Command stop sent success/, control("stop"))
+    assert_exits 0
+    assert_log(/Goodbye!/)
+  end
+
+  def test_halt
+    spawn_controlled
+    control("halt")
+    assert_exits 0
+    assert_log(/Stopping immediately!/)
+  end
+
+  def test_restart
+    spawn_controlled
+    mark = server.mark
+    control("restart")
+    server.wait_for_log(/Ctrl-C/, after: mark)
+    assert_serving
+    assert_match(/"requests_count":1/, control("stats"), "the control server is back too")
+  end
+
+  def test_garbage_collection_and_backtraces
+    spawn_controlled
+    assert_match(/Command gc sent success/, control("gc"))
+    assert_operator JSON.parse(control("gc-stats").lines.last).fetch("count"), :>, 0
+    backtraces = JSON.parse(control("thread-backtraces").lines.last)
+    assert_includes backtraces.map(&:keys), %w[name backtrace]
+  end
+
+  def test_what_single_mode_does_not_have
+    spawn_controlled
+    assert_refused(/refork not available|Unsupported action|Command error/) { control("refork", fails: true) }
+  end
+
+  def test_a_wrong_token_is_turned_away
+    spawn_controlled
+    assert_refused(/Unauthorized access to server \(wrong auth token\)/) do
+      control("stats", token: "a-guess", fails: true)
+    end
+    refute server.exited?
+  end
+
+  def test_over_a_unix_socket
+    socket = File.join(folder, "control.sock")
+    spawn_controlled(url: "unix://#{socket}")
+    assert_match(/"requests_count":0/, control("stats"))
+    server.stop
+    refute_path_exists socket
+  end
+
+  def test_by_the_state_file
+    state = File.join(folder, "server.state")
+    spawn_controlled("-S", state)
+    assert_match(/"requests_count":0/, run_control("-S", state, "stats"))
+    run_control("-S", state, "stop")
+    assert_exits 0
+  end
+
+  def test_by_the_pid
+    spawn_server
+    assert_match(/is started/, run_control("-p", server.pid.to_s, "status"))
+    run_control("-p", server.pid.to_s, "stop")
+    assert_exits :TERM
+    assert_refused(/No pid/) { run_control("-p", server.pid.to_s, "stop", fails: true) }
+  end
+
+  def test_a_command_that_is_none
+    assert_refused(/Invalid command: frobnicate/) { run_control("frobnicate", fails: true) }
+  end
+
+  private
+
+  def spawn_controlled(*arguments, url: "tcp://127.0.0.1:#{UniquePort.call}")
+    @url = url
+    spawn_server("--control-url", url, "--control-token", TOKEN, *arguments)
+  end
+
+  def control(command, token: TOKEN, fails: false) = run_control("-C", @url, "-T", token, command, fails:)
+
+  # @return [String] what the command printed
+  def run_control(*arguments, fails: false)
+    output, status = Open3.capture2e(RbConfig.ruby, "-Ilib", TestServer.rservectl, *arguments, chdir: TestServer::ROOT)
+    assert_equal fails ? 1 : 0, status.exitstatus, output
+    output
+  end
+
+  def assert_refused(reason) = assert_match(reason, yield)
+end
