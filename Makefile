@@ -4,6 +4,7 @@
 # Packages to build and serve; a "?" marks one that not every Debian has.
 BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev ruby-rack ruby-rackup? ruby-minitest ruby-nio4r
 TEST_PACKAGES = rubocop puma curl procps ruby-rails ruby-sqlite3
+UPSTREAM_PACKAGES = ruby-minitest-stub-const ruby-concurrent ruby-localhost curl procps
 BENCH_PACKAGES = wrk puma util-linux procps
 
 RUBY ?= ruby
@@ -12,6 +13,9 @@ PORT ?= 9292
 APP ?= test/rackup/hello.ru
 # Beside the project: the mission's test file, and the Debian roots with newer Rubies.
 MISSION ?= ../shared/mission/test_integration_cluster.rb
+# What runs Puma's own tests unedited, and which files of them.
+PUMA_SUITE ?= ../shared/tools/puma-suite
+UPSTREAM ?= integration_cluster,integration_single,integration_pumactl,plugin,redirect_io,preserve_bundler_env,skip_sigusr2,url_map
 DEBIAN_ROOT ?= ../shared/tools/debian-root
 FUZZ_SECONDS ?= 20
 
@@ -19,12 +23,13 @@ FUZZ_SECONDS ?= 20
 export BUNDLE_SILENCE_DEPRECATIONS = true
 export BUNDLE_SILENCE_ROOT_WARNING = true
 
-.PHONY: help serve test mission bench matrix compile clean setup bundle lint borders test-rust test-ruby unit integration smoke fuzz
+.PHONY: help serve test mission upstream bench matrix compile clean setup bundle lint borders test-rust test-ruby unit integration smoke fuzz
 
 help:
 	@echo 'make serve    build, and serve $(APP) on port $(PORT)'
 	@echo 'make test     build, and run every test and lint'
 	@echo 'make mission  run the mission'"'"'s cluster tests (MISSION=FILE)'
+	@echo 'make upstream run test files of Puma'"'"'s own suite (UPSTREAM=NAME,…)'
 	@echo 'make bench    compare with Puma'
 	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
@@ -75,6 +80,11 @@ mission: $(if $(filter puma,$(TEST_SERVER)),bundle,compile)
 	@test -f '$(MISSION)' || { echo 'No mission file at $(MISSION); say where it is: make mission MISSION=FILE' >&2; exit 1; }
 	@cp -f '$(MISSION)' test/test_integration_cluster.rb
 	$(BUNDLE) exec $(RUBY) -Ilib -Itest test/test_integration_cluster.rb $(TESTOPTS)
+
+upstream: compile
+	@test -x '$(PUMA_SUITE)/run' || { echo 'No suite at $(PUMA_SUITE); say where it is: make upstream PUMA_SUITE=FOLDER' >&2; exit 1; }
+	@gem/tasks/packages $(UPSTREAM_PACKAGES)
+	$(PUMA_SUITE)/run --stand-in gem/puma --only '$(UPSTREAM)' $(UPSTREAMOPTS)
 
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) gem/tasks/fuzz
