@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rserve_http1::proxy::{self, Preface};
 use rserve_http1::{Error as HttpError, Framing, Head, Progress, Receiver};
@@ -25,6 +25,12 @@ const SEND_BUDGET: usize = 1 << 20;
 /// Octets of a refused client that are read and thrown away at most, so that it gets to read its error response before
 /// the reset that unread input would cause.
 const LINGER_LIMIT: usize = 1 << 20;
+
+/// Parts of a body that follow each other within this time go out together.
+const CORK_TIME: Duration = Duration::from_millis(1);
+
+/// Octets of parts that are held back at most.
+const CORK_LIMIT: usize = 32 * 1024;
 
 /// An idle connection gives back buffers larger than this.
 const IDLE_CAPACITY: usize = 2 * 1024;
@@ -136,6 +142,10 @@ pub(crate) struct Exchange {
     /// What follows once `outgoing` is empty.
     after_sending: AfterSending,
     lingered: usize,
+    /// When octets of the response last went to the socket.
+    sent_at: Option<Instant>,
+    /// Octets of `outgoing` are held back to go out together; somebody has promised to flush them.
+    corked: bool,
     pub(crate) patience: Patience,
     /// The socket is known to epoll. A connection that brings its request at once and is closed after the response
     /// never is.
@@ -167,6 +177,8 @@ impl Exchange {
             preface: options.proxy_protocol,
             after_sending: AfterSending::Close,
             lingered: 0,
+            sent_at: None,
+            corked: false,
             patience: Patience::Unchanged,
             registered: false,
         }
@@ -403,6 +415,9 @@ impl Exchange {
 
     /// Sends `slices` after what already waits; what the socket does not take is queued.
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>], options: &Options) -> io::Result<()> {
+        if mem::replace(&mut self.corked, false) {
+            self.flush()?;
+        }
         let Some(stream) = &self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let mut sent = 0;
         if self.outgoing.is_empty() {
@@ -418,13 +433,42 @@ impl Exchange {
         self.outgoing.push(slices, sent, &options.temp_folder)
     }
 
+    /// As [`Exchange::write`], for one of many small parts: one that follows another closely is held back, so that they
+    /// go out together. `true` when the caller has to see to it that [`Exchange::uncork`] is called soon.
+    pub(crate) fn write_part(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        options: &Options,
+        now: Instant,
+    ) -> io::Result<bool> {
+        let len: usize = slices.iter().map(|slice| slice.len()).sum();
+        let closely = self.sent_at.is_some_and(|at| now.saturating_duration_since(at) < CORK_TIME);
+        let room = self.outgoing.is_empty() || self.corked;
+        if closely && room && self.outgoing.in_memory() + len <= CORK_LIMIT {
+            self.outgoing.push(slices, 0, &options.temp_folder)?;
+            return Ok(!mem::replace(&mut self.corked, true));
+        }
+        self.sent_at = Some(now);
+        self.write(slices, options)?;
+        Ok(false)
+    }
+
+    /// Sends what was held back.
+    pub(crate) fn uncork(&mut self, now: Instant) {
+        if mem::replace(&mut self.corked, false) {
+            self.sent_at = Some(now);
+            // A lost connection shows at the next write.
+            let _ = self.flush();
+        }
+    }
+
     pub(crate) fn write_file(&mut self, file: std::fs::File, offset: u64, len: u64) {
         self.outgoing.push_file(file, offset, len);
     }
 
     /// Octets that wait in memory for the socket.
     pub(crate) fn waiting(&self) -> usize {
-        self.outgoing.in_memory()
+        if self.corked { 0 } else { self.outgoing.in_memory() }
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
@@ -438,6 +482,8 @@ impl Exchange {
     pub(crate) fn finish(&mut self, after: AfterSending) {
         if self.phase == Phase::Ready {
             self.after_sending = after;
+            self.corked = false;
+            self.sent_at = None;
             self.head_begun = false;
             self.phase = Phase::Sending;
         }
@@ -497,3 +543,6 @@ impl Request {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ impl Monitor {
 
     /// A leader stopped polling: if the monitor sleeps, it has to look after things again.
     pub(crate) fn rouse(&self) {
-        if self.parked.load(Ordering::Relaxed) {
+        if self.parked.load(Ordering::SeqCst) {
             self.wake();
         }
     }
@@ -62,12 +62,12 @@ fn watch(server: &Weak<Server>, seat: &Seat, parked: &AtomicBool) {
         if strong.status() == Status::Done {
             return;
         }
-        if strong.leading.load(Ordering::Acquire) {
-            quiet += 1;
-        } else {
-            quiet = 0;
+        let held_back = strong.uncork(Instant::now());
+        let leading = strong.leading.load(Ordering::Acquire);
+        if !leading {
             strong.tick(turns, since);
         }
+        quiet = if leading && !held_back { quiet + 1 } else { 0 };
         turns = strong.turns.load(Ordering::Acquire);
         since = Instant::now();
         if quiet < IDLE_TICKS {
@@ -76,10 +76,10 @@ fn watch(server: &Weak<Server>, seat: &Seat, parked: &AtomicBool) {
             continue;
         }
         parked.store(true, Ordering::SeqCst);
-        // The leader may have left between the look and the flag, and not have seen the flag.
-        let leading = strong.leading.load(Ordering::SeqCst);
+        // Something may have come between the look and the flag, from somebody who did not see the flag.
+        let idle = strong.leading.load(Ordering::SeqCst) && !strong.uncork(Instant::now());
         drop(strong);
-        if leading {
+        if idle {
             seat.park(None);
         }
         parked.store(false, Ordering::SeqCst);

@@ -114,6 +114,8 @@ pub struct Server {
     pub(crate) backlog: Backlog,
     returned: Mutex<Returned>,
     notices: Mutex<Vec<Notice>>,
+    /// Connections with parts of a response that are held back, for the monitor to send.
+    corked: Mutex<Vec<Arc<Connection>>>,
     epoch: Instant,
     /// Milliseconds after `epoch`; the poller looks at deadlines no later than this.
     pub(crate) next_deadline: AtomicU64,
@@ -157,6 +159,7 @@ impl Server {
             backlog: Backlog::default(),
             returned: Mutex::default(),
             notices: Mutex::default(),
+            corked: Mutex::default(),
             epoch,
             next_deadline: AtomicU64::new(NEVER),
             last_activity: AtomicU64::new(0),
@@ -300,6 +303,10 @@ impl Server {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    fn corked(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.corked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn returned(&self) -> MutexGuard<'_, Returned> {

@@ -70,7 +70,7 @@ impl Writer {
             self.remaining -= part.len() as u64;
         }
         let slices = [IoSlice::new(&prefix), IoSlice::new(part), IoSlice::new(suffix)];
-        let outcome = self.server.write(&self.connection, &slices);
+        let outcome = self.server.write_part(&self.connection, &slices);
         self.failed |= outcome.is_err();
         buffer::give(prefix);
         outcome

@@ -25,6 +25,30 @@ impl Server {
         Ok(exchange.waiting())
     }
 
+    /// As [`Server::write`], for one of the parts of which an application makes many: parts that follow each other
+    /// closely go out together, at the latest a few milliseconds after they came.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::write`].
+    pub fn write_part(&self, connection: &Arc<Connection>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut exchange = connection.exchange();
+        if exchange.write_part(slices, &self.options, Instant::now())? {
+            self.corked().push(Arc::clone(connection));
+            self.monitor.rouse();
+        }
+        Ok(exchange.waiting())
+    }
+
+    /// Sends what [`Server::write_part`] held back; `false` when there was nothing.
+    pub(crate) fn uncork(&self, now: Instant) -> bool {
+        let corked = std::mem::take(&mut *self.corked());
+        for connection in &corked {
+            connection.exchange().uncork(now);
+        }
+        !corked.is_empty()
+    }
+
     /// Queues `len` octets of `file` from `offset`, after what was written before.
     pub fn write_file(&self, connection: &Connection, file: std::fs::File, offset: u64, len: u64) {
         connection.exchange().write_file(file, offset, len);

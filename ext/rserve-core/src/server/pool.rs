@@ -104,7 +104,8 @@ impl Server {
             reactor.turn(self, left);
         }
         drop(reactor);
-        self.leading.store(false, Ordering::Release);
+        // SeqCst: the monitor sets `parked` and then looks here; one of the two sees the other.
+        self.leading.store(false, Ordering::SeqCst);
         self.monitor.rouse();
     }
 

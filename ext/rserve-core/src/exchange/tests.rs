@@ -1,0 +1,131 @@
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use super::*;
+
+/// A client and our side of its connection.
+fn connected(options: &Options) -> (UnixStream, Exchange) {
+    let (client, ours) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    client.set_nonblocking(true).unwrap();
+    (client, Exchange::new(Stream::new(ours.into()), options, Instant::now()))
+}
+
+fn received(client: &mut UnixStream) -> Vec<u8> {
+    let mut octets = vec![0; 1 << 20];
+    match client.read(&mut octets) {
+        Ok(count) => octets[..count].to_vec(),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Vec::new(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_request_in_pieces_is_ready_with_its_last_octet() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    let message = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    for octet in &message[..message.len() - 1] {
+        client.write_all(&[*octet]).unwrap();
+        exchange.readable();
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+        assert!(!exchange.is_idle());
+    }
+    client.write_all(b"o").unwrap();
+    exchange.readable();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let request = exchange.take_request();
+    assert_eq!(request.head.path.of(&request.octets), b"/a");
+    assert!(matches!(&request.body, Body::Memory(body) if body == b"hello"));
+}
+
+#[test]
+fn pipelined_requests_come_one_by_one_and_in_order() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HT").unwrap();
+    let mut paths = Vec::new();
+    while exchange.progress(&options, Instant::now()) == Outcome::Queue {
+        let request = exchange.take_request();
+        paths.push(request.head.path.of(&request.octets).to_vec());
+        exchange.recycle(request);
+        exchange.finish(AfterSending::KeepAlive);
+    }
+    assert_eq!(paths, [b"/1", b"/2"]);
+    assert_eq!(exchange.served(), 2);
+    client.write_all(b"TP/1.1\r\n\r\n").unwrap();
+    exchange.readable();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+}
+
+#[test]
+fn nothing_after_a_refused_request_is_read_as_one() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\nA : b\r\n\r\nGET /2 HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    assert_eq!(exchange.take_request().refusal.unwrap().status(), 400);
+    client.write_all(b"GET /3 HTTP/1.1\r\n\r\n").unwrap();
+    exchange.finish(AfterSending::Linger);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait, "it is read and thrown away");
+    drop(client);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Close);
+}
+
+#[test]
+fn what_the_client_does_not_read_waits_in_order() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let parts: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n; 50_000]).collect();
+    for part in &parts {
+        exchange.write(&[IoSlice::new(part)], &options).unwrap();
+    }
+    assert!(exchange.waiting() <= crate::outgoing::MEMORY_LIMIT, "the rest is in a file");
+    exchange.finish(AfterSending::KeepAlive);
+    let mut read = Vec::new();
+    while exchange.progress(&options, Instant::now()) == Outcome::Wait && read.len() < 2_000_000 {
+        read.extend(received(&mut client));
+    }
+    read.extend(received(&mut client));
+    assert_eq!(read, parts.concat());
+}
+
+#[test]
+fn parts_that_follow_closely_go_out_together() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let now = Instant::now();
+    let part =
+        |exchange: &mut Exchange, text: &[u8], at| exchange.write_part(&[IoSlice::new(text)], &options, at);
+
+    assert!(!part(&mut exchange, b"a", now).unwrap());
+    assert_eq!(received(&mut client), b"a", "the first goes at once");
+    assert!(part(&mut exchange, b"b", now).unwrap(), "somebody has to flush the second");
+    assert!(!part(&mut exchange, b"c", now).unwrap(), "and knows already");
+    assert_eq!(received(&mut client), b"");
+    exchange.uncork(now + CORK_TIME);
+    assert_eq!(received(&mut client), b"bc");
+    assert!(!part(&mut exchange, b"d", now + CORK_TIME * 3).unwrap());
+    assert_eq!(received(&mut client), b"d", "one that comes later goes at once again");
+    assert!(part(&mut exchange, b"e", now + CORK_TIME * 3).unwrap());
+    exchange.finish(AfterSending::KeepAlive);
+    assert_eq!(exchange.progress(&options, now), Outcome::Wait);
+    assert_eq!(received(&mut client), b"e", "the end of the response flushes");
+}
+
+#[test]
+fn a_body_that_is_not_announced_gets_its_continue_once() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    assert_eq!(received(&mut client), b"HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(b"hi").unwrap();
+    exchange.readable();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    assert_eq!(received(&mut client), b"");
+}
