@@ -9,6 +9,7 @@
 //! they show each other on the [`Board`].
 
 mod balance;
+mod bell;
 mod board;
 mod boot_backoff;
 mod effect;
@@ -25,6 +26,7 @@ mod worker_set;
 use std::fmt;
 
 pub use balance::{Balancer, Load, Verdict};
+pub use bell::Bell;
 pub use board::{Board, Place};
 pub use effect::{Effect, ExitReason, LifecycleEvent, LogLine, Signal, SpawnVia};
 pub use event::{Command, Event, ExitStatus};

@@ -7,7 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe2, read, write};
 
 use super::ipc::{ForkCommand, Lines, MalformedMessage, WorkerMessage};
@@ -28,9 +29,7 @@ pub fn worker_pipe() -> io::Result<(MessageReader, MessageWriter)> {
 ///
 /// No descriptor is left.
 pub fn fork_pipe() -> io::Result<(CommandReader, CommandWriter)> {
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-    // Worker 0 may be stuck; that must not stop the master.
-    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     Ok((CommandReader { fd: reader, lines: Lines::default() }, CommandWriter { fd: writer }))
 }
 
@@ -127,11 +126,12 @@ pub struct CommandReader {
 }
 
 impl CommandReader {
-    /// The next command; waits for it, so it is to be called without the GVL. `None` when the master is gone.
+    /// The next command; never waits. `None` when the master is gone, or has made another worker 0.
     ///
     /// # Errors
     ///
-    /// `EINTR` when a signal came; as read(2) otherwise. `EINVAL` for what is no command.
+    /// `EAGAIN` when none has come: wait for the descriptor to be readable. `EINVAL` for what is no command. Otherwise
+    /// as read(2).
     pub fn next_command(&mut self) -> io::Result<Option<ForkCommand>> {
         loop {
             if let Some(command) = self.lines.next_fork_command() {
@@ -157,6 +157,13 @@ impl AsFd for CommandReader {
 #[derive(Debug)]
 pub struct Lifeline {
     fd: OwnedFd,
+}
+
+impl Lifeline {
+    /// Whether the master is gone.
+    pub fn is_cut(&self) -> bool {
+        poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+    }
 }
 
 impl AsFd for Lifeline {
@@ -185,8 +192,6 @@ fn send(fd: &OwnedFd, line: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
     use super::*;
     use crate::cluster::{Index, Pid};
 
@@ -222,6 +227,7 @@ mod tests {
     #[test]
     fn worker_0_hears_commands_until_the_master_is_gone() {
         let (mut reader, writer) = fork_pipe().unwrap();
+        assert_eq!(reader.next_command().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         writer.send(ForkCommand::Pause).unwrap();
         writer.send(ForkCommand::Fork(Index(2))).unwrap();
         drop(writer);
@@ -233,8 +239,8 @@ mod tests {
     #[test]
     fn lifeline_tells_when_the_master_is_gone() {
         let (worker, master) = lifeline().unwrap();
-        assert!(!is_readable(&worker));
+        assert!(!worker.is_cut());
         drop(master);
-        assert!(poll(&mut [PollFd::new(worker.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1));
+        assert!(worker.is_cut());
     }
 }
