@@ -19,8 +19,7 @@
 
 use std::str::FromStr;
 
-use super::{Index, Pid};
-use crate::stats_json::ServerStats;
+use super::{Index, Pid, ServerStats};
 
 /// The most octets of a line, its end included.
 pub const LONGEST_LINE: usize = 512;

@@ -19,6 +19,7 @@ pub mod ipc;
 mod mold;
 mod options;
 pub mod pipes;
+mod server_stats;
 mod supervisor;
 mod worker_handle;
 mod worker_set;
@@ -32,6 +33,7 @@ pub use effect::{Effect, ExitReason, LifecycleEvent, LogLine, Signal, SpawnVia};
 pub use event::{Command, Event, ExitStatus};
 pub use inbox::Inbox;
 pub use options::{CullingStrategy, Options};
+pub use server_stats::ServerStats;
 pub use supervisor::Supervisor;
 pub use worker_handle::WorkerHandle;
 

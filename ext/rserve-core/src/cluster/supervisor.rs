@@ -17,9 +17,8 @@ use super::worker_handle::{REPEAT_SIGNAL, Stage};
 use super::worker_set::WorkerSet;
 use super::{
     Command, Effect, Event, ExitReason, ExitStatus, Index, LifecycleEvent, LogLine, Options, Phase, Pid,
-    Signal, WorkerHandle,
+    ServerStats, Signal, WorkerHandle,
 };
-use crate::stats_json::ServerStats;
 
 /// While workers are on their way out: how often the caller should look for
 /// those that it cannot reap (grandchildren end without a SIGCHLD).

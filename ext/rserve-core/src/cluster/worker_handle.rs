@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Index, Phase, Pid, Signal};
-use crate::stats_json::ServerStats;
+use super::{Index, Phase, Pid, ServerStats, Signal};
 
 /// How often a signal is repeated to a worker that has not exited: the first
 /// TERM may have met a worker whose trap was not yet in place.
