@@ -38,6 +38,9 @@ module Rserve
     # @return [String] where the application is; entered again at each restart
     attr_reader :restart_dir
 
+    # @return [Integer] of this process, and not of the workers it forks
+    attr_reader :pid
+
     # @param conf [Configuration]
     # @param log_writer [LogWriter]
     # @param events [Events]
@@ -48,6 +51,7 @@ module Rserve
       @log_writer = log_writer
       @events = events
       @env = env
+      @pid = Process.pid
       @status = :run
       @config.options[:log_writer] = log_writer
       Rserve.cli_config = conf
@@ -79,7 +83,7 @@ module Rserve
       @config.plugins.fire_starts(self)
       signals = setup_signals
       set_process_title
-      @runner.run
+      @status = @runner.run || @status
       finish(previous_env)
     ensure
       signals&.close
@@ -173,8 +177,11 @@ module Rserve
     def close_binder_listeners
       @runner.close_control_listeners
       @binder.close_listeners
-      return if @status == :restart
+      announce_shutdown unless @status == :restart
+    end
 
+    # Says good-bye.
+    def announce_shutdown
       log "=== #{Rserve.product.title} shutdown: #{Time.now} ==="
       log "- Goodbye!"
     end
@@ -260,18 +267,8 @@ module Rserve
     end
 
     def finish(previous_env)
-      case @status
-      when :halt then log "* Stopping immediately!"
-      when :restart then hot_restart(previous_env)
-      else graceful_end
-      end
-      close_binder_listeners
+      @status == :restart ? hot_restart(previous_env) : @runner.conclude(@status)
       raise SignalException, "SIGTERM" if @terminated && @options[:raise_exception_on_sigterm]
-    end
-
-    def graceful_end
-      @runner.stop_blocked
-      @events.fire_after_stopped!
     end
 
     def hot_restart(previous_env)
@@ -307,27 +304,29 @@ module Rserve
 
     def terminate
       @terminated = true
-      stop_or_interrupt(SignalException.new("SIGTERM"))
+      @status = :stop
+      stop_or_interrupt(SignalException.new("SIGTERM")) { @runner.terminate }
     end
 
     # While the application is being loaded there is no server to stop, and nothing to lose.
     def stop_or_interrupt(exception)
-      @runner.serving? ? stop : @run_thread.raise(exception)
+      @runner.serving? ? yield : @run_thread.raise(exception)
     end
 
     def hang_up
-      @runner.redirected_io? ? @runner.redirect_io : stop_or_interrupt(Interrupt.new("SIGHUP"))
+      stop_or_interrupt(Interrupt.new("SIGHUP")) { @runner.hang_up }
     end
 
     def setup_signals
       signals = Signals.new(@log_writer)
       signals.on("TERM") { terminate }
-      signals.on("INT") { stop_or_interrupt(Interrupt.new("")) }
+      signals.on("INT") { stop_or_interrupt(Interrupt.new("")) { stop } }
       signals.on("HUP") { hang_up }
       signals.on("USR1") { phased_restart }
       signals.on("USR2") { restart } unless @env.key?("PUMA_SKIP_SIGUSR2")
       signals.on("INFO") { log_thread_status } if Signal.list.key?("INFO")
       signals.on("PWR") { log_thread_status } if @config.compat_level >= 8 && Signal.list.key?("PWR")
+      @runner.setup_signals(signals)
       signals
     end
   end

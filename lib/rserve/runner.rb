@@ -81,10 +81,14 @@ module Rserve
       $stderr.sync = true
     end
 
+    # Sets the traps that the mode needs besides the launcher's.
+    #
+    # @param signals [Signals]
+    def setup_signals(signals); end
+
     # Loads the application, then opens the listeners: a broken application should not make clients wait.
     def load_and_bind
-      error "No application configured, nothing to run: there is no #{@config.rackup}" unless @config.app_configured?
-
+      check_app_configured
       begin
         @app = @config.app
       rescue StandardError, ScriptError => e
@@ -113,6 +117,10 @@ module Rserve
     end
 
     private
+
+    def check_app_configured
+      error "No application configured, nothing to run: there is no #{@config.rackup}" unless @config.app_configured?
+    end
 
     def bind
       @launcher.binder.parse(@options[:binds])

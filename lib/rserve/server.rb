@@ -237,6 +237,7 @@ module Rserve
         case @reactor.manage(TICK)
         when :spawn then @thread_pool.spawn_thread
         when :idle then idle_timeout_reached
+        when :busy then @options[:idle_timeout_over]&.call
         when :log then @reactor.notices.each { |line| @log_writer.unknown_error(nil, nil, "Listen loop: #{line}") }
         when :drain then begin_shutdown
         when :done then break

@@ -16,6 +16,16 @@ module Rserve
       @server&.stop(false)
     end
 
+    # As {#stop}, because of TERM.
+    def terminate
+      stop
+    end
+
+    # Opens log files anew, or stops when there are none.
+    def hang_up
+      redirected_io? ? redirect_io : @launcher.stop
+    end
+
     # Begins to stop without answering anything.
     def halt
       @server&.halt(false)
@@ -31,6 +41,17 @@ module Rserve
       announce_stop
       stop_control
       @server&.stop(true)
+    end
+
+    # The server is at its end, by `status`: tells whom it concerns, and closes the listeners.
+    def conclude(status)
+      if status == :halt
+        log "* Stopping immediately!"
+      else
+        stop_blocked
+        @events.fire_after_stopped!
+      end
+      @launcher.close_binder_listeners
     end
 
     # Is there a server that `stop` can reach?
@@ -57,6 +78,7 @@ module Rserve
       @events.fire_after_booted!
       debug_loaded_extensions "Loaded Extensions:" if @log_writer.debug?
       thread.join
+      nil
     end
 
     private

@@ -67,8 +67,10 @@ pub enum Manage {
     Spawn,
     /// Call [`Server::manage_wait`], without the GVL.
     Wait,
-    /// No request came for the whole `idle_timeout`.
+    /// No request came for the whole `idle_timeout`. Told once, until [`Manage::IdleOver`].
     IdleTimeout,
+    /// A request came after all.
+    IdleOver,
     /// It began to drain: whoever else holds the listeners may close them. Said once.
     Drain,
     /// Every connection is gone: join the threads.
@@ -136,6 +138,9 @@ pub struct Server {
     spawn_wanted: AtomicBool,
     trim_wanted: AtomicUsize,
     idle_expired: AtomicBool,
+    /// From the idle time-out until the next sign of a request.
+    idle: AtomicBool,
+    idle_over: AtomicBool,
     spawned: AtomicUsize,
     busy: AtomicUsize,
     waiting: AtomicUsize,
@@ -175,6 +180,8 @@ impl Server {
             spawn_wanted: AtomicBool::new(false),
             trim_wanted: AtomicUsize::new(0),
             idle_expired: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
+            idle_over: AtomicBool::new(false),
             spawned: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -319,6 +326,10 @@ impl Server {
 
     pub(crate) fn touch(&self, now: Instant) {
         self.last_activity.store(self.millis(now), Ordering::Relaxed);
+        if self.idle.load(Ordering::Relaxed) && self.idle.swap(false, Ordering::AcqRel) {
+            self.idle_over.store(true, Ordering::Release);
+            self.manager.wake();
+        }
     }
 
     pub(crate) fn notify(&self, notice: Notice) {
@@ -382,8 +393,10 @@ impl Server {
             return due;
         }
         if self.busy.load(Ordering::Acquire) == 0 && self.backlog.len() == 0 && all_idle() {
-            self.idle_expired.store(true, Ordering::Release);
-            self.manager.wake();
+            if !self.idle.swap(true, Ordering::AcqRel) {
+                self.idle_expired.store(true, Ordering::Release);
+                self.manager.wake();
+            }
             // In a cluster the master decides; until it does, nothing changes.
             return millis + timeout;
         }

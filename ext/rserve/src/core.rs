@@ -148,7 +148,8 @@ impl Core {
         self.server.leave();
     }
 
-    /// The managing thread's loop, up to the next thing that Ruby must do: `:spawn`, `:idle`, `:log`, `:drain` or `:done`;
+    /// The managing thread's loop, up to the next thing that Ruby must do: `:spawn`, `:idle`, `:busy`, `:log`,
+    /// `:drain` or `:done`;
     /// `:tick` when there was nothing for `limit` seconds.
     fn manage(ruby: &Ruby, this: Obj<Self>, limit: f64) -> Result<Symbol, Error> {
         let server = Arc::clone(&this.server);
@@ -158,6 +159,7 @@ impl Core {
                 Manage::Spawn => return Ok(ruby.to_symbol("spawn")),
                 Manage::IdleTimeout => return Ok(ruby.to_symbol("idle")),
                 Manage::Drain => return Ok(ruby.to_symbol("drain")),
+                Manage::IdleOver => return Ok(ruby.to_symbol("busy")),
                 Manage::Done => return Ok(ruby.to_symbol("done")),
                 Manage::Wait => {
                     if server.has_notices() {

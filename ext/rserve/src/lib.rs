@@ -1,6 +1,6 @@
 //! The bridge: Ruby on one side, `rserve-core` on the other. It decides nothing.
 //!
-//! One file for each Ruby class ([`core`], [`client`], [`stream`]); [`env`] and [`response`] translate, [`writer`]
+//! One file for each Ruby class ([`core`], [`client`], [`stream`], [`master`], [`worker`]); [`env`] and [`response`] translate, [`writer`]
 //! sends, [`gvl`] and [`protect`] are the two dangerous borders.
 
 mod buffer;
@@ -12,11 +12,13 @@ mod env;
 mod error;
 mod gvl;
 mod input;
+mod master;
 mod protect;
 mod response;
 mod settings;
 mod stream;
 mod text;
+mod worker;
 mod writer;
 
 use magnus::{Error, Module, Ruby};
@@ -30,5 +32,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     core::init(ruby, native)?;
     early_hints::init(native)?;
     command_line::init(native)?;
+    worker::init(ruby, native)?;
+    master::init(ruby, native)?;
     Ok(())
 }

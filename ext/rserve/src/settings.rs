@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use magnus::{Error, RHash, Ruby, TryConvert};
+use rserve_core::cluster;
 use rserve_core::options::{Compat, Options, ProxyProtocol};
 
 use crate::env::RemoteAddress;
@@ -74,4 +75,25 @@ pub(crate) fn remote_address(settings: RHash) -> Result<RemoteAddress, Error> {
         return Ok(RemoteAddress::Value(value));
     }
     Ok(get(settings, "remote_address_header")?.map_or(RemoteAddress::Socket, RemoteAddress::Header))
+}
+
+/// The options of a cluster, from a Hash with Symbol keys.
+pub(crate) fn cluster(settings: RHash) -> Result<cluster::Options, Error> {
+    let mut options = cluster::Options {
+        fork_worker: get(settings, "fork_worker")?,
+        preload_app: flag(settings, "preload_app")?,
+        redirects_io: flag(settings, "redirects_io")?,
+        ..cluster::Options::default()
+    };
+    if let Some(workers) = get(settings, "workers")? {
+        options.workers = workers;
+    }
+    if flag(settings, "cull_oldest")? {
+        options.worker_culling_strategy = cluster::CullingStrategy::Oldest;
+    }
+    seconds(settings, "worker_check_interval", &mut options.worker_check_interval)?;
+    seconds(settings, "worker_timeout", &mut options.worker_timeout)?;
+    seconds(settings, "worker_boot_timeout", &mut options.worker_boot_timeout)?;
+    seconds(settings, "worker_shutdown_timeout", &mut options.worker_shutdown_timeout)?;
+    Ok(options)
 }

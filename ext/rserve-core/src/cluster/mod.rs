@@ -20,6 +20,7 @@ mod mold;
 mod options;
 pub mod pipes;
 mod server_stats;
+pub mod signal;
 mod supervisor;
 mod worker_handle;
 mod worker_set;

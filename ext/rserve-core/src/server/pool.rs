@@ -160,6 +160,9 @@ impl Server {
         if self.idle_expired.swap(false, Ordering::AcqRel) {
             return Manage::IdleTimeout;
         }
+        if self.idle_over.swap(false, Ordering::AcqRel) {
+            return Manage::IdleOver;
+        }
         Manage::Wait
     }
 

@@ -1,0 +1,265 @@
+# frozen_string_literal: true
+
+require "rserve/runner"
+require "rserve/cluster/worker"
+require "rserve/cluster/worker_handle"
+
+module Rserve
+  # Serves from worker processes, and keeps them running.
+  #
+  # The decisions are the native master's: which workers there should be, who has to go. This class gives it the
+  # options and does what it says: forks, runs hooks, writes the log.
+  class Cluster < Runner
+    # The traps of the master besides the launcher's, with the command that each gives.
+    SIGNALS = { "TTIN" => :add_worker, "TTOU" => :remove_worker, "URG" => :refork }.freeze
+    private_constant :SIGNALS
+
+    def initialize(launcher)
+      super
+      @workers = WorkerList.new(self)
+      @exit_statuses = {}
+    end
+
+    # @return [Hash] the cluster's figures; a worker's own are as old as its last report
+    def stats
+      workers = native_workers
+      {
+        started_at: utc_iso8601(@started_at),
+        workers: workers.size,
+        phase:,
+        booted_workers: workers.count { |worker| worker[:booted] },
+        old_workers: workers.count { |worker| worker[:phase] != phase },
+        worker_status: workers.map { |worker| worker_status(worker) },
+        **versions
+      }
+    end
+
+    # @return [Integer] how often the workers were replaced by a phased restart or a refork
+    def phase
+      @master ? @master.phase : 0
+    end
+
+    # @return [Array<Hash>] what the native master knows about each worker
+    def native_workers
+      @master ? @master.workers : []
+    end
+
+    # Begins to stop; workers finish their requests.
+    def stop
+      @master.push(:stop)
+    end
+
+    # As {#stop}, because of TERM.
+    def terminate
+      @master.push(:terminate)
+    end
+
+    # Begins to end at once.
+    def halt
+      @master.push(:halt)
+    end
+
+    # Begins a hot restart.
+    def restart
+      @master.push(:restart)
+    end
+
+    # Begins to replace the workers one by one.
+    #
+    # @return [Boolean] false when the application is preloaded, and only a hot restart can load it anew
+    def phased_restart
+      return false if @options[:preload_app]
+
+      @master.push(:phased_restart)
+      true
+    end
+
+    # Begins to replace all workers but 0 by new children of worker 0.
+    def fork_worker!
+      @master.push(:refork)
+    end
+
+    # Opens log files anew, or stops when there are none.
+    def hang_up
+      @master.push(:reopen_logs)
+    end
+
+    # Changes to the directory that the server was started in, which may be another one by now.
+    #
+    # @return [true]
+    def reload_worker_directory
+      dir = @launcher.restart_dir
+      log "+ Changing to #{dir}"
+      Dir.chdir(dir)
+      true
+    end
+
+    # Is there a cluster that a signal can stop?
+    def serving?
+      !@master.nil?
+    end
+
+    # @param signals [Signals]
+    def setup_signals(signals)
+      SIGNALS.each { |name, command| signals.on(name) { @master&.push(command) } }
+      signals.on("CHLD") { @master&.child_ended }
+    end
+
+    # What is to be said and done at the end was said and done when the native master said so.
+    def conclude(_status); end
+
+    # Runs the workers until the end.
+    #
+    # @return [Symbol] `:restart`, `:stop`, `:terminate` or `:halt`
+    def run
+      output_header "cluster"
+      log "*      Workers: #{@options[:workers]}"
+      preload? ? preload : bind_only
+      @master = Native::Master.new(self, cluster_options)
+      log "Use Ctrl-C to stop"
+      warn_single_worker
+      warn_ruby_mn_threads
+      redirect_io
+      Plugins.fire_background
+      @launcher.write_state
+      start_control
+      @config.run_hooks(:before_fork, nil, @log_writer)
+      @master.run
+    end
+
+    # ---- the native master's calls ------------------------------------------------------------------------------
+
+    # Forks a worker.
+    #
+    # @return [Integer, String] its pid, or why there is none
+    def spawn(index, _phase)
+      @config.run_hooks(:before_worker_fork, index, @log_writer)
+      pid = Process.fork { become_worker(index) }
+      debug "Spawned worker: #{pid}"
+      @config.run_hooks(:after_worker_fork, index, @log_writer)
+      pid
+    rescue SystemCallError => e
+      e.message
+    end
+
+    # @return [Integer, true, nil] a child's exit status, or the number of its signal, negative; true for a process
+    #   that is gone and was no child; nil for one that lives
+    def reap(pid)
+      _, status = Process.wait2(pid, Process::WNOHANG)
+      return unless status
+
+      @exit_statuses[pid] = status
+      status.signaled? ? -status.termsig : status.exitstatus
+    rescue Errno::ECHILD
+      gone?(pid) || nil
+    end
+
+    def fire(event)
+      case event
+      when :booted
+        @events.fire_after_booted!
+        debug_loaded_extensions "Loaded Extensions - master:" if @log_writer.debug?
+      when :phase_booted then @events.fire_after_booted!
+      when :phase_begun then @events.fire_before_restart!
+      when :stopped then @events.fire_after_stopped!
+      end
+    end
+
+    def after_worker_shutdown(index, pid, phase)
+      worker = WorkerHandle.new(index:, pid:, phase:, process_status: @exit_statuses.delete(pid))
+      @config.run_hooks(:after_worker_shutdown, worker, @log_writer)
+    end
+
+    def change_directory
+      reload_worker_directory
+    end
+
+    # New clients are refused from here on.
+    def close_listeners
+      close_control_listeners
+      @launcher.binder.close
+      @launcher.binder.close_listeners
+    end
+
+    def announce_shutdown
+      @launcher.announce_shutdown
+    end
+
+    private
+
+    def preload?
+      @options[:preload_app]
+    end
+
+    def preload
+      log "*     Restarts: (✔) hot (✖) phased (✖) refork"
+      log "* Preloading application"
+      before = Thread.list
+      load_and_bind
+      warn_about_threads(Thread.list - before)
+    end
+
+    def bind_only
+      log "*     Restarts: (✔) hot (✔) phased (#{@options[:fork_worker] ? "✔" : "✖"}) refork"
+      check_app_configured
+      bind
+    end
+
+    # Threads do not survive a fork: the application may miss them in its workers.
+    def warn_about_threads(threads)
+      threads.reject! { |thread| thread.is_a?(Process::Waiter) || thread.thread_variable_get(:fork_safe) }
+      return if threads.empty?
+
+      log "! WARNING: Detected #{threads.size} Thread(s) started in app boot:"
+      threads.each { |thread| log "! #{thread.inspect} - #{thread.backtrace&.first}" }
+    end
+
+    def warn_single_worker
+      return if @options[:workers] != 1 || @options[:silence_single_worker_warning]
+
+      log "! WARNING: Detected running cluster mode with 1 worker."
+      log "! A cluster of one pays for a master process that has no second worker to look after."
+      log "! With `workers 0` the same threads are served from one process."
+      log "! `silence_single_worker_warning` in the configuration file hides this."
+    end
+
+    def cluster_options
+      {
+        workers: @options[:workers],
+        fork_worker: @options[:fork_worker] || nil,
+        preload_app: preload? ? true : false,
+        redirects_io: redirected_io? ? true : false,
+        cull_oldest: @options[:worker_culling_strategy] == :oldest,
+        **%i[worker_check_interval worker_timeout worker_boot_timeout worker_shutdown_timeout]
+          .to_h { |name| [name, @options[name]] }
+      }
+    end
+
+    def become_worker(index)
+      @control&.binder&.close
+      Worker.new(@launcher, index:, link: @master.worker(index), app: @app).run
+    end
+
+    def gone?(pid)
+      Process.kill(0, pid)
+      false
+    rescue Errno::ESRCH
+      true
+    rescue Errno::EPERM
+      false
+    end
+
+    def worker_status(worker)
+      status = worker[:last_status] || {}
+      {
+        started_at: utc_iso8601(Time.at(worker[:started_at])),
+        pid: worker[:pid],
+        index: worker[:index],
+        phase: worker[:phase],
+        booted: worker[:booted],
+        last_checkin: utc_iso8601(Time.at(worker[:last_checkin])),
+        last_status: status.slice(*Server::STAT_METHODS)
+      }
+    end
+  end
+end

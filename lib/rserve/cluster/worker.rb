@@ -1,0 +1,176 @@
+# frozen_string_literal: true
+
+require "rserve/runner"
+require "rserve/server"
+
+module Rserve
+  class Cluster < Runner
+    # A worker process: loads the application, serves it, and tells the master how it does. Worker 0 may also fork the
+    # others (`fork_worker`), and does not serve meanwhile.
+    class Worker < Runner
+      # @return [Integer] position in the cluster, from 0
+      attr_reader :index
+
+      # @param launcher [Launcher]
+      # @param index [Integer]
+      # @param link [Native::Worker] the pipes to the master
+      # @param app [#call, nil] the application, when it is loaded already
+      def initialize(launcher, index:, link:, app:)
+        super(launcher)
+        @index = index
+        @link = link
+        @app = app
+        @hook_data = {}
+        @stopping = false
+        @idle = false
+      end
+
+      # Boots, serves until the end, and returns.
+      def run
+        set_title
+        trap_signals
+        watch_master
+        log_gemfile
+        @config.run_hooks(:before_worker_boot, @index, @log_writer, @hook_data)
+        @server = prepare_server
+        booted
+        @link.mold? ? serve_and_fork : serve
+        @config.run_hooks(:before_worker_shutdown, @index, @log_writer, @hook_data)
+      ensure
+        @link.terminating if @booted
+      end
+
+      private
+
+      def set_title
+        tag = @options[:tag].to_s
+        title = "#{Rserve.product.title}: cluster worker #{@index}: #{@launcher.pid}"
+        Process.setproctitle(tag.empty? ? title : "#{title} [#{tag}]")
+      end
+
+      def trap_signals
+        Signal.trap("INT", "IGNORE") # Ctrl-C reaches every process of the terminal; the master decides
+        Signal.trap("CHLD", "DEFAULT")
+        Signal.trap("TERM") { terminate }
+        # In a trap no lock can be taken, and reopening a stream takes its lock.
+        Signal.trap("HUP") { Thread.new { redirected_io? ? redirect_io : terminate } }
+      end
+
+      def terminate
+        unless @server
+          log "Early termination of worker"
+          exit!(0)
+        end
+        @link.got_term
+        @stopping = true
+        @server.stop
+      end
+
+      # A worker without its master would serve for ever what nobody can restart or stop.
+      def watch_master
+        Thread.new do
+          Rserve.set_thread_name "wrkr check"
+          @link.outlive_master
+          log "! Detected parent died, dying"
+          exit!(1)
+        end
+      end
+
+      def log_gemfile
+        return if ENV["BUNDLE_GEMFILE"]
+
+        file = %w[Gemfile gems.rb].find { |name| File.exist?(name) }
+        log "+ Gemfile in context: #{File.expand_path(file)}" if file
+      end
+
+      def prepare_server
+        @options[:idle_timeout_reached] = -> { tell_idle(true) }
+        @options[:idle_timeout_over] = -> { tell_idle(false) }
+        start_server
+      rescue Exception => e # rubocop:disable Lint/RescueException
+        log "! Unable to start worker"
+        log "#{e.class}: #{e.message}"
+        log e.backtrace.map { |line| "    #{line}" }.join("\n") if e.backtrace
+        exit 1
+      end
+
+      def tell_idle(idle)
+        @link.idle(idle) if @idle != idle
+        @idle = idle
+      end
+
+      def booted
+        @booted = true
+        @link.booted
+        debug_loaded_extensions "Loaded Extensions - worker 0:" if @index.zero? && @log_writer.debug?
+        start_pings
+      end
+
+      # Pings come from an ordinary Ruby thread, so that a worker is found whose threads cannot run.
+      def start_pings
+        Thread.new do
+          Rserve.set_thread_name "stat pld"
+          loop do
+            @link.ping(@server.stats)
+            sleep @options[:worker_check_interval]
+          end
+        end
+      end
+
+      def serve
+        start_serving.join
+      end
+
+      # @return [Thread]
+      def start_serving
+        thread = @server.run
+        @server.stop if @stopping # TERM came before there was anything to stop
+        thread
+      end
+
+      # ---- worker 0 under fork_worker ---------------------------------------------------------------------------
+
+      def serve_and_fork
+        until @stopping
+          case command = @link.next_command
+          when :pause then pause
+          when :resume then start_serving
+          when :resume_after_refork then resume_after_refork
+          when :leave then break
+          when Integer then fork_worker(command)
+          end
+        end
+        @server.stop(true)
+      end
+
+      # No native thread may be there when it forks: the child would find its locks taken.
+      def pause
+        @server.begin_restart(true)
+        @config.run_hooks(:before_refork, nil, @log_writer, @hook_data)
+      end
+
+      def resume_after_refork
+        @config.run_hooks(:after_refork, nil, @log_writer, @hook_data)
+        start_serving
+      end
+
+      def fork_worker(index)
+        @config.run_hooks(:before_worker_fork, index, @log_writer)
+        pid = Process.fork { self.class.new(@launcher, index:, link: @link.descendant(index), app: @app).run }
+        @config.run_hooks(:after_worker_fork, index, @log_writer)
+        @link.forked(index, pid)
+        reap(pid)
+      rescue SystemCallError => e
+        log "! Unable to start worker: #{e.message}" # the master asks again
+      end
+
+      # By a thread for each, not by CHLD: that is the application's, and so are its other children.
+      def reap(pid)
+        Thread.new do
+          Process.wait(pid)
+          @link.wake_up
+        end
+      end
+    end
+  end
+end
