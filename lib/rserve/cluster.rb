@@ -99,6 +99,11 @@ module Rserve
       !@master.nil?
     end
 
+    # TERM came to a worker that has no traps of its own yet.
+    def end_child
+      Worker.end_early(@log_writer)
+    end
+
     # @param signals [Signals]
     def setup_signals(signals)
       SIGNALS.each { |name, command| signals.on(name) { @master&.push(command) } }
@@ -188,7 +193,7 @@ module Rserve
     private
 
     def preload?
-      @options[:preload_app]
+      !!@options[:preload_app]
     end
 
     def preload
@@ -227,8 +232,8 @@ module Rserve
       {
         workers: @options[:workers],
         fork_worker: @options[:fork_worker] || nil,
-        preload_app: preload? ? true : false,
-        redirects_io: redirected_io? ? true : false,
+        preload_app: preload?,
+        redirects_io: redirected_io?,
         cull_oldest: @options[:worker_culling_strategy] == :oldest,
         **%i[worker_check_interval worker_timeout worker_boot_timeout worker_shutdown_timeout]
           .to_h { |name| [name, @options[name]] }

@@ -319,7 +319,7 @@ module Rserve
 
     def setup_signals
       signals = Signals.new(@log_writer)
-      signals.on("TERM") { terminate }
+      signals.on("TERM", in_child: -> { @runner.end_child }) { terminate }
       signals.on("INT") { stop_or_interrupt(Interrupt.new("")) { stop } }
       signals.on("HUP") { hang_up }
       signals.on("USR1") { phased_restart }

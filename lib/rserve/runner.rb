@@ -65,7 +65,7 @@ module Rserve
     end
 
     def redirected_io?
-      @options[:redirect_stdout] || @options[:redirect_stderr]
+      !(@options[:redirect_stdout] || @options[:redirect_stderr]).nil?
     end
 
     # Opens the files of `stdout_redirect` (anew), when there are any.
@@ -79,6 +79,12 @@ module Rserve
 
       $stdout.sync = true
       $stderr.sync = true
+    end
+
+    # TERM came to a process that was forked from this one and has this one's traps.
+    def end_child
+      Signal.trap("TERM", "DEFAULT")
+      Process.kill("TERM", Process.pid)
     end
 
     # Sets the traps that the mode needs besides the launcher's.

@@ -14,6 +14,7 @@ module Rserve
 
     def initialize(log_writer)
       @log_writer = log_writer
+      @pid = Process.pid
       @queue = Thread::Queue.new
       @handlers = {}
       @previous = {}
@@ -26,9 +27,11 @@ module Rserve
     # Calls the block each time the signal arrives, one signal after the other.
     #
     # @param name [String] without `SIG`
-    def on(name, &handler)
+    # @param in_child [#call, nil] called instead, and from the trap, in a process forked from this one that has not
+    #   set its own traps yet
+    def on(name, in_child: nil, &handler)
       @handlers[name] = handler
-      previous = Signal.trap(name) { @queue << name }
+      previous = Signal.trap(name) { Process.pid == @pid ? @queue << name : in_child&.call }
       @previous[name] ||= previous
     rescue ArgumentError
       @log_writer.log("*** SIG#{name} not implemented, signal based #{PURPOSES.fetch(name, "control")} unavailable!")

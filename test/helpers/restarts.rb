@@ -8,7 +8,11 @@ module Restarts
   def restart_server(connection, **)
     Process.kill(:USR2, @pid)
     wait_for_server_to_include("Restarting")
-    connection.write("GET / HTTP/1.1\r\n\r\n")
+    begin
+      connection.write("GET / HTTP/1.1\r\n\r\n")
+    rescue Errno::EPIPE
+      nil # answered and closed already
+    end
     wait_for_server_to_boot
   end
 

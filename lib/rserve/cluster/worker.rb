@@ -11,6 +11,12 @@ module Rserve
       # @return [Integer] position in the cluster, from 0
       attr_reader :index
 
+      # TERM came to a worker that has nothing to finish yet.
+      def self.end_early(log_writer)
+        log_writer.log "Early termination of worker"
+        exit!(0)
+      end
+
       # @param launcher [Launcher]
       # @param index [Integer]
       # @param link [Native::Worker] the pipes to the master
@@ -20,6 +26,7 @@ module Rserve
         @index = index
         @link = link
         @app = app
+        @pid = Process.pid
         @hook_data = {}
         @stopping = false
         @idle = false
@@ -57,10 +64,9 @@ module Rserve
       end
 
       def terminate
-        unless @server
-          log "Early termination of worker"
-          exit!(0)
-        end
+        # A process forked from this one has this trap until it sets its own.
+        return self.class.end_early(@log_writer) unless @server && Process.pid == @pid
+
         @link.got_term
         @stopping = true
         @server.stop

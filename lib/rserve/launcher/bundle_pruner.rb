@@ -64,13 +64,18 @@ module Rserve
       def puma_wild_path
         name = "#{Rserve.product.title}-wild"
         spec = own_spec
-        folder = spec ? File.join(spec.full_gem_path, spec.bindir) : File.dirname(File.expand_path($PROGRAM_NAME))
-        path = File.join(folder, name)
-        path if File.exist?(path)
+        folders = [File.dirname(File.expand_path($PROGRAM_NAME)), *(File.join(spec.full_gem_path, spec.bindir) if spec)]
+        folders.map { |folder| File.join(folder, name) }.find { |path| File.exist?(path) }
       end
 
+      # @return [Gem::Specification, nil] the gem this file came from; another one may be called puma
       def own_spec
-        Bundler.rubygems.loaded_specs(Rserve.product.title)
+        candidates = Gem.loaded_specs.values_at(Rserve.product.title, "rserve").compact
+        candidates.find { |spec| our_library?(File.join(spec.full_gem_path, "lib/rserve.rb")) }
+      end
+
+      def our_library?(path)
+        File.exist?(path) && File.realpath(path) == File.realpath("../../rserve.rb", __dir__)
       end
     end
   end
