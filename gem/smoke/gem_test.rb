@@ -33,8 +33,9 @@ class GemTest < ServerCase
   def test_used_from_another_folder_by_git
     skip "not a git work tree" unless File.exist?(File.join(TestServer::ROOT, ".git"))
     app = folder
-    # The crates that rserve depends on need not be compiled again for it.
-    cached = { "GEM_HOME" => app, "CARGO_TARGET_DIR" => File.expand_path("target/smoke", TestServer::ROOT) }
+    # The crates that rserve depends on were compiled for this Ruby already.
+    compiled = File.expand_path(ENV.fetch("CARGO_TARGET_DIR", "target"), TestServer::ROOT)
+    cached = { "GEM_HOME" => app, "CARGO_TARGET_DIR" => compiled }
     env = bundle(app, "gem 'rserve', git: #{TestServer::ROOT.dump}\n", options: [], env: cached)
     serve([RbConfig.ruby, "-S", "bundle", "exec", "rserve"], env, chdir: app)
   end
