@@ -19,6 +19,9 @@ const BUSY: u8 = 1;
 pub(crate) const READABLE: u8 = 2;
 /// A writable edge came while busy.
 pub(crate) const WRITABLE: u8 = 4;
+/// With [`READABLE`]: the peer has sent its last octet.
+pub(crate) const ENDED: u8 = 8;
+const EDGES: u8 = READABLE | WRITABLE | ENDED;
 
 /// No deadline.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -89,7 +92,7 @@ impl Connection {
         if self.state.fetch_or(edges, Ordering::AcqRel) & BUSY != 0 {
             return false;
         }
-        self.state.fetch_and(!(READABLE | WRITABLE), Ordering::AcqRel);
+        self.state.fetch_and(!EDGES, Ordering::AcqRel);
         true
     }
 
@@ -105,7 +108,7 @@ impl Connection {
 
     /// The busy owner takes note of the edges that came since it last asked.
     pub(crate) fn take_edges(&self) -> u8 {
-        self.state.swap(BUSY, Ordering::AcqRel) & (READABLE | WRITABLE)
+        self.state.swap(BUSY, Ordering::AcqRel) & EDGES
     }
 
     /// The busy owner lets go, unless an edge came that it has not looked at: then it must go on.

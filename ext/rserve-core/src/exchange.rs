@@ -12,6 +12,7 @@ use rserve_http1::proxy::{self, Preface};
 use rserve_http1::{Error as HttpError, Framing, Head, Progress, Receiver};
 
 use crate::body::Body;
+use crate::connection::{ENDED, READABLE};
 use crate::options::{Options, ProxyProtocol};
 use crate::outgoing::{Flushed, Outgoing};
 use crate::stream::{Received, Stream};
@@ -135,6 +136,8 @@ pub(crate) struct Exchange {
     outgoing: Outgoing,
     /// The socket had nothing more at the last read; cleared by a readable edge.
     drained: bool,
+    /// The peer has sent its last octet, which may not have been read yet.
+    ended: bool,
     /// Part of a head has come.
     head_begun: bool,
     /// The PROXY header is still to be read.
@@ -173,6 +176,7 @@ impl Exchange {
             request: Request::blank(now),
             outgoing: Outgoing::default(),
             drained: false,
+            ended: false,
             head_begun: false,
             preface: options.proxy_protocol,
             after_sending: AfterSending::Close,
@@ -215,8 +219,12 @@ impl Exchange {
         self.request.serial
     }
 
-    pub(crate) fn readable(&mut self) {
-        self.drained = false;
+    /// Takes note of the edges that epoll reported.
+    pub(crate) fn saw(&mut self, edges: u8) {
+        if edges & READABLE != 0 {
+            self.drained = false;
+        }
+        self.ended |= edges & ENDED != 0;
     }
 
     /// Goes on with whatever the connection is in the middle of, until the socket has no more to give or take.
@@ -275,8 +283,9 @@ impl Exchange {
                 // A request that is incomplete now will never be complete.
                 Ok(Received::Eof) | Err(_) => return Outcome::Close,
             };
-            // epoll(7): a short read on a stream socket means that it is empty; a new edge follows new octets.
-            self.drained = count < scratch.len();
+            // epoll(7): a short read on a stream socket means that it is empty; a new edge follows new octets. None
+            // follows the end of the stream when it came in the same edge as the last octets.
+            self.drained = count < scratch.len() && !self.ended;
             let outcome = if self.input.is_empty() && self.preface.is_none() {
                 match self.digest(&scratch[..count], options, now) {
                     Ok((consumed, ready)) => {

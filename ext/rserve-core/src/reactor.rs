@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-use crate::connection::{Connection, ConnectionId, NEVER, READABLE, WRITABLE};
+use crate::connection::{Connection, ConnectionId, ENDED, NEVER, READABLE, WRITABLE};
 use crate::exchange::{AfterSending, Exchange, Outcome, Phase};
 use crate::listener::Listener;
 use crate::server::{Notice, Server, Status};
@@ -144,6 +144,9 @@ impl Reactor {
                 if event.is_readable() || event.is_error() || event.is_read_closed() {
                     edges |= READABLE;
                 }
+                if event.is_read_closed() {
+                    edges |= ENDED;
+                }
                 if event.is_writable() || event.is_error() {
                     edges |= WRITABLE;
                 }
@@ -190,9 +193,7 @@ impl Reactor {
             return;
         }
         let connection = Arc::clone(connection);
-        if edges & READABLE != 0 {
-            connection.exchange().readable();
-        }
+        connection.exchange().saw(edges);
         self.run(server, &connection, now);
     }
 

@@ -27,12 +27,12 @@ fn a_request_in_pieces_is_ready_with_its_last_octet() {
     let message = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
     for octet in &message[..message.len() - 1] {
         client.write_all(&[*octet]).unwrap();
-        exchange.readable();
+        exchange.saw(READABLE);
         assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
         assert!(!exchange.is_idle());
     }
     client.write_all(b"o").unwrap();
-    exchange.readable();
+    exchange.saw(READABLE);
     assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
     let request = exchange.take_request();
     assert_eq!(request.head.path.of(&request.octets), b"/a");
@@ -54,7 +54,7 @@ fn pipelined_requests_come_one_by_one_and_in_order() {
     assert_eq!(paths, [b"/1", b"/2"]);
     assert_eq!(exchange.served(), 2);
     client.write_all(b"TP/1.1\r\n\r\n").unwrap();
-    exchange.readable();
+    exchange.saw(READABLE);
     assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
 }
 
@@ -125,7 +125,21 @@ fn a_body_that_is_not_announced_gets_its_continue_once() {
     assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
     assert_eq!(received(&mut client), b"HTTP/1.1 100 Continue\r\n\r\n");
     client.write_all(b"hi").unwrap();
-    exchange.readable();
+    exchange.saw(READABLE);
     assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
     assert_eq!(received(&mut client), b"");
+}
+
+#[test]
+fn an_end_that_came_with_the_last_octets_is_seen() {
+    for octets in [&b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhel"[..], b"GET / HTTP/1.1\r\nHo"] {
+        let options = Options::default();
+        let (mut client, mut exchange) = connected(&options);
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait, "nothing there yet");
+        client.write_all(octets).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        // One edge for both, as epoll has it when they come close together.
+        exchange.saw(READABLE | ENDED);
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Close);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::{Server, Status};
-use crate::connection::{Connection, READABLE};
+use crate::connection::Connection;
 use crate::exchange::{AfterSending, Outcome, Request};
 
 impl Server {
@@ -78,9 +78,7 @@ impl Server {
         let mut exchange = connection.exchange();
         exchange.finish(after);
         loop {
-            if connection.take_edges() & READABLE != 0 {
-                exchange.readable();
-            }
+            exchange.saw(connection.take_edges());
             let mut outcome = exchange.progress(&self.options, now);
             if matches!(outcome, Outcome::Wait | Outcome::Again)
                 && self.register(connection, &mut exchange).is_err()
