@@ -1,0 +1,33 @@
+# frozen_string_literal: true
+
+source "RFC 9110 §9.3"
+%w[GET POST PUT DELETE OPTIONS PATCH TRACE].each { |name| takes name, message("#{name} /m HTTP/1.1"), "#{name} /m" }
+takes "HEAD", message("HEAD /m HTTP/1.1"), "HEAD /m"
+takes "HEAD with a body", "#{message("HEAD /m HTTP/1.1", "Content-Length: 3")}abc", "HEAD /m abc"
+takes "GET with a body", "#{message("GET /m HTTP/1.1", "Content-Length: 3")}abc", "GET /m abc"
+takes "DELETE with a body", "#{message("DELETE /m HTTP/1.1", "Content-Length: 3")}abc", "DELETE /m abc"
+takes "OPTIONS with a chunked body", "#{message("OPTIONS /m HTTP/1.1", "Transfer-Encoding: chunked")}1\r\na\r\n0\r\n\r\n",
+      "OPTIONS /m a"
+
+source "RFC 9110 §9.1: methods are case-sensitive; Puma's grammar"
+refuses "lower case", message("get / HTTP/1.1")
+refuses "mixed case", message("Get / HTTP/1.1")
+refuses "the last letter in lower case", message("GEt / HTTP/1.1")
+refuses "21 letters", message("#{"A" * 21} / HTTP/1.1")
+refuses "100,000 letters", "A" * 100_000
+refuses "an empty one", message(" / HTTP/1.1")
+refuses "a NUL inside", message("GE\0T / HTTP/1.1")
+refuses "an octet from 0x80", message("GE\xFFT / HTTP/1.1")
+refuses "a colon", message("GET: / HTTP/1.1")
+refuses "a quote", message("\"GET\" / HTTP/1.1")
+refuses "a slash", message("G/T / HTTP/1.1")
+refuses "a byte order mark before it", message("\xEF\xBB\xBFGET / HTTP/1.1")
+refuses "a DEL before it", message("\x7FGET / HTTP/1.1")
+
+source "RFC 9110 §15.6.2; Puma's supported_http_methods"
+declines "a method of WebDAV", message("PROPFIND /m HTTP/1.1"), 501
+declines "a method with a body, which is skipped", message("LOCK /m HTTP/1.1", "Content-Length: 27") + get, 501
+declines "a method with a chunked body", "#{message("LOCK /m HTTP/1.1", "Transfer-Encoding: chunked")}1\r\na\r\n0\r\n\r\n", 501
+declines "20 letters", message("#{"A" * 20} / HTTP/1.1"), 501
+declines "Puma's own octets for methods", message("A-Z_0$9. / HTTP/1.1"), 501
+declines "CONNECT, which no origin server has", message("CONNECT h:443 HTTP/1.1"), 501

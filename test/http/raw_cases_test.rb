@@ -1,0 +1,50 @@
+# frozen_string_literal: true
+
+require_relative "../helpers/server_case"
+require_relative "case_runner"
+
+# Every raw case, whole and cut at packet boundaries, on one process and on a cluster.
+class RawCasesTest < ServerCase
+  CASES = CaseTable.load
+
+  # A case up to this long is cut at every octet, a longer one at some.
+  SHORT = 160
+
+  def self.limit = 120
+
+  def test_whole
+    assert_cases(CASES.map { |kase| [kase, []] })
+  end
+
+  def test_whole_in_a_cluster
+    assert_cases(CASES.map { |kase| [kase, []] }, "-w", "2")
+  end
+
+  def test_cut_in_two
+    assert_cases(CASES.flat_map { |kase| cuts(kase).map { |at| [kase, [at]] } })
+  end
+
+  def test_octet_by_octet
+    short = CASES.select { |kase| kase.octets.bytesize <= SHORT }
+    assert_cases(short.map { |kase| [kase, (1...kase.octets.bytesize).to_a] })
+  end
+
+  private
+
+  def cuts(kase)
+    size = kase.octets.bytesize
+    return (1..size).to_a if size <= SHORT
+
+    # Around every line's end, and evenly between: that is where readers change their minds.
+    ends = kase.octets.enum_for(:scan, "\n").map { Regexp.last_match.begin(0) }.first(40).flat_map { |at| [at, at + 1] }
+    (ends + (1..16).map { |part| size * part / 17 } + [size]).uniq.select(&:positive?).sort
+  end
+
+  def assert_cases(runs, *arguments)
+    log = file("oracle.log", "")
+    spawn_server "-t", "2:4", *arguments, app: "test/http/oracle.ru", env: { "ORACLE_LOG" => log }
+    faults = CaseRunner.new(ServerProcess::HOST, server.port, log).run(runs)
+    assert faults.empty?, ["#{faults.size} of #{runs.size} runs went wrong:", *faults.first(20)].join("\n")
+    assert_serving "GET / 0\n"
+  end
+end
