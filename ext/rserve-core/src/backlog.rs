@@ -59,6 +59,8 @@ impl Seat {
 #[derive(Default)]
 pub(crate) struct Backlog {
     len: AtomicUsize,
+    /// Length of `idle`.
+    parked: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -109,17 +111,25 @@ impl Backlog {
                 return;
             }
             state.idle.push(Arc::clone(seat));
+            self.parked.store(state.idle.len(), Ordering::Release);
         }
         seat.park(None);
-        self.state().idle.retain(|other| !Arc::ptr_eq(other, seat));
+        let mut state = self.state();
+        state.idle.retain(|other| !Arc::ptr_eq(other, seat));
+        self.parked.store(state.idle.len(), Ordering::Release);
     }
 
     /// Wakes up to `count` waiting threads, the last that lay down first (its caches are warm).
     pub(crate) fn wake(&self, count: usize) {
+        if self.parked.load(Ordering::Acquire) == 0 && count < usize::MAX {
+            return;
+        }
         let woken: Vec<_> = {
             let mut state = self.state();
             let keep = state.idle.len().saturating_sub(count);
-            state.idle.drain(keep..).collect()
+            let woken = state.idle.drain(keep..).collect();
+            self.parked.store(state.idle.len(), Ordering::Release);
+            woken
         };
         for seat in woken {
             seat.wake();
@@ -128,7 +138,7 @@ impl Backlog {
 
     /// How many threads are parked.
     pub(crate) fn parked(&self) -> usize {
-        self.state().idle.len()
+        self.parked.load(Ordering::Acquire)
     }
 }
 

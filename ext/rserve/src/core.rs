@@ -25,6 +25,7 @@ use crate::gvl::without_gvl;
 use crate::response::{self, Asked, Body, Fields};
 use crate::settings;
 use crate::stream::Stream;
+use crate::thread_events::{Serving, SuspendHook};
 use crate::writer::Writer;
 use crate::{buffer, error};
 
@@ -47,6 +48,7 @@ pub(crate) struct Core {
     /// `supported_http_methods`; `None` is any.
     methods: Option<Vec<String>>,
     spelling: Spelling,
+    suspend_hook: RefCell<Option<SuspendHook>>,
 }
 
 impl DataTypeFunctions for Core {
@@ -92,6 +94,7 @@ impl Core {
             out_of_band: settings::flag(settings, "out_of_band")?,
             methods: settings::methods(settings)?,
             spelling,
+            suspend_hook: RefCell::new(None),
         })
     }
 
@@ -110,6 +113,7 @@ impl Core {
     }
 
     fn start(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.suspend_hook.replace(Some(SuspendHook::install(&this.server)));
         this.server.start().map_err(|failure| error::system(ruby, &failure))
     }
 
@@ -120,7 +124,9 @@ impl Core {
         loop {
             match server.next() {
                 Next::Serve(connection, request) => {
+                    let serving = Serving::new(&server);
                     let served = this.serve(ruby, &connection, request);
+                    drop(serving);
                     server.served();
                     served?;
                     if this.out_of_band && server.hold() {
@@ -199,6 +205,7 @@ impl Core {
     }
 
     fn join(&self) {
+        self.suspend_hook.replace(None);
         let server = &self.server;
         if without_gvl(|| server.join(), &|| {}).is_none() {
             server.join();

@@ -18,6 +18,7 @@ mod response;
 mod settings;
 mod stream;
 mod text;
+mod thread_events;
 mod worker;
 mod writer;
 

@@ -80,12 +80,16 @@ impl Server {
     /// Waits until there may be a request, or `seat` is interrupted; to be called *without* the GVL.
     pub fn wait(&self, seat: &Arc<Seat>) {
         self.waiting.fetch_add(1, Ordering::AcqRel);
+        while self.backlog.len() == 0 && !seat.is_interrupted() && self.may_wait() {
+            if let Some(reactor) = self.try_reactor() {
+                self.lead(reactor, seat, None);
+            } else {
+                // Who is woken without a request is to poll, which needs no GVL.
+                self.backlog.wait(seat, || self.may_wait());
+            }
+        }
         if self.held.load(Ordering::SeqCst) {
             seat.park(Some(HELD_PAUSE));
-        } else if let Some(reactor) = self.try_reactor() {
-            self.lead(reactor, seat, None);
-        } else {
-            self.backlog.wait(seat, || self.may_wait());
         }
         self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
@@ -130,6 +134,13 @@ impl Server {
     /// Whether [`Server::interrupt`] was called for `seat` since the last time.
     pub fn take_interrupt(&self, seat: &Seat) -> bool {
         seat.take_interrupt()
+    }
+
+    /// A thread lets go of the GVL in the middle of a request: if nobody polls now, another thread should.
+    pub fn thread_suspended(&self) {
+        if !self.leading.load(Ordering::Acquire) {
+            self.backlog.wake(1);
+        }
     }
 
     /// Whether another thread than the caller is in the middle of a request, and would like its turn.
