@@ -29,7 +29,7 @@ module CaseTable
     end
 
     # Whose rule the following cases are.
-    def source(text) = @source = text
+    def source(text) = @source = text.dup.force_encoding(Encoding::UTF_8)
 
     # Read as `requests`; the connection goes on.
     def takes(name, octets, *requests, **options) = add(name, octets, [outcome(requests)], **options)
@@ -46,8 +46,8 @@ module CaseTable
     def declines(name, octets, status, **options) = add(name, octets, [outcome([], declined: status)], **options)
 
     # As {#declines}, and the connection ends.
-    def declines_last(name, octets, status, **options)
-      add(name, octets, [outcome([], declined: status, closes: true)], **options)
+    def declines_last(name, octets, status, sees: [], **options)
+      add(name, octets, [outcome(sees, declined: status, closes: true)], **options)
     end
 
     # Either refused with `status`, or read as `requests` and nothing else.
@@ -91,8 +91,8 @@ module CaseTable
     cases = Dir[File.join(__dir__, "cases/*.rb")].flat_map do |path|
       Table.new(File.basename(path, ".rb")).tap { |table| table.instance_eval(File.binread(path), path) }.cases
     end
-    twice = cases.map(&:name).tally.select { |_, count| count > 1 }.keys
-    raise "cases with the same name: #{twice.join(", ")}" if twice.any?
+    twice = cases.map { |kase| [kase.name, kase.source] }.tally.select { |_, count| count > 1 }.keys
+    raise "cases with the same name: #{twice.inspect}" if twice.any?
 
     cases
   end

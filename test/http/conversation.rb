@@ -63,10 +63,11 @@ class Conversation
   private
 
   def fault_of(outcome, seen)
-    wanted = outcome.requests.map { |request| request.split(/ /, 3) }
+    wanted = outcome.requests.map { |request| request.b.split(/ /, 3) }
     wanted << %w[GET /probe] unless outcome.closes
-    got = seen.map { |one| [one["env"]["REQUEST_METHOD"], one["env"]["REQUEST_URI"], one["body"]] }
-    wanted.each { |request| request[2] = request[2].to_s.dup.force_encoding("BINARY").encode("UTF-8", "ISO-8859-1") }
+    got = seen.map { |one| [*one["env"].values_at("REQUEST_METHOD", "REQUEST_URI"), one["body"]] }
+    got.each { |request| request.map! { |text| octets(text) } }
+    wanted.each { |request| request[2] ||= "" }
     return "the application saw #{got.inspect[0, 600]}, not #{wanted.inspect[0, 600]}" if got != wanted
 
     answers = wanted.map { |method, _| [method, 200] }
@@ -76,11 +77,14 @@ class Conversation
 
   def env_fault(seen)
     @kase.env.each do |key, value|
-      got = seen.first["env"][key]&.encode("ISO-8859-1")&.b
+      got = seen.first["env"][key]&.then { |text| octets(text) }
       return "#{key} is #{got.inspect}, not #{value.inspect}" if got != value&.b
     end
     nil
   end
+
+  # What the oracle made JSON's text from.
+  def octets(text) = text.encode(Encoding::ISO_8859_1).b
 
   # Whether there is one answer to each method, with that status, perhaps a refusal, and nothing more.
   def answer_fault(outcome, answers)
