@@ -1,0 +1,176 @@
+# frozen_string_literal: true
+
+require_relative "../helpers/server_case"
+require_relative "../helpers/client_load"
+
+# A cluster while things go wrong around it. REPEAT is how often a restart is repeated (5).
+class ClusterTest < ServerCase
+  REPEAT = Integer(ENV.fetch("REPEAT", 5))
+  PID = "test/rackup/sleep_pid.ru"
+
+  def self.limit = 60 + (REPEAT * 10)
+
+  def test_a_killed_worker_is_replaced_at_once
+    spawn_cluster
+    mark = server.mark
+    started = now
+    Process.kill(:KILL, worker_pids.first)
+    server.wait_for_log(/Worker 0 \(PID: \d+\) booted/, after: mark)
+    assert_operator now - started, :<, 1, "seconds until the replacement serves"
+    assert_serving
+  end
+
+  def test_killing_a_worker_loses_only_what_it_was_answering
+    spawn_cluster app: PID, threads: 2
+    load = ClientLoad.new(server, keep_alive: 4, fresh: 4, target: "/sleep0.01")
+    3.times { |round| kill_one_and_wait(round) }
+    lost = load.stop.except("answered")
+    # Two threads in each of three killed workers, and what idled on their connections.
+    assert_operator lost.values.sum, :<=, 3 * (2 + 4), lost.inspect
+    assert_serving_pids 2
+  end
+
+  def test_term_answers_everything_that_was_accepted
+    REPEAT.times do
+      spawn_cluster
+      load = ClientLoad.new(server, keep_alive: 10, fresh: 10)
+      server.wait_until("there is load", 10) { load.asked > 200 }
+      server.signal(:TERM)
+      assert_exits :TERM
+      assert_empty load.stop.except("answered", "refused")
+    end
+  end
+
+  def test_hot_restarts_lose_nothing
+    spawn_cluster
+    assert_nothing_lost do
+      hot_restart
+      wait_for_workers(0)
+    end
+  end
+
+  def test_phased_restarts_lose_nothing
+    spawn_cluster
+    phase = 0
+    assert_nothing_lost do
+      @mark = server.mark
+      server.signal(:USR1)
+      wait_for_workers(phase += 1)
+    end
+  end
+
+  def test_a_stopped_worker_gets_no_more_than_it_can_hold
+    spawn_cluster app: PID, threads: 2
+    stopped, = worker_pids
+    Process.kill(:STOP, stopped)
+    # The first few may go to the worker that does not know yet that it is stopped.
+    sent = Array.new(40) { server.connect.tap { |io| io.write("GET /sleep0 HTTP/1.1\r\nHost: a\r\n\r\n") } }
+    answered = sent.last(30).count { |io| io.wait_readable(5) }
+    assert_equal 30, answered, "answered by the other worker"
+  ensure
+    Process.kill(:CONT, stopped) if stopped
+    sent&.each(&:close)
+  end
+
+  def test_a_busy_worker_leaves_new_connections_to_the_other
+    spawn_cluster app: PID, threads: 2
+    sleepers = Array.new(2) { server.connect.tap { |io| io.write("GET /sleep5 HTTP/1.1\r\nHost: a\r\n\r\n") } }
+    started = now
+    20.times { get("/sleep0") }
+    assert_operator now - started, :<, 3, "seconds for twenty quick requests beside two slow ones"
+  ensure
+    sleepers&.each(&:close)
+  end
+
+  def test_keep_alive_connections_are_spread
+    spawn_cluster app: PID
+    splits = Array.new(5) do
+      clients = Array.new(20) { server.connect }
+      readers = clients.map { |io| ResponseReader.new(io) }
+      clients.each { |io| io.write("GET /sleep0.01 HTTP/1.1\r\nHost: a\r\n\r\n") }
+      readers.map { |reader| reader.receive.body[/\d+\z/] }.tally.values
+    ensure
+      clients&.each(&:close)
+    end
+    assert(splits.all? { |split| split.size == 2 && split.max <= 12 }, splits.inspect)
+  end
+
+  def test_workers_do_not_outlive_their_master
+    spawn_cluster
+    pids = worker_pids
+    server.signal(:KILL)
+    server.wait_exit
+    server.wait_until("its workers are gone", 10) { pids.none? { |pid| alive?(pid) } }
+  end
+
+  def test_a_worker_that_dies_at_boot_is_not_forked_in_a_storm
+    spawn_server "-w", "1", config: "on_worker_boot { puts 'booting'; $stdout.flush; exit! 1 }", wait: false
+    server.wait_for_log(/booting/)
+    mark = server.mark
+    refute_raised_in(4) { server.wait_for_log(/(booting.*){9}/m, timeout: 4, after: mark) }
+  end
+
+  private
+
+  def spawn_cluster(app: "test/rackup/hello.ru", threads: 5)
+    config = "worker_check_interval 1\nsilence_single_worker_warning\n"
+    spawn_server("-w", "2", "-t", "#{threads}:#{threads}", app:, config:)
+    @mark = 0
+    wait_for_workers(0)
+  end
+
+  def wait_for_workers(phase)
+    2.times { |index| server.wait_for_log(/Worker #{index} \(PID: \d+\) booted in .*, phase: #{phase}/, after: @mark) }
+  end
+
+  def hot_restart
+    @mark = server.mark
+    super
+  end
+
+  # Restarts (the block) under load.
+  def assert_nothing_lost
+    load = ClientLoad.new(server, keep_alive: 20, fresh: 20)
+    REPEAT.times do
+      asked = load.asked
+      yield
+      server.wait_until("the new workers have served", 10) { load.asked > asked + 200 }
+    end
+    results = load.stop
+    assert_equal ["answered"], results.keys, results.inspect
+  end
+
+  def kill_one_and_wait(round)
+    victim = worker_pids[round % 2]
+    mark = server.mark
+    Process.kill(:KILL, victim)
+    server.wait_for_log(/booted/, after: mark)
+  end
+
+  # The newest process of each index, by index.
+  def worker_pids
+    server.log.scan(/Worker (\d+) \(PID: (\d+)\) booted/).to_h { |index, pid| [index.to_i, pid.to_i] }.sort.map(&:last)
+  end
+
+  def assert_serving_pids(count)
+    server.wait_until("#{count} workers serve", 10) do
+      pids = Array.new(20) { get("/sleep0.01").body[/\d+\z/] }
+      pids.uniq.size == count
+    end
+  end
+
+  def refute_raised_in(seconds)
+    yield
+    flunk "that happened within #{seconds} s:\n#{server.log}"
+  rescue ServerProcess::Late
+    pass
+  end
+
+  def alive?(pid)
+    File.read("/proc/#{pid}/stat")[/\) (\S)/, 1] != "Z"
+  rescue Errno::ENOENT, Errno::ESRCH
+    false
+  end
+
+  def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+end
