@@ -143,6 +143,23 @@ module Rserve
       addresses(@ios).map { |address| address[1] }.uniq
     end
 
+    # Lets no more TCP connections begin, in any process that shares the listeners, so that all that wait can be taken:
+    # closing a listener resets them. It cannot be undone; who comes now is refused once the listeners are closed.
+    def turn_newcomers_away
+      drop_all = [BPF_RETURN, 0, 0, 0].pack("SCCL")
+      pointer_size = [nil].pack("p").bytesize
+      program = [1, drop_all].pack("S @#{pointer_size} p") # struct sock_fprog: length, pointer
+      @ios.grep(TCPServer).reject(&:closed?).each do |io|
+        io.setsockopt(Socket::SOL_SOCKET, Socket::SO_ATTACH_FILTER, program)
+      end
+    rescue NameError, SystemCallError # no Linux, or not allowed: the last few may be reset then
+      nil
+    end
+
+    # `BPF_RET | BPF_K`: ends the filter; with 0 the packet, here a SYN, is dropped.
+    BPF_RETURN = 6
+    private_constant :BPF_RETURN
+
     # Closes every listener, and leaves unix sockets where they are.
     def close
       @ios.each(&:close)

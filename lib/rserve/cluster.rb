@@ -182,6 +182,7 @@ module Rserve
     # New clients are refused from here on.
     def close_listeners
       close_control_listeners
+      @launcher.binder.turn_newcomers_away
       @launcher.binder.close
       @launcher.binder.close_listeners
     end

@@ -88,6 +88,7 @@ module Rserve
 
       @announced = true
       log "- Gracefully stopping, waiting for requests to finish"
+      @launcher.binder.turn_newcomers_away
     end
   end
 end

@@ -33,7 +33,8 @@ class ClusterTest < ServerCase
   def test_term_answers_everything_that_was_accepted
     REPEAT.times do
       spawn_cluster
-      load = ClientLoad.new(server, keep_alive: 10, fresh: 10)
+      # Few, so that none of them is kept from writing for longer than a stopping server waits for it.
+      load = ClientLoad.new(server, keep_alive: 4, fresh: 4)
       server.wait_until("there is load", 10) { load.asked > 200 }
       server.signal(:TERM)
       assert_exits :TERM
