@@ -51,7 +51,7 @@ bundle: setup
 compile: bundle
 	@$(BUNDLE) exec $(RUBY) -S rake --quiet compile
 
-test: setup-test lint test-rust compile test-ruby fuzz
+test: setup-test lint test-rust compile test-ruby test-mission fuzz
 	@echo 'make test: everything passed'
 
 .PHONY: setup-test
@@ -80,6 +80,11 @@ mission: $(if $(filter puma,$(TEST_SERVER)),bundle,compile)
 	@test -f '$(MISSION)' || { echo 'No mission file at $(MISSION); say where it is: make mission MISSION=FILE' >&2; exit 1; }
 	@cp -f '$(MISSION)' test/test_integration_cluster.rb
 	$(BUNDLE) exec $(RUBY) -Ilib -Itest test/test_integration_cluster.rb $(TESTOPTS)
+
+# In `make test` it is no mistake that the file is elsewhere.
+.PHONY: test-mission
+test-mission: compile
+	@if test -f '$(MISSION)'; then $(MAKE) mission; else echo 'No mission file at $(MISSION): its tests are left out'; fi
 
 upstream: compile
 	@test -x '$(PUMA_SUITE)/run' || { echo 'No suite at $(PUMA_SUITE); say where it is: make upstream PUMA_SUITE=FOLDER' >&2; exit 1; }
