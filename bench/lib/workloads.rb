@@ -5,14 +5,34 @@
 # app          rackup file
 # workers      processes; 0 is single mode
 # threads      Ruby threads of each
-# connections  clients at a time
+# connections  clients at a time; 5 unless the name says otherwise
 # headers      of each request
 # path, method, body of each request; a fresh connection for each request with `close: true`
 DEFAULT_WORKLOAD = { app: "test/rackup/hello.ru", workers: 0, threads: 5, connections: 5, headers: {}, path: "/",
                      method: "GET", body: nil, close: false }.freeze
 
+# What a browser sends with every request.
+BROWSER_HEADERS = {
+  "User-Agent" => "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0 Safari/537.36",
+  "Accept" => "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+  "Accept-Language" => "en-GB,en;q=0.9,de;q=0.8", "Accept-Encoding" => "gzip, deflate, br, zstd",
+  "Cache-Control" => "max-age=0", "Cookie" => "_session=#{"c" * 160}; theme=dark", "Sec-Fetch-Dest" => "document",
+  "Sec-Fetch-Mode" => "navigate", "Sec-Fetch-Site" => "same-origin", "Sec-Fetch-User" => "?1",
+  "Upgrade-Insecure-Requests" => "1", "Referer" => "http://localhost/somewhere"
+}.freeze
+
 WORKLOADS = {
   "hello c1" => { connections: 1 },
   "hello c5" => { connections: 5 },
-  "hello c50" => { connections: 50 }
+  "hello c50" => { connections: 50 },
+  "hello 2x5 c50" => { connections: 50, workers: 2 },
+  "browser" => { headers: BROWSER_HEADERS },
+  "middleware" => { app: "bench/app.ru", path: "/stack" },
+  "big" => { app: "bench/app.ru", path: "/big" },
+  "chunks" => { app: "bench/app.ru", path: "/chunks" },
+  "echo" => { app: "bench/app.ru", path: "/echo", method: "POST", body: "e" * 10_240 },
+  "close" => { close: true, connections: 20 },
+  "sleep" => { app: "bench/app.ru", path: "/sleep", connections: 20 },
+  "cpu" => { app: "bench/app.ru", path: "/cpu", connections: 20 },
+  "cpu 2x5" => { app: "bench/app.ru", path: "/cpu", connections: 20, workers: 2 }
 }.transform_values { |workload| DEFAULT_WORKLOAD.merge(workload) }.freeze
