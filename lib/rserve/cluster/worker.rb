@@ -116,6 +116,8 @@ module Rserve
       def start_pings
         Thread.new do
           Rserve.set_thread_name "stat pld"
+          # The pool's threads start one by one, and the master keeps its first figures for a whole interval.
+          sleep 0.001 until @server.running >= @options[:min_threads] || @server.shutting_down?
           loop do
             @link.ping(@server.stats)
             sleep @options[:worker_check_interval]
