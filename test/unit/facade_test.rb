@@ -14,13 +14,14 @@ class FacadeTest < Minitest::Test
       "app/status" => "App::Status", "thread_pool" => "ThreadPool::ForceShutdown", "rack/builder" => "Rack::Builder"
     }
     names.each do |file, name|
-      assert_equal "Rserve::#{name}", ruby("require 'puma/#{file}'; print Puma::#{name}"), file
+      assert_equal "Puma::#{name}", ruby("require 'puma/#{file}'; print Puma::#{name}"), file
     end
   end
 
   def test_who_asks_for_puma_by_name_gets_its_name
     assert_equal "Puma 6.6.0", ruby("require 'puma'; print Rserve.product.name, ' ', Puma::Const::VERSION")
     assert_equal "rserve", ruby("require 'rserve/cli'; require 'puma'; print Rserve.product.name")
+    assert_equal "Rserve::DSL", ruby("require 'rserve/cli'; require 'puma'; print Puma::DSL")
   end
 
   def test_level_decides_which_puma_it_says_to_be
