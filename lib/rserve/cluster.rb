@@ -264,7 +264,7 @@ module Rserve
         phase: worker[:phase],
         booted: worker[:booted],
         last_checkin: utc_iso8601(Time.at(worker[:last_checkin])),
-        last_status: status.slice(*Server::STAT_METHODS)
+        last_status: status.slice(*CompatLevel.stat_names(@config.compat_level))
       }
     end
   end

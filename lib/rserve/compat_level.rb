@@ -40,12 +40,28 @@ module Rserve
       level >= 7
     end
 
+    # Are Puma 8's ways in force (a refused request closes its connection, SIGPWR)?
+    def eight?(level)
+      level >= 8
+    end
+
     # Option defaults in which the level differs from level 6.
     def defaults(level)
       return {} unless seven?(level)
 
       { fiber_per_request: false, max_keep_alive: 999, persistent_timeout: 65 }
-        .merge(level >= 8 ? { max_io_threads: 0, **any_host_defaults } : {})
+        .merge(eight?(level) ? { max_io_threads: 0, **any_host_defaults } : {})
+    end
+
+    # Figures of a server's stats, in their order.
+    #
+    # @return [Array<Symbol>]
+    def stat_names(level)
+      return %i[backlog running pool_capacity max_threads requests_count busy_threads] unless seven?(level)
+
+      io_threads = eight?(level) ? [:io_threads] : []
+      [:backlog, :running, :pool_capacity, :busy_threads, *io_threads,
+       :backlog_max, :max_threads, :requests_count, :reactor_max]
     end
 
     # Option keys of level 6 that later levels no longer have.

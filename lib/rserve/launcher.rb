@@ -325,7 +325,7 @@ module Rserve
       signals.on("USR1") { phased_restart }
       signals.on("USR2") { restart } unless @env.key?("PUMA_SKIP_SIGUSR2")
       signals.on("INFO") { log_thread_status } if Signal.list.key?("INFO")
-      signals.on("PWR") { log_thread_status } if @config.compat_level >= 8 && Signal.list.key?("PWR")
+      signals.on("PWR") { log_thread_status } if CompatLevel.eight?(@config.compat_level) && Signal.list.key?("PWR")
       @runner.setup_signals(signals)
       signals
     end

@@ -23,8 +23,8 @@ module Rserve
     TICK = 0.5
     private_constant :TICK
 
-    # Keys of {#stats}, in Puma's order.
-    STAT_METHODS = %i[backlog running pool_capacity max_threads requests_count busy_threads].freeze
+    # Figures that every level has, each also a method.
+    STAT_METHODS = CompatLevel.stat_names(CompatLevel::DEFAULT).freeze
 
     # @return [Thread, nil] the managing thread
     attr_reader :thread
@@ -53,7 +53,7 @@ module Rserve
     def initialize(app, events = nil, options = {})
       @app = app
       @events = events || Events.new
-      @options = options.is_a?(UserFileDefaultOptions) ? options : UserFileDefaultOptions.new(options, defaults)
+      @options = options.is_a?(UserFileDefaultOptions) ? options : make_options(options)
       @log_writer = @options[:log_writer] || LogWriter.stdio
       @min_threads = @options[:min_threads]
       @max_threads = @options[:max_threads]
@@ -137,10 +137,10 @@ module Rserve
       https ? "443" : "80"
     end
 
-    # @return [Hash{Symbol => Integer}] Puma's figures, in Puma's order
+    # @return [Hash{Symbol => Integer}] the level's figures, in Puma's order
     def stats
       figures = @reactor ? @reactor.stats : Hash.new(0)
-      STAT_METHODS.to_h { |name| [name, figures[name]] }
+      CompatLevel.stat_names(compat_level).to_h { |name| [name, figures[name]] }
     end
 
     STAT_METHODS.each do |name|
@@ -149,8 +149,9 @@ module Rserve
 
     private
 
-    def defaults
-      Configuration::DEFAULTS.merge(log_writer: nil, environment: nil)
+    def make_options(options)
+      defaults = Configuration.defaults(options[:compat] || CompatLevel.from_env)
+      UserFileDefaultOptions.new(options, defaults.merge(log_writer: nil, environment: nil))
     end
 
     def make_reactor
@@ -165,7 +166,7 @@ module Rserve
                  .to_h { |name| [name, @options[name]] }
       keep = @options[:max_keep_alive]
       settings.merge(
-        compat: @options[:compat] || CompatLevel.from_env,
+        compat: compat_level,
         early_hints: @early_hints ? true : false,
         out_of_band: !@options.all_of(:out_of_band).empty?,
         supported_http_methods: supported_methods,
@@ -197,6 +198,11 @@ module Rserve
       @options[:remote_address_proxy_protocol] == :v2 ? 2 : 1
     end
 
+    # @return [Integer] 6, 7 or 8
+    def compat_level
+      @options[:compat] || CompatLevel.from_env
+    end
+
     # The application as the core calls it.
     def served_app
       return @app unless @options[:fiber_per_request] || @options[:clean_thread_locals]
@@ -223,8 +229,7 @@ module Rserve
     end
 
     def http_version?
-      level = @options[:compat] || CompatLevel.from_env
-      !CompatLevel.seven?(level) || (defined?(::Rack) && ::Rack.release < "3.1")
+      !CompatLevel.seven?(compat_level) || (defined?(::Rack) && ::Rack.release < "3.1")
     end
 
     EMPTY_INPUT = NullIO.new

@@ -60,7 +60,10 @@ module Rserve
 
       # A method that `supported_http_methods` does not name.
       def answer_unsupported(method)
-        [501, {}, ["#{method} method is not supported"]]
+        text = "#{method} method is not supported"
+        return [501, {}, [text]] unless CompatLevel.eight?(compat_level)
+
+        lowlevel_error(HttpParserError501.new(text), { "REQUEST_METHOD" => method }, 501)
       end
 
       # No request is at hand, and none begins before this returns.
@@ -82,9 +85,15 @@ module Rserve
 
       # Runs what the application asked for after its response: `rack.after_reply`, then `rack.response_finished`, last
       # one first. Failures are logged, and are nobody else's.
-      def after_reply(env)
-        env["rack.after_reply"].each { |callable| guarded(env) { callable.call } }
-        env["rack.response_finished"].reverse_each { |callable| guarded(env) { callable.call(env, nil, nil, nil) } }
+      #
+      # @param response [Array, nil] the one that was sent
+      # @param error [Exception, nil] that the application raised
+      def after_reply(env, response, error)
+        status, headers, = response
+        Array(env["rack.after_reply"]).each { |callable| guarded(env) { callable.call } }
+        Array(env["rack.response_finished"]).reverse_each do |callable|
+          guarded(env) { callable.call(env, status, headers, error) }
+        end
       end
 
       # Something in the server itself went wrong.
@@ -112,8 +121,9 @@ module Rserve
 
       def refused_env(method, target, peer)
         path, query = target.split("?", 2)
-        env = { "REMOTE_ADDR" => peer, "QUERY_STRING" => query.to_s, "REQUEST_PATH" => path, "PATH_INFO" => path }
+        env = { "QUERY_STRING" => query.to_s, "REQUEST_PATH" => path, "PATH_INFO" => path }
         env["REQUEST_METHOD"] = method unless method.empty?
+        env["REMOTE_ADDR"] = peer if peer
         env
       end
 

@@ -61,6 +61,8 @@ pub(crate) struct Backlog {
     len: AtomicUsize,
     /// Length of `idle`.
     parked: AtomicUsize,
+    /// The greatest `len` since it was last asked for.
+    most: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -79,6 +81,11 @@ impl Backlog {
         self.len.load(Ordering::Acquire)
     }
 
+    /// The most requests that waited since the last call.
+    pub(crate) fn take_most(&self) -> usize {
+        self.most.swap(self.len(), Ordering::Relaxed)
+    }
+
     /// Whether the oldest request was already complete at `then`.
     pub(crate) fn waits_since(&self, then: Instant) -> bool {
         self.len() > 0 && self.state().ready.front().is_some_and(|(since, _)| *since <= then)
@@ -88,6 +95,7 @@ impl Backlog {
         let mut state = self.state();
         state.ready.push_back((now, connection));
         self.len.store(state.ready.len(), Ordering::Release);
+        self.most.fetch_max(state.ready.len(), Ordering::Relaxed);
     }
 
     /// The oldest request. To be called with the GVL held: a request popped before would wait for it behind every

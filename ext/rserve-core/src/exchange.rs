@@ -44,9 +44,9 @@ thread_local! {
 /// One complete request, or one that was refused.
 #[derive(Debug)]
 pub struct Request {
-    /// The head's octets; the spans of `head` point into them.
+    /// The head's octets; the spans of `head` point into them. Of a head that was refused, all that had come.
     pub octets: Vec<u8>,
-    /// The parsed head.
+    /// The parsed head; of one that was refused, the parts that were understood.
     pub head: Head,
     /// The body, complete, positioned at its start.
     pub body: Body,
@@ -65,9 +65,12 @@ pub struct Request {
 /// Why a request is answered by the server itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The octets are no acceptable request.
+    /// The head is not acceptable.
     #[error(transparent)]
-    Malformed(#[from] HttpError),
+    Head(HttpError),
+    /// The head was good, the body is not acceptable.
+    #[error(transparent)]
+    Body(HttpError),
     /// The body did not come in time.
     #[error("timed out waiting for the request body")]
     Timeout,
@@ -80,7 +83,7 @@ impl Refusal {
     /// The status of the response (RFC 9110 §15.5, §15.6).
     pub fn status(&self) -> u16 {
         match self {
-            Refusal::Malformed(error) => error.status(),
+            Refusal::Head(error) | Refusal::Body(error) => error.status(),
             Refusal::Timeout => 408,
             Refusal::Storage(_) => 507,
         }
@@ -345,7 +348,18 @@ impl Exchange {
         let mut at = 0;
         loop {
             let rest = &octets[at..];
-            match self.receiver.advance(rest, &mut self.request.head)? {
+            let in_head = self.receiver.awaits_head();
+            let progress = match self.receiver.advance(rest, &mut self.request.head) {
+                Ok(progress) => progress,
+                Err(error) if in_head => {
+                    // What is known of the request is for the log.
+                    self.request.octets.clear();
+                    self.request.octets.extend_from_slice(rest);
+                    return Err(Refusal::Head(error));
+                }
+                Err(error) => return Err(Refusal::Body(error)),
+            };
+            match progress {
                 Progress::Partial { consumed } => return Ok((at + consumed, false)),
                 Progress::Head { consumed } => {
                     self.request.octets.clear();

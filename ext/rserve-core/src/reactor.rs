@@ -110,6 +110,7 @@ impl Reactor {
             Err(error) => server.notify(Notice::PollFailed(error)),
         }
         self.events = events;
+        server.note_connections(self.slots.len());
         if self.draining {
             self.sweep(server);
             server.check_drained(self.slots.len());

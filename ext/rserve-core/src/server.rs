@@ -16,6 +16,7 @@ use mio::{Registry, Waker};
 use nix::errno::Errno;
 
 use crate::backlog::{Backlog, Seat};
+use crate::cluster::ServerStats;
 use crate::connection::{Connection, ConnectionId, NEVER};
 use crate::exchange::{Exchange, Patience, Phase, Request};
 use crate::listener::Listener;
@@ -90,23 +91,6 @@ impl Returned {
     }
 }
 
-/// Counters of one server, as Puma's `stats` names them.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Stats {
-    /// Complete requests that wait for a thread.
-    pub backlog: usize,
-    /// Threads that exist.
-    pub running: usize,
-    /// Requests that could be taken on at once.
-    pub pool_capacity: usize,
-    /// Threads that are serving.
-    pub busy_threads: usize,
-    /// Threads that may exist.
-    pub max_threads: usize,
-    /// Requests handed to the application since the start.
-    pub requests_count: u64,
-}
-
 /// See the module.
 pub struct Server {
     pub(crate) options: Options,
@@ -145,6 +129,8 @@ pub struct Server {
     busy: AtomicUsize,
     waiting: AtomicUsize,
     requests_count: AtomicU64,
+    /// The most connections that were open at once since the figure was last asked for.
+    connections_max: AtomicUsize,
 }
 
 impl Server {
@@ -186,6 +172,7 @@ impl Server {
             busy: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             requests_count: AtomicU64::new(0),
+            connections_max: AtomicUsize::new(0),
         }))
     }
 
@@ -273,21 +260,29 @@ impl Server {
         self.monitor.join();
     }
 
-    /// The counters at this moment.
-    pub fn stats(&self) -> Stats {
+    /// The counters at this moment. Asking resets what counts "since the last reading".
+    pub fn stats(&self) -> ServerStats {
         let max_threads = self.options.max_threads;
         let running = self.spawned.load(Ordering::Acquire);
         let busy = self.busy.load(Ordering::Acquire);
         let backlog = self.backlog.len();
         let waiting = running.saturating_sub(busy);
-        Stats {
-            backlog,
-            running,
-            pool_capacity: waiting + max_threads.saturating_sub(running),
-            busy_threads: busy,
-            max_threads,
+        ServerStats {
+            backlog: backlog as u64,
+            backlog_max: self.backlog.take_most() as u64,
+            busy_threads: busy as u64,
+            io_threads: 0,
+            max_threads: max_threads as u64,
+            pool_capacity: (waiting + max_threads.saturating_sub(running)) as u64,
+            reactor_max: self.connections_max.swap(0, Ordering::Relaxed) as u64,
             requests_count: self.requests_count.load(Ordering::Relaxed),
+            running: running as u64,
         }
+    }
+
+    /// So many connections are open now.
+    pub(crate) fn note_connections(&self, open: usize) {
+        self.connections_max.fetch_max(open, Ordering::Relaxed);
     }
 
     /// Whether [`Server::take_notices`] has something.

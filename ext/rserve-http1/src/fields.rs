@@ -107,9 +107,6 @@ impl Meaning {
             _ => {}
         }
         head.framing = Framing::of_request(head.version, self.coding, self.content_length, limits)?;
-        if matches!((head.framing, limits.body), (Framing::Length(length), Some(limit)) if length > limit) {
-            return Err(Error::ContentTooLarge);
-        }
         head.keep_alive = match head.version {
             Version::Http11 => !self.connection_close,
             Version::Http10 => {
@@ -126,7 +123,11 @@ impl Meaning {
         if self.has_underscore {
             hide_underscore_twins(octets, head);
         }
-        Ok(())
+        // Last, so that the reply to the one well-formed head that is refused can tell how it wants to be answered.
+        match (head.framing, limits.body) {
+            (Framing::Length(length), Some(limit)) if length > limit => Err(Error::ContentTooLarge),
+            _ => Ok(()),
+        }
     }
 }
 

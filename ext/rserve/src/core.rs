@@ -14,7 +14,7 @@ use magnus::{
 };
 use rserve_core::backlog::Seat;
 use rserve_core::connection::Connection;
-use rserve_core::exchange::{AfterSending, Request};
+use rserve_core::exchange::{AfterSending, Refusal, Request};
 use rserve_core::options::Compat;
 use rserve_core::server::{Manage, Next, Notice, Server, Status};
 use rserve_http1::{ResponseFraming, Spelling};
@@ -27,7 +27,7 @@ use crate::settings;
 use crate::stream::Stream;
 use crate::thread_events::{Serving, SuspendHook};
 use crate::writer::Writer;
-use crate::{buffer, error};
+use crate::{buffer, error, worker};
 
 static CLIENT: Lazy<magnus::RClass> = Lazy::new(|ruby| {
     let rserve = ruby.class_object().const_get::<_, RModule>("Rserve").expect("Rserve is defined at load");
@@ -49,6 +49,7 @@ pub(crate) struct Core {
     methods: Option<Vec<String>>,
     spelling: Spelling,
     suspend_hook: RefCell<Option<SuspendHook>>,
+    compat: Compat,
 }
 
 impl DataTypeFunctions for Core {
@@ -79,11 +80,12 @@ enum Served {
 impl Core {
     fn new(ruby: &Ruby, handler: Value, app: Value, settings: RHash) -> Result<Self, Error> {
         let options = settings::server(ruby, settings)?;
-        let spelling = match options.compat {
+        let compat = options.compat;
+        let spelling = match compat {
             Compat::Puma6 => Spelling::Title,
             Compat::Puma7 | Compat::Puma8 => Spelling::Lower,
         };
-        let env = EnvBuilder::new(ruby, settings::remote_address(settings)?, options.compat > Compat::Puma6);
+        let env = EnvBuilder::new(ruby, settings::remote_address(settings)?, compat > Compat::Puma6);
         let server = Server::new(options).map_err(|failure| error::system(ruby, &failure))?;
         Ok(Self {
             server,
@@ -95,6 +97,7 @@ impl Core {
             methods: settings::methods(settings)?,
             spelling,
             suspend_hook: RefCell::new(None),
+            compat,
         })
     }
 
@@ -221,15 +224,7 @@ impl Core {
     }
 
     fn stats(ruby: &Ruby, this: &Self) -> Result<RHash, Error> {
-        let stats = this.server.stats();
-        let hash = ruby.hash_new();
-        hash.aset(ruby.to_symbol("backlog"), stats.backlog)?;
-        hash.aset(ruby.to_symbol("running"), stats.running)?;
-        hash.aset(ruby.to_symbol("pool_capacity"), stats.pool_capacity)?;
-        hash.aset(ruby.to_symbol("busy_threads"), stats.busy_threads)?;
-        hash.aset(ruby.to_symbol("max_threads"), stats.max_threads)?;
-        hash.aset(ruby.to_symbol("requests_count"), stats.requests_count)?;
-        Ok(hash)
+        worker::to_hash(ruby, &this.server.stats())
     }
 
     // ---- one request --------------------------------------------------------------------------------------------
@@ -325,9 +320,10 @@ impl Core {
             return Ok(());
         }
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_error", (exception, env));
+        let answered = answer.as_ref().ok().copied();
         let plain = answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client));
         match plain {
-            Ok(_) => self.after(ruby, env, client),
+            Ok(_) => self.after(ruby, env, client, answered, Some(exception)),
             Err(failure) => {
                 // Its own fault, then: nothing more to try.
                 client.end();
@@ -349,6 +345,7 @@ impl Core {
             ruby.obj_wrap_as(Client::new(&self.server, connection), ruby.get_inner(&CLIENT));
         let method = ruby.str_from_slice(method);
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", (method,));
+        let asked = Asked { keep_alive: asked.keep_alive && self.compat < Compat::Puma8, ..asked };
         match answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client)) {
             Ok(_) => Ok(()),
             Err(failure) => self.failed(ruby, connection, asked, failure, None, client),
@@ -365,12 +362,14 @@ impl Core {
     ) -> Result<(), Error> {
         let Some(refusal) = &request.refusal else { return Ok(()) };
         let octets = request.octets.as_slice();
+        let too_large = refusal.status() == 413;
+        let malformed = matches!(refusal, Refusal::Head(_)) && !too_large;
         let about = (
             refusal.status(),
             refusal.to_string(),
             ruby.str_from_slice(request.head.method.of(octets)),
             ruby.str_from_slice(request.head.target.of(octets)),
-            connection.peer().ip().to_string(),
+            (!malformed).then(|| connection.peer().ip().to_string()),
         );
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_refusal", about);
         let sent = answer.and_then(|triple| {
@@ -378,9 +377,13 @@ impl Core {
             let mut fields = Fields::of(ruby, self, triple.1, self.spelling)?;
             let status = u16::try_from(response::status(triple.0)?).unwrap_or(500);
             let body = Body::of(ruby, triple.2, status, &mut fields)?;
-            let plan = response::plan(&fields, Asked { keep_alive: false, ..asked }, status);
+            let mut plan = response::plan(&fields, Asked { keep_alive: false, ..asked }, status);
+            if too_large && asked.keep_alive && self.compat < Compat::Puma8 {
+                // Closed all the same: Puma up to 7 does not say so.
+                plan.connection = None;
+            }
             let mut head = buffer::take();
-            if octets.is_empty() {
+            if malformed {
                 response::malformed_head(&fields, asked, status, &plan, self.spelling, &mut head);
             } else {
                 response::head(&fields, asked, status, &plan, self.spelling, &mut head);
@@ -412,12 +415,12 @@ impl Core {
         if client.is_hijacked() {
             self.server.finish(connection, AfterSending::Close);
             self.close(ruby, body_of(triple), env);
-            return self.after(ruby, Some(env), client);
+            return self.after(ruby, Some(env), client, Some(triple), None);
         }
         match self.send(ruby, connection, asked, triple, Some(env), client) {
             Ok(_) => {
                 self.close(ruby, body_of(triple), env);
-                self.after(ruby, Some(env), client)
+                self.after(ruby, Some(env), client, Some(triple), None)
             }
             Err(failure) => {
                 let outcome = self.failed(ruby, connection, asked, failure, Some(env), client);
@@ -578,7 +581,14 @@ impl Core {
     }
 
     /// `rack.after_reply` and `rack.response_finished`.
-    fn after(&self, ruby: &Ruby, env: Option<RHash>, client: Obj<Client>) -> Result<(), Error> {
+    fn after(
+        &self,
+        ruby: &Ruby,
+        env: Option<RHash>,
+        client: Obj<Client>,
+        triple: Option<Value>,
+        failure: Option<Value>,
+    ) -> Result<(), Error> {
         client.end();
         let Some(env) = env else { return Ok(()) };
         let keys = self.env.borrow();
@@ -593,7 +603,8 @@ impl Core {
             listed(reply) || listed(finished)
         };
         if pending
-            && let Err(failure) = self.handler(ruby).funcall::<_, _, Value>("after_reply", (env,))
+            && let Err(failure) =
+                self.handler(ruby).funcall::<_, _, Value>("after_reply", (env, triple, failure))
             && error::exception(&failure).is_none()
         {
             return Err(failure);

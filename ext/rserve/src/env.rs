@@ -47,8 +47,10 @@ pub(crate) struct EnvBuilder {
     keys: Keys,
     names: RefCell<Names>,
     remote_address: RemoteAddress,
-    /// `puma.socket`, `rack.hijack` and the like are the same object.
+    /// `rack.hijack` is a Proc, not the same object as `puma.socket`.
     hijack_proc: bool,
+    /// `HTTP_VERSION` is set beside `SERVER_PROTOCOL`; the prototypes say so.
+    http_version: bool,
 }
 
 /// What the caller adds to a request's environment.
@@ -118,11 +120,14 @@ impl EnvBuilder {
             names: RefCell::default(),
             remote_address,
             hijack_proc,
+            http_version: false,
         }
     }
 
     /// Connections of the next listener get environments like `prototype`.
     pub(crate) fn add_prototype(&mut self, prototype: RHash) {
+        let ruby = Ruby::get_with(prototype);
+        self.http_version = prototype.get(ruby.get_inner(self.keys.http_version)).is_some();
         self.prototypes.push(prototype.into());
     }
 
@@ -213,7 +218,9 @@ impl EnvBuilder {
         if head.version != Version::Http11 || head.protocol.of(octets) != b"HTTP/1.1" {
             let protocol = new(head.protocol);
             set(keys.server_protocol, protocol);
-            set(keys.http_version, protocol);
+            if self.http_version {
+                set(keys.http_version, protocol);
+            }
         }
 
         let mut https = false;
@@ -264,7 +271,16 @@ impl EnvBuilder {
             // SAFETY: `client` responds to `method` as every object.
             unsafe {
                 let name = rb_sys::rb_id2sym(rb_sys::rb_intern2(c"call".as_ptr(), 4));
-                set(keys.hijack, rb_sys::rb_obj_method(client, name));
+                let call = rb_sys::rb_obj_method(client, name);
+                set(
+                    keys.hijack,
+                    rb_sys::rb_funcallv(
+                        call,
+                        rb_sys::rb_intern2(c"to_proc".as_ptr(), 7),
+                        0,
+                        std::ptr::null(),
+                    ),
+                );
             }
         } else {
             set(keys.hijack, client);

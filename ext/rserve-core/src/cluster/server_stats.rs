@@ -1,4 +1,4 @@
-//! What a worker's ping says.
+//! What a server says about itself, and a worker's ping to the master.
 
 /// What one server (a single process or a worker) says about itself.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -15,7 +15,7 @@ pub struct ServerStats {
     pub max_threads: u64,
     /// Requests that could be taken at once: idle threads and threads not yet spawned.
     pub pool_capacity: u64,
-    /// The largest number of connections waited for since the last reading.
+    /// The largest number of open connections since the last reading.
     pub reactor_max: u64,
     /// Requests whose app call began.
     pub requests_count: u64,

@@ -143,3 +143,21 @@ fn an_end_that_came_with_the_last_octets_is_seen() {
         assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Close);
     }
 }
+
+#[test]
+fn what_was_understood_of_a_refused_head_is_kept_for_the_log() {
+    let options = Options::default();
+    for (message, path) in [
+        (format!("GET /long?{} HTTP/1.1\r\n", "q".repeat(11_000)), "/long"),
+        ("GET /field HTTP/1.1\r\nBad Field: 1\r\n\r\n".to_owned(), "/field"),
+        ("GET /length HTTP/1.1\r\nContent-Length: x\r\n\r\n".to_owned(), "/length"),
+    ] {
+        let (mut client, mut exchange) = connected(&options);
+        client.write_all(message.as_bytes()).unwrap();
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+        let request = exchange.take_request();
+        assert!(matches!(request.refusal, Some(Refusal::Head(_))));
+        assert_eq!(request.head.method.of(&request.octets), b"GET");
+        assert_eq!(request.head.path.of(&request.octets), path.as_bytes());
+    }
+}

@@ -1,0 +1,131 @@
+# frozen_string_literal: true
+
+require_relative "../helper"
+require "rack"
+require "puma/server"
+
+# Where Puma 6, 7 and 8 contradict each other, seen from a client of a server in this process.
+class CompatLevelTest < TimedTestCase
+  APP = lambda do |env|
+    case env["PATH_INFO"]
+    when "/lengths" then [200, { "X-Shop" => "open", "Content-Length" => "2" }, ["hi"]]
+    when "/parts" then [200, { "Content-Type" => "text/plain" }, %w[a b].each]
+    when "/version" then [200, {}, [env["HTTP_VERSION"].inspect]]
+    when "/hijack" then [200, {}, [env["rack.hijack"].is_a?(Proc).to_s]]
+    else raise "no such path"
+    end
+  end
+
+  # Request, and the head of the response at level 6, 7 and 8.
+  HEADS = {
+    "GET /lengths HTTP/1.1\r\n\r\n" => [
+      "HTTP/1.1 200 OK\r\nX-Shop: open\r\nContent-Length: 2",
+      "HTTP/1.1 200 OK\r\nx-shop: open\r\ncontent-length: 2",
+      "HTTP/1.1 200 OK\r\nx-shop: open\r\ncontent-length: 2"
+    ],
+    "GET /parts HTTP/1.1\r\nConnection: close\r\n\r\n" => [
+      "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nTransfer-Encoding: chunked",
+      "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\ntransfer-encoding: chunked",
+      "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\ntransfer-encoding: chunked"
+    ],
+    "GET /lengths HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" => [
+      "HTTP/1.0 200 OK\r\nX-Shop: open\r\nConnection: Keep-Alive\r\nContent-Length: 2",
+      "HTTP/1.0 200 OK\r\nx-shop: open\r\nconnection: keep-alive\r\ncontent-length: 2",
+      "HTTP/1.0 200 OK\r\nx-shop: open\r\nconnection: keep-alive\r\ncontent-length: 2"
+    ],
+    "BREW / HTTP/1.1\r\n\r\n" => [
+      "HTTP/1.1 501 Not Implemented\r\nContent-Length: 28",
+      "HTTP/1.1 501 Not Implemented\r\ncontent-length: 28",
+      "HTTP/1.1 501 Not Implemented\r\nconnection: close\r\ncontent-length: 0"
+    ],
+    "POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n" => [
+      "HTTP/1.1 413 Content Too Large\r\nContent-Length: 17",
+      "HTTP/1.1 413 Content Too Large\r\ncontent-length: 17",
+      "HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 17"
+    ]
+  }.freeze
+
+  def test_heads_of_responses
+    HEADS.each do |request, heads|
+      [6, 7, 8].zip(heads) do |level, head|
+        serve(level) { assert_equal head, exchange(request).first, "level #{level}: #{request.inspect}" }
+      end
+    end
+  end
+
+  def test_http_version_is_in_the_environment_up_to_level_6_or_where_rack_is_older_than_3_1
+    old_rack = Rack.release < "3.1"
+    %w[1.0 1.1].each do |version|
+      request = "GET /version HTTP/#{version}\r\n\r\n"
+      { 6 => true, 7 => old_rack, 8 => old_rack }.each do |level, expected|
+        wanted = expected ? "HTTP/#{version}".inspect : "nil"
+        serve(level) { assert_equal wanted, exchange(request).last, "level #{level}" }
+      end
+    end
+  end
+
+  def test_hijack_is_a_proc_from_level_7_on
+    { 6 => "false", 7 => "true", 8 => "true" }.each do |level, answer|
+      serve(level) { assert_equal answer, exchange("GET /hijack HTTP/1.1\r\n\r\n").last, "level #{level}" }
+    end
+  end
+
+  def test_connection_is_closed_after_max_keep_alive_responses_from_level_7_on
+    { 6 => 3, 7 => 2, 8 => 2 }.each do |level, answers|
+      serve(level, max_keep_alive: level == 6 ? nil : 2) do |socket|
+        heads = Array.new(answers) { exchange("GET /lengths HTTP/1.1\r\n\r\n", socket).first }
+        closes = heads.map { |head| head.match?(/^connection: close/i) }
+        assert_equal ([false] * (answers - 1)) << (level > 6), closes, "level #{level}"
+      end
+    end
+  end
+
+  def test_stats_have_the_levels_keys_in_their_order
+    {
+      6 => %i[backlog running pool_capacity max_threads requests_count busy_threads],
+      7 => %i[backlog running pool_capacity busy_threads backlog_max max_threads requests_count reactor_max],
+      8 => %i[backlog running pool_capacity busy_threads io_threads backlog_max max_threads requests_count reactor_max]
+    }.each do |level, keys|
+      serve(level) do |socket|
+        exchange("GET /lengths HTTP/1.1\r\n\r\n", socket)
+        stats = @server.stats
+        assert_equal keys, stats.keys
+        assert_equal [0, 1, 2], stats.values_at(:backlog, :requests_count, :max_threads)
+        assert_equal [1, 1], stats.values_at(:backlog_max, :reactor_max) if level > 6
+        assert_equal 0, @server.stats.fetch(:backlog_max, 0), "reading it starts it anew"
+      end
+    end
+  end
+
+  def test_development_shows_an_error_page_for_an_unknown_method_at_level_8
+    serve(8, environment: "development") do
+      assert_match(/BREW method is not supported \(Puma::HttpParserError501\)/,
+                   exchange("BREW / HTTP/1.1\r\n\r\n").last)
+    end
+  end
+
+  private
+
+  # @yieldparam socket [TCPSocket] connected
+  def serve(level, **options)
+    log = Puma::LogWriter.strings
+    options = { environment: "production", http_content_length_limit: 100, max_threads: 2, **options }
+    @server = Puma::Server.new(APP, nil, { compat: level, log_writer: log, **options })
+    @port = @server.add_tcp_listener("127.0.0.1", 0).addr[1]
+    @server.run
+    TCPSocket.open("127.0.0.1", @port) { |socket| yield @socket = socket }
+  ensure
+    @server&.stop(true)
+    @server&.binder&.close
+  end
+
+  # @return [Array(String, String)] head without the empty line, body
+  def exchange(request, socket = @socket)
+    socket.write(request)
+    octets = +""
+    octets << socket.readpartial(65_536) until (head, body = octets.split("\r\n\r\n", 2)) && body
+    length = head[/^content-length: (\d+)/i, 1].to_i
+    body << socket.readpartial(65_536) while body.bytesize < length
+    [head, body]
+  end
+end
