@@ -275,10 +275,11 @@ module Rserve
     end
 
     def end_with(status, sync)
-      return unless @reactor&.running?
-
-      @status = status
-      status == :halt ? @reactor.halt : @reactor.drain
+      if @reactor&.running?
+        @status = status
+        status == :halt ? @reactor.halt : @reactor.drain
+      end
+      # Also when somebody else began it: who asks to wait must not leave before the last request is answered.
       @thread&.join if sync && @thread != Thread.current
     end
   end

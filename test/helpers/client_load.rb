@@ -9,10 +9,12 @@ class ClientLoad
   # @param keep_alive [Integer] clients that keep their connection while the server does
   # @param fresh [Integer] clients with a new connection for each request
   # @param target [String] what they ask for
+  # @param body [String] what they send with it
   # @param pause [Float] seconds between the requests of a client
-  def initialize(server, keep_alive: 0, fresh: 0, target: "/", pause: 0.002)
+  def initialize(server, keep_alive: 0, fresh: 0, target: "/", body: nil, pause: 0.002)
     @server = server
-    @request = "GET #{target} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    length = "Content-Length: #{body.bytesize}\r\n" if body
+    @request = "#{body ? "POST" : "GET"} #{target} HTTP/1.1\r\nHost: localhost\r\n#{length}\r\n#{body}"
     @pause = pause
     @results = Queue.new
     @stop = false

@@ -60,6 +60,16 @@ class ClusterTest < ServerCase
     end
   end
 
+  def test_phased_restarts_of_a_mold_lose_nothing
+    spawn_cluster config: "fork_worker 0\n"
+    phase = 0
+    assert_nothing_lost(body: "A" * 16_256) do
+      @mark = server.mark
+      server.signal(:USR1)
+      wait_for_workers(phase += 1)
+    end
+  end
+
   def test_a_stopped_worker_gets_no_more_than_it_can_hold
     spawn_cluster app: PID, threads: 2
     stopped, = worker_pids
@@ -114,9 +124,8 @@ class ClusterTest < ServerCase
 
   private
 
-  def spawn_cluster(app: "test/rackup/hello.ru", threads: 5)
-    config = "worker_check_interval 1\nsilence_single_worker_warning\n"
-    spawn_server("-w", "2", "-t", "#{threads}:#{threads}", app:, config:)
+  def spawn_cluster(app: "test/rackup/hello.ru", threads: 5, config: "")
+    spawn_server("-w", "2", "-t", "#{threads}:#{threads}", app:, config: "worker_check_interval 1\n#{config}")
     @mark = 0
     wait_for_workers(0)
   end
@@ -131,8 +140,8 @@ class ClusterTest < ServerCase
   end
 
   # Restarts (the block) under load.
-  def assert_nothing_lost
-    load = ClientLoad.new(server, keep_alive: 20, fresh: 20)
+  def assert_nothing_lost(**load)
+    load = ClientLoad.new(server, keep_alive: 20, fresh: 20, **load)
     REPEAT.times do
       asked = load.asked
       yield
