@@ -4,7 +4,6 @@
 # Packages to build and serve; a "?" marks one that not every Debian has.
 BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev ruby-rack ruby-rackup? ruby-minitest ruby-nio4r
 TEST_PACKAGES = rubocop puma curl procps ruby-rails ruby-sqlite3
-UPSTREAM_PACKAGES = ruby-minitest-stub-const ruby-concurrent ruby-localhost curl procps
 BENCH_PACKAGES = wrk puma util-linux procps
 
 RUBY ?= ruby
@@ -51,7 +50,7 @@ bundle: setup
 compile: bundle
 	@$(BUNDLE) exec $(RUBY) -S rake --quiet compile
 
-test: setup-test lint test-rust compile test-ruby test-mission fuzz
+test: setup-test lint test-rust compile test-ruby test-mission test-upstream fuzz
 	@echo 'make test: everything passed'
 
 .PHONY: setup-test
@@ -87,9 +86,11 @@ test-mission: compile
 	@if test -f '$(MISSION)'; then $(MAKE) mission; else echo 'No mission file at $(MISSION): its tests are left out'; fi
 
 upstream: compile
-	@test -x '$(PUMA_SUITE)/run' || { echo 'No suite at $(PUMA_SUITE); say where it is: make upstream PUMA_SUITE=FOLDER' >&2; exit 1; }
-	@gem/tasks/packages $(UPSTREAM_PACKAGES)
-	$(PUMA_SUITE)/run --stand-in gem/puma --only '$(UPSTREAM)' $(UPSTREAMOPTS)
+	@gem/tasks/upstream '$(PUMA_SUITE)' '$(UPSTREAM)' $(UPSTREAMOPTS)
+
+.PHONY: test-upstream
+test-upstream: compile
+	@IF_THERE=1 gem/tasks/upstream '$(PUMA_SUITE)' '$(UPSTREAM)' -v
 
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) gem/tasks/fuzz
