@@ -157,6 +157,7 @@ module Rserve
     def make_reactor
       reactor = Native::Core.new(self, served_app, settings)
       @binder.ios.each { |io| reactor.add_listener(io.to_io.fileno, prototype(@binder.env(io))) }
+      reactor.balance(@options[:worker_link]) if @options[:worker_link]
       reactor
     end
 

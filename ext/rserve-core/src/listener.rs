@@ -32,6 +32,11 @@ impl Listener {
         Ok(Self { fd })
     }
 
+    /// Whether a connection waits.
+    pub fn is_readable(&self) -> bool {
+        crate::sys::is_readable(self.fd.as_fd())
+    }
+
     /// The next waiting connection.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
+use crate::cluster::Gate;
 use crate::connection::{Connection, ConnectionId, ENDED, NEVER, READABLE, WRITABLE};
 use crate::exchange::{AfterSending, Exchange, Outcome, Phase};
 use crate::listener::Listener;
@@ -45,8 +46,14 @@ pub(crate) struct Reactor {
     epoll: Epoll,
     events: Events,
     listeners: Vec<Listener>,
-    accepting: bool,
+    /// The listeners are known to epoll.
+    watched: bool,
+    /// No connection is taken before this; then the listeners are looked at without being asked by epoll.
     paused_until: Option<Instant>,
+    /// Shared listeners: whether to take a connection.
+    gate: Option<Gate>,
+    /// The pause is because a connection was left to other workers.
+    left: bool,
     slots: Slots,
     /// Connections that have more to do than one turn allowed.
     again: Vec<ConnectionId>,
@@ -64,8 +71,10 @@ impl Reactor {
             epoll,
             events: Events::with_capacity(256),
             listeners: Vec::new(),
-            accepting: false,
+            watched: false,
             paused_until: None,
+            gate: None,
+            left: false,
             slots: Slots::default(),
             again: Vec::new(),
             draining: false,
@@ -74,17 +83,23 @@ impl Reactor {
     }
 
     pub(crate) fn add_listener(&mut self, listener: Listener) -> io::Result<()> {
-        if self.accepting {
+        if self.watched {
             self.watch(self.listeners.len(), &listener)?;
         }
         self.listeners.push(listener);
         Ok(())
     }
 
+    /// From now on connections are taken through `gate`.
+    pub(crate) fn add_gate(&mut self, gate: Gate) {
+        self.gate = Some(gate);
+    }
+
     /// One round of polling, for at most `limit` (`None`: until something happens).
     pub(crate) fn turn(&mut self, server: &Server, limit: Option<Duration>) {
         let now = Instant::now();
         self.sweep(server);
+        self.report(server);
         self.follow_status(server, now);
         self.expire(server, now);
         if self.draining {
@@ -119,7 +134,8 @@ impl Reactor {
     }
 
     fn timeout(&self, server: &Server, now: Instant, limit: Option<Duration>) -> Option<Duration> {
-        if !self.again.is_empty() {
+        // A request may have come already, by a listener that was looked at without epoll.
+        if !self.again.is_empty() || server.backlog.len() > 0 {
             return Some(Duration::ZERO);
         }
         if limit == Some(Duration::ZERO) {
@@ -138,7 +154,9 @@ impl Reactor {
         match event.token() {
             WAKER => {}
             Token(token) if token >= FIRST_LISTENER => {
-                self.accept(server, token - FIRST_LISTENER, now);
+                if self.accept(server, token - FIRST_LISTENER, now) {
+                    self.pause(now); // There may be more, and epoll will not say so again.
+                }
             }
             token => {
                 let mut edges = 0;
@@ -159,11 +177,18 @@ impl Reactor {
     /// Takes connections that wait at one listener; `true` when there may be more.
     fn accept(&mut self, server: &Server, index: usize, now: Instant) -> bool {
         for _ in 0..ACCEPT_BATCH {
-            if !self.accepting {
+            if self.paused_until.is_some() {
                 return false;
             }
             if !server.may_accept() {
                 self.pause(now + BUSY_PAUSE);
+                return false;
+            }
+            if let Err(pause) = self.ask(server, index, now) {
+                if let Some(pause) = pause {
+                    self.left = true;
+                    self.pause(now + pause);
+                }
                 return false;
             }
             let Some(listener) = self.listeners.get(index) else { return false };
@@ -175,10 +200,15 @@ impl Reactor {
                         self.slots.insert(|id| Connection::new(id, index, accepted, options, now));
                     self.run(server, &connection, now);
                 }
-                Err(Errno::EAGAIN) => return false,
+                Err(Errno::EAGAIN) => {
+                    if let Some(gate) = &mut self.gate {
+                        gate.nothing_waits();
+                    }
+                    return false;
+                }
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
                 Err(errno) => {
-                    // EMFILE, ENFILE, ENOBUFS, ENOMEM, or a listener that broke: level-triggered, it would spin.
+                    // EMFILE, ENFILE, ENOBUFS, ENOMEM, or a listener that broke.
                     server.notify(Notice::AcceptFailed(errno));
                     self.pause(now + EXHAUSTED_PAUSE);
                     return false;
@@ -186,6 +216,32 @@ impl Reactor {
             }
         }
         true
+    }
+
+    fn accept_all(&mut self, server: &Server, now: Instant) {
+        for index in 0..self.listeners.len() {
+            if self.accept(server, index, now) {
+                self.pause(now);
+            }
+        }
+    }
+
+    /// Whether to take a connection of this listener; `Err` is how long to leave it, if there is one.
+    fn ask(&mut self, server: &Server, index: usize, now: Instant) -> Result<(), Option<Duration>> {
+        if self.draining {
+            return Ok(());
+        }
+        self.report(server);
+        match (&mut self.gate, self.listeners.get(index)) {
+            (Some(gate), Some(listener)) => gate.ask(|| listener.is_readable(), now),
+            _ => Ok(()),
+        }
+    }
+
+    fn report(&self, server: &Server) {
+        if let Some(gate) = &self.gate {
+            gate.report(server.work(), self.slots.len());
+        }
     }
 
     fn go_on(&mut self, server: &Server, id: ConnectionId, edges: u8, now: Instant) {
@@ -292,16 +348,14 @@ impl Reactor {
         }
         match server.status() {
             Status::Running => {
-                if self.paused_until.is_some_and(|until| until <= now) {
-                    self.paused_until = None;
+                if !self.watched {
+                    self.watch_listeners(server);
                 }
-                if !self.accepting && self.paused_until.is_none() {
-                    self.accepting = true;
-                    for (index, listener) in self.listeners.iter().enumerate() {
-                        if let Err(error) = self.watch(index, listener) {
-                            server.notify(Notice::PollFailed(error));
-                        }
-                    }
+                let freed = self.left && self.gate.as_mut().is_some_and(Gate::looks_again);
+                if freed || self.paused_until.is_some_and(|until| until <= now) {
+                    self.paused_until = None;
+                    self.left = false;
+                    self.accept_all(server, now);
                 }
             }
             Status::New => {}
@@ -309,20 +363,36 @@ impl Reactor {
         }
     }
 
-    /// Takes what already waits, then no more; idle connections get a last moment.
+    fn watch_listeners(&mut self, server: &Server) {
+        self.watched = true;
+        if let Some(gate) = &mut self.gate {
+            gate.open(server.options.max_threads);
+        }
+        for (index, listener) in self.listeners.iter().enumerate() {
+            if let Err(error) = self.watch(index, listener) {
+                server.notify(Notice::PollFailed(error));
+            }
+        }
+    }
+
+    /// Takes what already waits, unless other workers will, then no more; idle connections get a last moment.
     fn drain(&mut self, server: &Server, now: Instant) {
         self.paused_until = None;
-        if server.status() == Status::Draining {
-            self.accepting = true;
+        let others_accept = self.gate.as_mut().is_some_and(Gate::close);
+        self.draining = true;
+        if server.status() == Status::Draining && !others_accept {
             for index in 0..self.listeners.len() {
                 // A listener's queue is bounded, but clients may fill it as fast as it is emptied.
                 let mut batches = 0..16;
                 while batches.next().is_some() && self.accept(server, index, now) {}
             }
         }
-        self.stop_accepting();
+        if std::mem::take(&mut self.watched) {
+            for listener in &self.listeners {
+                let _ = self.epoll.delete(listener.as_fd());
+            }
+        }
         self.listeners.clear();
-        self.draining = true;
         for connection in self.slots.iter() {
             if connection.saw(0) && connection.exchange().may_hurry() {
                 server.deadline_at(connection, now + DRAIN_GRACE);
@@ -331,21 +401,13 @@ impl Reactor {
     }
 
     fn pause(&mut self, until: Instant) {
-        self.stop_accepting();
         self.paused_until = Some(until);
     }
 
-    fn stop_accepting(&mut self) {
-        if std::mem::replace(&mut self.accepting, false) {
-            for listener in &self.listeners {
-                let _ = self.epoll.delete(listener.as_fd());
-            }
-        }
-    }
-
     fn watch(&self, index: usize, listener: &Listener) -> io::Result<()> {
-        // Level-triggered: a turn may leave connections for the next one, or for another worker.
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+        // Every worker that sleeps is woken. EPOLLEXCLUSIVE would wake one, and be content with one that is stopped, or
+        // about to leave. An edge: what was left to others is looked at again when the pause is over, not all the time.
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         let event = EpollEvent::new(flags, (FIRST_LISTENER + index) as u64);
         Ok(self.epoll.add(listener.as_fd(), event)?)
     }

@@ -16,7 +16,7 @@ use mio::{Registry, Waker};
 use nix::errno::Errno;
 
 use crate::backlog::{Backlog, Seat};
-use crate::cluster::ServerStats;
+use crate::cluster::{Gate, ServerStats};
 use crate::connection::{Connection, ConnectionId, NEVER};
 use crate::exchange::{Exchange, Patience, Phase, Request};
 use crate::listener::Listener;
@@ -187,6 +187,11 @@ impl Server {
         self.lock_reactor().add_listener(listener)
     }
 
+    /// Takes connections through `gate`, from [`Server::start`] on: the listeners are shared with other workers.
+    pub fn add_gate(&self, gate: Gate) {
+        self.lock_reactor().add_gate(gate);
+    }
+
     /// Begins to serve and starts the monitor, a native thread.
     ///
     /// # Errors
@@ -335,6 +340,11 @@ impl Server {
         }
         drop(notices);
         self.manager.wake();
+    }
+
+    /// Requests that a thread is serving, or that wait for one.
+    pub(crate) fn work(&self) -> usize {
+        self.busy.load(Ordering::Acquire) + self.backlog.len()
     }
 
     pub(crate) fn may_accept(&self) -> bool {

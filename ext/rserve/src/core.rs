@@ -26,6 +26,7 @@ use crate::response::{self, Asked, Body, Fields};
 use crate::settings;
 use crate::stream::Stream;
 use crate::thread_events::{Serving, SuspendHook};
+use crate::worker::Worker;
 use crate::writer::Writer;
 use crate::{buffer, error, worker};
 
@@ -113,6 +114,13 @@ impl Core {
         this.server.add_listener(fd).map_err(|failure| error::system(ruby, &failure))?;
         this.env.borrow_mut().add_prototype(prototype);
         Ok(())
+    }
+
+    /// Shares the listeners with the other workers of a cluster.
+    fn balance(&self, worker: Obj<Worker>) {
+        if let Some(gate) = worker.gate() {
+            self.server.add_gate(gate);
+        }
     }
 
     fn start(ruby: &Ruby, this: &Self) -> Result<(), Error> {
@@ -640,6 +648,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_singleton_method("new", function!(Core::new, 3))?;
     class.define_method("app=", method!(Core::set_app, 1))?;
     class.define_method("add_listener", method!(Core::add_listener, 2))?;
+    class.define_method("balance", method!(Core::balance, 1))?;
     class.define_method("start", method!(Core::start, 0))?;
     class.define_method("work", method!(Core::work, 0))?;
     class.define_method("leave", method!(Core::leave, 0))?;

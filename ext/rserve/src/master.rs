@@ -178,6 +178,7 @@ impl Master {
                 handler.funcall::<_, _, Value>("fire", (event,)).map(drop)?;
             }
             Effect::RunAfterWorkerShutdown { index, pid, phase, .. } => {
+                self.board.vacate(index);
                 let worker = (index.0, pid.as_raw(), phase.0);
                 handler.funcall::<_, _, Value>("after_worker_shutdown", worker).map(drop)?;
             }

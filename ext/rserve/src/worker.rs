@@ -14,7 +14,7 @@ use magnus::{
 };
 use rserve_core::cluster::ipc::{ForkCommand, WorkerMessage};
 use rserve_core::cluster::pipes::{CommandReader, Lifeline, MessageWriter};
-use rserve_core::cluster::{Bell, Board, Index, Pid, ServerStats};
+use rserve_core::cluster::{Bell, Board, Gate, Index, Pid, ServerStats};
 
 use crate::error;
 use crate::gvl::without_gvl;
@@ -58,6 +58,11 @@ impl Worker {
             None,
             self.board.clone(),
         )
+    }
+
+    /// For this worker's server; `None` in a cluster too large for the board.
+    pub(crate) fn gate(&self) -> Option<Gate> {
+        self.board.place(self.index).map(Gate::new)
     }
 
     fn is_mold(&self) -> bool {

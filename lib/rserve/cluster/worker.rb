@@ -92,6 +92,7 @@ module Rserve
       def prepare_server
         @options[:idle_timeout_reached] = -> { tell_idle(true) }
         @options[:idle_timeout_over] = -> { tell_idle(false) }
+        @options[:worker_link] = @link if @options[:wait_for_less_busy_worker].to_f.positive?
         start_server
       rescue Exception => e # rubocop:disable Lint/RescueException
         log "! Unable to start worker"

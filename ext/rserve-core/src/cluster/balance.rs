@@ -1,8 +1,8 @@
 //! Whether a worker takes a waiting connection, or leaves it to another.
 //!
-//! All workers accept from one listener. Whoever is woken first would take
-//! everything: of 20 keep-alive connections, one of two workers may get all,
-//! and a worker whose threads all hang may get those that it can never answer.
+//! All workers that sleep are woken by a connection. Whoever comes first would
+//! take it: of 20 keep-alive connections, one of two workers may get all, and a
+//! worker whose threads all hang may get those that it can never answer.
 //! But a worker that holds back for no reason is idle time: a connection is left
 //! only to a worker that is clearly less busy, has an idle thread, and shows
 //! that it lives.
@@ -41,7 +41,7 @@ pub struct Load {
 }
 
 impl Load {
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.work >= self.threads
     }
 
@@ -58,8 +58,6 @@ pub enum Verdict {
     Accept,
     /// Take none now.
     Leave {
-        /// A better worker may be asleep: wake one up.
-        nudge: bool,
         /// Ask again after this time, or when a thread is free.
         look_again: Duration,
     },
@@ -88,10 +86,9 @@ impl Balancer {
     /// queue, where whoever is free first takes them; unless no other worker lives.
     pub fn verdict(&mut self, own: Load, others: &[Load], now: Instant) -> Verdict {
         self.doubt(others, now);
-        let alive = || others.iter().filter(|other| !self.stuck.contains(&(other.index, other.turns)));
-        let better = alive().any(|other| is_better(other, &own));
+        let better = self.alive(others).any(|other| is_better(other, &own));
         let waited = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| now - leaving.since);
-        let leave = if own.is_full() { alive().next().is_some() } else { better && waited < LONGEST };
+        let leave = if own.is_full() { self.any_alive(others) } else { better && waited < LONGEST };
         if !leave {
             self.leaving = None;
             return Verdict::Accept;
@@ -100,7 +97,16 @@ impl Balancer {
             since: now,
             turns: others.iter().map(|other| (other.index, other.turns)).collect(),
         });
-        Verdict::Leave { nudge: better, look_again: LOOK_AGAIN }
+        Verdict::Leave { look_again: LOOK_AGAIN }
+    }
+
+    /// Whether any of `others` shows that it lives.
+    pub fn any_alive(&self, others: &[Load]) -> bool {
+        self.alive(others).next().is_some()
+    }
+
+    fn alive<'a>(&'a self, others: &'a [Load]) -> impl Iterator<Item = &'a Load> {
+        others.iter().filter(|other| !self.stuck.contains(&(other.index, other.turns)))
     }
 
     /// No connection waits: somebody took what was left.
@@ -133,8 +139,7 @@ fn is_better(other: &Load, own: &Load) -> bool {
 mod tests {
     use super::*;
 
-    const ASK: Verdict = Verdict::Leave { nudge: true, look_again: LOOK_AGAIN };
-    const WAIT: Verdict = Verdict::Leave { nudge: false, look_again: LOOK_AGAIN };
+    const LEAVE: Verdict = Verdict::Leave { look_again: LOOK_AGAIN };
 
     /// A worker with 5 threads.
     fn load(work: u32, connections: u32) -> Load {
@@ -156,17 +161,17 @@ mod tests {
             ((9, 9), &[], Verdict::Accept, "alone and full"),
             ((0, 0), &[(0, 0)], Verdict::Accept, "equal"),
             ((1, 1), &[(0, 0)], Verdict::Accept, "within the slack"),
-            ((0, 3), &[(0, 0)], ASK, "more connections"),
-            ((3, 3), &[(1, 1)], ASK, "more of everything"),
+            ((0, 3), &[(0, 0)], LEAVE, "more connections"),
+            ((3, 3), &[(1, 1)], LEAVE, "more of everything"),
             ((4, 4), &[(5, 5)], Verdict::Accept, "the other has no thread"),
             ((4, 40), &[(5, 5)], Verdict::Accept, "many connections, but the other has no thread"),
-            ((5, 5), &[(4, 4)], ASK, "no thread here, one there"),
-            ((5, 5), &[(4, 400)], ASK, "no thread here, one there with many connections"),
-            ((5, 5), &[(5, 5)], WAIT, "no thread anywhere: whoever is free first"),
-            ((7, 7), &[(9, 9), (5, 5)], WAIT, "no thread anywhere"),
-            ((2, 8), &[(5, 5), (0, 0)], ASK, "one of two"),
+            ((5, 5), &[(4, 4)], LEAVE, "no thread here, one there"),
+            ((5, 5), &[(4, 400)], LEAVE, "no thread here, one there with many connections"),
+            ((5, 5), &[(5, 5)], LEAVE, "no thread anywhere: whoever is free first"),
+            ((7, 7), &[(9, 9), (5, 5)], LEAVE, "no thread anywhere"),
+            ((2, 8), &[(5, 5), (0, 0)], LEAVE, "one of two"),
             ((0, 100), &[(0, 95)], Verdict::Accept, "within the proportional slack"),
-            ((0, 100), &[(0, 93)], ASK, "beyond it"),
+            ((0, 100), &[(0, 93)], LEAVE, "beyond it"),
         ] {
             let got = Balancer::default().verdict(load(own.0, own.1), &others(siblings), Instant::now());
             assert_eq!(got, want, "{why}");
@@ -204,11 +209,11 @@ mod tests {
         let mut balancer = Balancer::default();
         let full = load(5, 5);
         let mut stopped = others(&[(0, 0)]);
-        assert_eq!(balancer.verdict(full, &stopped, now), ASK);
+        assert_eq!(balancer.verdict(full, &stopped, now), LEAVE);
         assert_eq!(balancer.verdict(full, &stopped, now + PATIENCE), Verdict::Accept);
         assert_eq!(balancer.verdict(full, &stopped, now + PATIENCE), Verdict::Accept, "and the next at once");
         stopped[0].turns += 1;
-        assert_eq!(balancer.verdict(full, &stopped, now + PATIENCE), ASK, "it lives");
+        assert_eq!(balancer.verdict(full, &stopped, now + PATIENCE), LEAVE, "it lives");
     }
 
     #[test]
@@ -219,7 +224,7 @@ mod tests {
         for millis in 0..1_000 {
             full[0].turns += 1;
             let verdict = balancer.verdict(load(5, 5), &full, now + Duration::from_millis(millis));
-            assert_eq!(verdict, WAIT, "after {millis} ms");
+            assert_eq!(verdict, LEAVE, "after {millis} ms");
         }
     }
 
@@ -228,10 +233,10 @@ mod tests {
         let now = Instant::now();
         let mut balancer = Balancer::default();
         let mut lazy = others(&[(0, 0)]);
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now), ASK);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now), LEAVE);
         lazy[0].turns += 1;
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE), ASK);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE), LEAVE);
         assert_eq!(balancer.verdict(load(1, 9), &lazy, now + LONGEST), Verdict::Accept);
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + LONGEST), ASK, "but not all of them");
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + LONGEST), LEAVE, "but not all of them");
     }
 }

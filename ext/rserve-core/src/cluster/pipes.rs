@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe2, read, write};
 
 use super::ipc::{ForkCommand, Lines, MalformedMessage, WorkerMessage};
@@ -162,7 +161,7 @@ pub struct Lifeline {
 impl Lifeline {
     /// Whether the master is gone.
     pub fn is_cut(&self) -> bool {
-        poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+        crate::sys::is_readable(self.fd.as_fd())
     }
 }
 
@@ -195,10 +194,6 @@ mod tests {
     use super::*;
     use crate::cluster::{Index, Pid};
 
-    fn is_readable(fd: impl AsFd) -> bool {
-        poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
-    }
-
     #[test]
     fn messages_come_in_order_and_nothing_waits() {
         let (mut reader, writer) = worker_pipe().unwrap();
@@ -212,7 +207,7 @@ mod tests {
         for message in &messages {
             writer.send(message).unwrap();
         }
-        assert!(is_readable(&reader));
+        assert!(crate::sys::is_readable(reader.as_fd()));
         assert_eq!(reader.read().unwrap(), messages.map(Ok));
     }
 

@@ -117,6 +117,12 @@ pub(crate) fn epoll_of(poll: &mio::Poll) -> io::Result<Epoll> {
     Ok(Epoll(duplicate(poll.as_raw_fd())?))
 }
 
+/// Whether a read (or accept) would not wait; also at the end of what can be read.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+}
+
 /// Waits until `socket` can be written, `millis` have passed or a signal came; `true` when it is ready (or broken,
 /// which the next write reports).
 ///
