@@ -12,13 +12,21 @@ module Rserve
 
   # Constants that gems and applications read, under Puma's names.
   module Const
-    release, code_name = CompatLevel::RELEASES.fetch(CompatLevel.from_env)
-
-    # The Puma release whose behaviour is followed; gems compare it to choose between hook names.
-    PUMA_VERSION = VERSION = release
-    CODE_NAME = code_name
-
-    PUMA_SERVER_STRING = ["puma", PUMA_VERSION, CODE_NAME].join(" ").freeze
+    # Sets the constants that name a Puma release: `PUMA_VERSION` and `VERSION`, which gems compare to choose between
+    # hook names, `CODE_NAME` and `PUMA_SERVER_STRING`. At first they are the default level's, or that of
+    # `RSERVE_COMPAT`; a config file may still choose another one.
+    #
+    # @param level [Integer] 6, 7 or 8
+    def self.follow(level)
+      release, code_name = CompatLevel::RELEASES.fetch(level)
+      server = "puma #{release} #{code_name}"
+      { PUMA_VERSION: release, VERSION: release, CODE_NAME: code_name,
+        PUMA_SERVER_STRING: server }.each do |name, value|
+        remove_const(name) if const_defined?(name, false)
+        const_set(name, value.freeze)
+      end
+    end
+    follow(CompatLevel.from_env)
 
     # Seconds a connection that just had a response is watched before it goes back to the reactor.
     FAST_TRACK_KA_TIMEOUT = 0.2

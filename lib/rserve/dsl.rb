@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "rserve/compat_level"
-require "rserve/config_error"
+require "rserve/const"
 require "rserve/processor_count"
 require "rserve/dsl/application"
 require "rserve/dsl/listeners"
@@ -10,6 +10,8 @@ require "rserve/dsl/http"
 require "rserve/dsl/logging"
 require "rserve/dsl/cluster"
 require "rserve/dsl/hooks"
+require "rserve/dsl/own_words"
+require "rserve/dsl/unknown_words"
 
 module Rserve
   # The words of `config/puma.rb`. The file is evaluated inside an instance, so every public method here is a word; the
@@ -22,10 +24,7 @@ module Rserve
   #   threads 1, 5
   #   port ENV.fetch("PORT", 3000)
   class DSL
-    # A word of the config file that does not exist.
-    class UnknownWord < ConfigError
-    end
-
+    include UnknownWords
     include Application
     include Listeners
     include Threads
@@ -112,6 +111,16 @@ module Rserve
     # @param level [Integer] 6, 7 or 8
     def puma_compat(level)
       @config.compat_level = level
+      Const.follow(@config.compat_level)
+    end
+
+    # Words that Puma does not have, in a block of their own: see {OwnWords}. `respond_to?(:rserve)` tells whether they
+    # are known, so that the same file still serves Puma.
+    #
+    # @example
+    #   rserve { write_timeout 30 } if respond_to?(:rserve)
+    def rserve(&)
+      OwnWords.new(self, @options).instance_eval(&)
     end
 
     private
@@ -119,28 +128,6 @@ module Rserve
     # Level whose behaviour is in force as this word is evaluated.
     def compat_level
       @config.compat_level
-    end
-
-    # Words come without an explicit receiver, so that what Ruby would call an undefined variable is one too.
-    def method_missing(word, *_args)
-      near = DidYouMean::SpellChecker.new(dictionary: words).correct(word).first if defined?(DidYouMean)
-      message = +"unknown configuration word `#{word}`"
-      message << ", did you mean `#{near}`?" if near
-      raise UnknownWord, "#{place}#{message}"
-    end
-
-    def respond_to_missing?(_word, _include_private = false)
-      false
-    end
-
-    def words
-      self.class.public_instance_methods - Object.public_instance_methods - %i[_load_from _offer_plugins path]
-    end
-
-    # `config/puma.rb:3: ` for the line being evaluated, or nothing outside a file.
-    def place
-      location = caller_locations.find { |at| at.path == @path } if @path
-      location ? "#{location.path}:#{location.lineno}: " : ""
     end
   end
 end

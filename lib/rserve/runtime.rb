@@ -23,13 +23,15 @@ module Rserve
 
     # @return [Product] rserve itself, or Puma when started under Puma's name
     def product
-      @product ||= Product.new("rserve", VERSION, CODE_NAME)
+      return Product.new("Puma", Const::PUMA_VERSION, Const::CODE_NAME) if @poses_as_puma
+
+      Product.new("rserve", VERSION, CODE_NAME)
     end
 
     # From here on this process goes by Puma's name, as `bin/puma` and `rackup -s puma` promise.
     def pose_as_puma
       require "rserve/const"
-      @product = Product.new("Puma", Const::PUMA_VERSION, Const::CODE_NAME)
+      @poses_as_puma = true
     end
 
     # @return [Hash] statistics of the running server, symbol keys

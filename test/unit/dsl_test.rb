@@ -31,7 +31,9 @@ class DSLTest < Minitest::Test
     "ssl_bind '::1', 1, cert_pem: 'C', key_pem: 'K'" =>
       { binds: ["ssl://::1:1?cert=store%3A0&key=store%3A1&verify_mode=none"], store: %w[C K] },
     "environment 'x'\ntag get(:environment)" => { tag: "x" },
-    "inject { workers 4 }" => { workers: 4 }
+    "inject { workers 4 }" => { workers: 4 },
+    "rserve { write_timeout 3 } if respond_to?(:rserve)" => { write_timeout: 3.0 },
+    "rserve { compat 6 }" => { compat: 6, persistent_timeout: 20 }
   }.freeze
 
   def test_words_set_options
@@ -54,6 +56,8 @@ class DSLTest < Minitest::Test
       "before_worker_boot(1) {}" => "'before_worker_boot' key must be String or Symbol",
       "app" => "Provide either a #call'able or a block",
       "plugin :nosuch" => "Unable to find plugin: nosuch",
+      "rserve { write_timeout 'x' }" => 'invalid value for Float(): "x"',
+      "rserve { wirte_timeout 1 }" => "unknown configuration word `wirte_timeout`, did you mean `write_timeout`?",
       "puma_compat 5" => "compat level must be one of 6, 7, 8"
     }.each do |text, message|
       assert_includes assert_raises(StandardError, text) { evaluate(text) }.message, message

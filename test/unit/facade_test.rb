@@ -28,6 +28,21 @@ class FacadeTest < Minitest::Test
     assert_equal "8.0.2", ruby("require 'puma'; print Puma::Const::PUMA_VERSION", "RSERVE_COMPAT" => "8")
   end
 
+  def test_config_file_decides_which_puma_gems_see_from_there_on
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "config.rb")
+      File.write(path, <<~RUBY)
+        puma_compat 8
+        tag Puma::Const::VERSION
+      RUBY
+      assert_equal "8.0.2 puma 8.0.2 Into the Arena", ruby(<<~RUBY)
+        require "rserve/cli"
+        conf = Rserve::Configuration.new(config_files: [#{path.inspect}])
+        print conf.load[:tag], " ", Puma::Const::PUMA_SERVER_STRING
+      RUBY
+    end
+  end
+
   # As in a worker that sets Bundler up, with the puma gem in the bundle.
   def test_puma_gem_that_comes_in_front_later_is_not_loaded
     Dir.mktmpdir do |folder|
