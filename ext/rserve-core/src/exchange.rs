@@ -384,10 +384,16 @@ impl Exchange {
             Framing::Length(length) => length,
         };
         self.request.body = Body::expecting(expected, &options.temp_folder).map_err(Refusal::Storage)?;
-        if self.request.head.expects_continue
-            && !begun
-            && let Some(stream) = &self.stream
-        {
+        if !self.request.head.expects_continue || begun {
+            return Ok(());
+        }
+        if self.request.head.framing == Framing::None {
+            // Nothing will come that the client could be waiting to send, so this goes out right before the response.
+            self.corked = true;
+            let octets = IoSlice::new(rserve_http1::encode::CONTINUE);
+            return self.outgoing.push(&[octets], 0, &options.temp_folder).map_err(Refusal::Storage);
+        }
+        if let Some(stream) = &self.stream {
             // A fresh socket takes 25 octets; one that does not belongs to a client that is not waiting for them.
             let _ = stream.send(rserve_http1::encode::CONTINUE);
         }

@@ -161,3 +161,19 @@ fn what_was_understood_of_a_refused_head_is_kept_for_the_log() {
         assert_eq!(request.head.path.of(&request.octets), path.as_bytes());
     }
 }
+
+#[test]
+fn who_sends_no_body_is_told_to_continue_right_before_the_response() {
+    let options = Options::default();
+    for (framing, at_once) in [("", ""), ("Content-Length: 5\r\n", "HTTP/1.1 100 Continue\r\n\r\n")] {
+        let (mut client, mut exchange) = connected(&options);
+        write!(client, "PUT / HTTP/1.1\r\nExpect: 100-continue\r\n{framing}\r\n").unwrap();
+        exchange.progress(&options, Instant::now());
+        assert_eq!(received(&mut client), at_once.as_bytes(), "{framing:?}");
+        if at_once.is_empty() {
+            exchange.write(&[IoSlice::new(b"HTTP/1.1 200 OK\r\n\r\n")], &options).unwrap();
+            let all = String::from_utf8(received(&mut client)).unwrap();
+            assert_eq!(all, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
+        }
+    }
+}
