@@ -16,7 +16,6 @@ module Rserve
     def call
       return @io if hijacked?
 
-      @io&.close
       fd, rest = take_socket
       @io = socket(fd)
       @io.ungetbyte(rest) unless rest.empty?
@@ -41,6 +40,7 @@ module Rserve
     def close
       call unless hijacked?
       @io.close
+      @to_io&.close # the duplicate keeps the connection open, too
     rescue IOError
       nil # it is closed
     end

@@ -137,10 +137,10 @@ module Rserve
       https ? "443" : "80"
     end
 
-    # @return [Hash{Symbol => Integer}] the level's figures, in Puma's order
+    # @return [Hash{Symbol => Integer}] the level's figures, in Puma's order; before {#run}, those of an empty pool
     def stats
-      figures = @reactor ? @reactor.stats : Hash.new(0)
-      CompatLevel.stat_names(compat_level).to_h { |name| [name, figures[name]] }
+      figures = @reactor ? @reactor.stats : { pool_capacity: @max_threads, max_threads: @max_threads }
+      CompatLevel.stat_names(compat_level).to_h { |name| [name, figures.fetch(name, 0)] }
     end
 
     STAT_METHODS.each do |name|
