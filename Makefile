@@ -2,7 +2,7 @@
 # say what, and can be repeated.
 
 # Packages to build and serve; a "?" marks one that not every Debian has.
-BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev ruby-rack ruby-rackup? ruby-minitest ruby-nio4r
+BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev libssl-dev pkg-config ruby-rack ruby-rackup? ruby-minitest ruby-nio4r
 TEST_PACKAGES = rubocop puma curl procps ruby-rails ruby-sqlite3
 BENCH_PACKAGES = wrk puma util-linux procps
 

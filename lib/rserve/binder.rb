@@ -127,13 +127,13 @@ module Rserve
 
     # @return [Hash] for `exec`: the listeners stay open, everything else is closed
     def redirects_for_restart
-      fds = @listeners.to_h { |_url, io| [io.to_i, io.to_i] }
+      fds = @listeners.to_h { |_url, io| [io.to_io.to_i, io.to_io.to_i] }
       fds.merge(close_others: true)
     end
 
     # @return [Hash{String => String}] `PUMA_INHERIT_n` for each listener, and which unix sockets are ours to remove
     def redirects_for_restart_env
-      env = @listeners.each_with_index.to_h { |(url, io), index| ["PUMA_INHERIT_#{index}", "#{io.to_i}:#{url}"] }
+      env = @listeners.each_with_index.to_h { |(url, io), index| ["PUMA_INHERIT_#{index}", "#{io.to_io.to_i}:#{url}"] }
       env[OWN_PATHS] = @unix_paths.join(File::PATH_SEPARATOR) unless @unix_paths.empty?
       env
     end
@@ -203,6 +203,41 @@ module Rserve
       take_over(fd.is_a?(TCPServer) ? fd : TCPServer.for_fd(fd))
     end
 
+    # Listens for TLS.
+    #
+    # @param host [String] "localhost" for every loopback address
+    # @param context [MiniSSL::Context, nil] `nil` for the localhost gem's certificate
+    # @return [TCPServer] or an Array of addresses for "localhost"
+    # @raise [MiniSSL::SSLError] when the context is of no use
+    def add_ssl_listener(host, port, context, optimize_for_latency = true, backlog = DEFAULT_BACKLOG)
+      context ||= localhost_context
+      raise "Please specify an SSL context: without one the localhost gem has to be loaded" unless context
+
+      if host == "localhost"
+        return loopback_addresses.each do |address|
+          add_ssl_listener(address, port, context, optimize_for_latency, backlog)
+        end
+      end
+
+      context.native # before a port is taken
+      socket = add_tcp_listener(host, port, optimize_for_latency, backlog)
+      @ios.delete(socket)
+      keep_ssl(socket, context)
+      socket
+    end
+
+    # Takes an inherited TLS listener over.
+    #
+    # @param fd [Integer, TCPServer]
+    # @return [MiniSSL::Server]
+    def inherit_ssl_listener(fd, context)
+      context ||= localhost_context
+      context.native
+      socket = take_over(fd.is_a?(TCPServer) ? fd : TCPServer.for_fd(fd))
+      @ios.delete(socket)
+      keep_ssl(socket, context)
+    end
+
     # Listens on a unix socket.
     #
     # @param path [String] `@name` for an abstract one
@@ -250,6 +285,13 @@ module Rserve
         Const::SERVER_SOFTWARE => Const::PUMA_SERVER_STRING,
         Const::GATEWAY_INTERFACE => Const::CGI_VER
       }
+    end
+
+    def keep_ssl(socket, context)
+      server = MiniSSL::Server.new(socket, context)
+      @ios << server
+      @envs[server] = @proto_env.merge(Const::HTTPS_KEY => Const::HTTPS, Const::RACK_URL_SCHEME => Const::HTTPS)
+      server
     end
 
     def unix_env
@@ -315,8 +357,54 @@ module Rserve
       @listeners << [url, io]
     end
 
-    def open_ssl(url, _uri, _log_message)
-      raise UnsupportedOption, "#{url.split("?").first}: this build has no TLS"
+    def open_ssl(url, uri, log_message)
+      params = params_of(uri)
+      pems_from_store(params)
+      context = localhost_context(params) || MiniSSL::ContextBuilder.new(params, @log_writer).context
+      host = uri.host || @log_writer.error("Invalid URI: #{url}")
+      port = uri.port || 0
+      if (fd = @inherited_fds.delete(url))
+        listeners = [inherit_ssl_listener(fd, context)]
+        @log_writer.log("* Inherited #{url}")
+      elsif (socket = @activated_sockets.delete([:tcp, host, port]))
+        listeners = [inherit_ssl_listener(socket, context)]
+        @log_writer.log("* Activated #{url}")
+      else
+        before = @ios.size
+        add_ssl_listener(host, port, context, low_latency?(params, true), params.fetch("backlog", DEFAULT_BACKLOG).to_i)
+        listeners = @ios.drop(before)
+        addresses(listeners).each do |address|
+          @log_writer.log("* #{log_message} on ssl://#{host_port(address)}?#{uri.query}")
+        end
+      end
+      warn_expired(context)
+      keep(url, listeners)
+    end
+
+    def warn_expired(context)
+      context.native.expired.each { |place| @log_writer.log("! WARNING: #{place}: the certificate has expired") }
+    end
+
+    # `store:n` stands for a text that no URL can hold.
+    def pems_from_store(params)
+      %w[cert key].each do |name|
+        next unless (index = params[name]&.delete_prefix!("store:"))
+
+        params.delete(name)
+        params["#{name}_pem"] = @options[:store][Integer(index)]
+      end
+    end
+
+    # The localhost gem's self-signed certificate, when the gem is loaded and no other certificate is given.
+    def localhost_context(params = {})
+      return if %w[cert cert_pem key key_pem].any? { |name| params[name] }
+      return unless defined?(::Localhost::Authority)
+
+      authority = ::Localhost::Authority.fetch
+      context = MiniSSL::Context.new
+      context.key = authority.key_path
+      context.cert = authority.certificate_path
+      context
     end
 
     # A URL that opened several sockets, as `localhost` does, cannot name them one by one after a restart.

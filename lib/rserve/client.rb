@@ -11,13 +11,13 @@ module Rserve
 
     # Takes the connection from the server for good (Rack's full hijack).
     #
-    # @return [TCPSocket, UNIXSocket]
+    # @return [TCPSocket, UNIXSocket, MiniSSL::Socket]
     # @raise [IOError] after the response
     def call
       return @io if hijacked?
 
-      fd, rest = take_socket
-      @io = socket(fd)
+      taken, rest = take_socket
+      @io = taken.is_a?(Integer) ? socket(taken) : MiniSSL::Socket.new(taken)
       @io.ungetbyte(rest) unless rest.empty?
       env&.store("rack.hijack_io", @io)
       @io
@@ -26,7 +26,18 @@ module Rserve
 
     # @return [IO] the socket; one's own duplicate of it while the server still has the connection
     def to_io
-      @to_io ||= hijacked? ? @io : socket(duplicate_socket)
+      @to_io ||= hijacked? ? @io.to_io : socket(duplicate_socket)
+    end
+
+    # @return [OpenSSL::X509::Certificate, nil] that the client showed
+    def peercert
+      hijacked? && @io.respond_to?(:peercert) ? @io.peercert : MiniSSL.certificate(peer_certificate)
+    end
+
+    # @return [Array(String, String), nil] version of TLS and its state
+    def ssl_version_state
+      version = tls_version
+      version && [version, "SSLOK "]
     end
 
     # Sends a `103 Early Hints` response ahead of the real one. Does nothing once the client is gone.
@@ -56,7 +67,7 @@ module Rserve
     def method_missing(name, ...)
       return super unless respond_to_missing?(name)
 
-      to_io.public_send(name, ...)
+      (hijacked? ? @io : to_io).public_send(name, ...)
     end
 
     private

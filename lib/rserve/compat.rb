@@ -12,5 +12,5 @@ $LOAD_PATH.unshift(facade) unless $LOAD_PATH.include?(facade)
 
 # Bundler may yet put the puma gem's own folder in front of ours. None of its files must be loaded over these, so these
 # count as loaded: there is nothing in them but names, and what the names stand for loads itself.
-$LOADED_FEATURES.concat(Dir.glob("puma{,/*,/{app,cluster,launcher,rack}/*}.rb", base: facade)
+$LOADED_FEATURES.concat(Dir.glob("puma{,/*,/{app,cluster,launcher,minissl,rack}/*}.rb", base: facade)
                            .map { |path| File.join(facade, path) } - $LOADED_FEATURES)

@@ -70,7 +70,7 @@ module Rserve
     rescue StandardError => e
       @log_writer.unknown_error(e, nil, "Control server")
     ensure
-      socket.close if socket.is_a?(IO)
+      socket.close unless socket.nil? || socket.is_a?(Symbol)
     end
 
     def answer(socket)
@@ -95,13 +95,18 @@ module Rserve
       deadline = now + REQUEST_TIMEOUT
       until head.include?("\r\n\r\n") || head.bytesize > MAX_HEAD
         left = deadline - now
-        break unless left.positive? && socket.wait_readable(left)
+        break unless left.positive? && readable?(socket, left)
 
         head << socket.readpartial(MAX_HEAD)
       end
       head
     rescue EOFError
       head
+    end
+
+    # With TLS octets may have come already.
+    def readable?(socket, seconds)
+      (socket.respond_to?(:pending) && socket.pending.positive?) || socket.to_io.wait_readable(seconds)
     end
 
     def now

@@ -12,8 +12,8 @@ module Rserve
   HAS_FORK = Process.respond_to?(:fork)
   HAS_NATIVE_IO_WAIT = IO.public_method_defined?(:wait_readable)
   HAS_UNIX_SOCKET = true
-  # TLS is not built yet.
-  HAS_SSL = false
+  # TLS is always built in.
+  HAS_SSL = true
 
   class << self
     def jruby?

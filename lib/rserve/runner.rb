@@ -130,7 +130,7 @@ module Rserve
 
     def bind
       @launcher.binder.parse(@options[:binds])
-    rescue SystemCallError, RuntimeError => e
+    rescue SystemCallError, RuntimeError, ArgumentError, MiniSSL::SSLError => e
       raise e.extend(OperatorError) # a port in use is not a defect of the server's
     end
 

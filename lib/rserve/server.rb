@@ -78,6 +78,12 @@ module Rserve
       @binder.add_tcp_listener(host, port, optimize_for_latency, backlog)
     end
 
+    # @param context [MiniSSL::Context, nil] `nil` for the localhost gem's certificate
+    # @return [TCPServer]
+    def add_ssl_listener(host, port, context, optimize_for_latency = true, backlog = 1024)
+      @binder.add_ssl_listener(host, port, context, optimize_for_latency, backlog)
+    end
+
     # @return [UNIXServer]
     def add_unix_listener(path, umask = nil, mode = nil, backlog = 1024)
       @binder.add_unix_listener(path, umask, mode, backlog)
@@ -156,7 +162,10 @@ module Rserve
 
     def make_reactor
       reactor = Native::Core.new(self, served_app, settings)
-      @binder.ios.each { |io| reactor.add_listener(io.to_io.fileno, prototype(@binder.env(io))) }
+      @binder.ios.each do |io|
+        tls = io.native_context if io.is_a?(MiniSSL::Server)
+        reactor.add_listener(io.to_io.fileno, prototype(@binder.env(io)), tls)
+      end
       reactor.balance(@options[:worker_link]) if @options[:worker_link]
       reactor
     end
@@ -226,6 +235,7 @@ module Rserve
         "SERVER_PORT" => https ? "443" : "80"
       )
       prototype["HTTP_VERSION"] = "HTTP/1.1" if http_version?
+      prototype["puma.peercert"] = nil if https
       prototype.merge(request)
     end
 
@@ -244,7 +254,7 @@ module Rserve
         when :spawn then @thread_pool.spawn_thread
         when :idle then idle_timeout_reached
         when :busy then @options[:idle_timeout_over]&.call
-        when :log then @reactor.notices.each { |line| @log_writer.unknown_error(nil, nil, "Listen loop: #{line}") }
+        when :log then @reactor.notices.each { |notice| log_notice(notice) }
         when :drain then begin_shutdown
         when :done then break
         end

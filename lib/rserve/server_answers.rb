@@ -14,7 +14,14 @@ module Rserve
     module Answers
       # Just enough of a request for the log.
       LoggedRequest = Struct.new(:env)
-      private_constant :LoggedRequest
+
+      # Just enough of a connection that failed as TLS for the log.
+      LoggedPeer = Struct.new(:ip, :peercert) do
+        def peeraddr
+          [ip.include?(":") ? "AF_INET6" : "AF_INET", nil, ip, ip]
+        end
+      end
+      private_constant :LoggedRequest, :LoggedPeer
 
       # The response when the application, or the server for it, fails. `lowlevel_error_handler` has the first word.
       # Gems put a module in front of this method.
@@ -96,12 +103,25 @@ module Rserve
         end
       end
 
+      # @return [OpenSSL::X509::Certificate] what the client showed
+      def peer_certificate(der)
+        MiniSSL.certificate(der)
+      end
+
       # Something in the server itself went wrong.
       def log_failure(what)
         @log_writer.unknown_error(nil, nil, what)
       end
 
       private
+
+      # @param notice [String, Array] as the core gives it
+      def log_notice(notice)
+        return @log_writer.unknown_error(nil, nil, "Listen loop: #{notice}") if notice.is_a?(String)
+
+        message, ip, der = notice
+        @log_writer.ssl_error(MiniSSL::SSLError.new(message), LoggedPeer.new(ip, MiniSSL.certificate(der)))
+      end
 
       def handler_answer(handler, error, env, status)
         arity = handler.respond_to?(:arity) ? handler.arity : handler.method(:call).arity

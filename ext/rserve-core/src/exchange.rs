@@ -16,6 +16,7 @@ use crate::connection::{ENDED, READABLE};
 use crate::options::{Options, ProxyProtocol};
 use crate::outgoing::{Flushed, Outgoing};
 use crate::stream::{Received, Stream};
+use crate::tls::Fault;
 
 /// Octets read at once.
 const READ_SIZE: usize = 64 * 1024;
@@ -199,6 +200,10 @@ impl Exchange {
         self.stream.as_ref()
     }
 
+    pub(crate) fn stream_mut(&mut self) -> Option<&mut Stream> {
+        self.stream.as_mut()
+    }
+
     /// Neither a part of a request nor of a response is on its way.
     pub(crate) fn is_idle(&self) -> bool {
         self.phase == Phase::Receiving
@@ -228,6 +233,11 @@ impl Exchange {
             self.drained = false;
         }
         self.ended |= edges & ENDED != 0;
+        if let Some(stream) = &mut self.stream
+            && stream.saw(edges)
+        {
+            self.drained = false;
+        }
     }
 
     /// Goes on with whatever the connection is in the middle of, until the socket has no more to give or take.
@@ -276,7 +286,7 @@ impl Exchange {
             }
         }
         while !self.drained {
-            let Some(stream) = &self.stream else { return Outcome::Close };
+            let Some(stream) = &mut self.stream else { return Outcome::Close };
             let count = match stream.receive(scratch) {
                 Ok(Received::Octets(count)) => count,
                 Ok(Received::WouldBlock) => {
@@ -284,11 +294,12 @@ impl Exchange {
                     break;
                 }
                 // A request that is incomplete now will never be complete.
-                Ok(Received::Eof) | Err(_) => return Outcome::Close,
+                Ok(Received::Eof) => return Outcome::Close,
+                Err(_) => return self.fail(),
             };
             // epoll(7): a short read on a stream socket means that it is empty; a new edge follows new octets. None
             // follows the end of the stream when it came in the same edge as the last octets.
-            self.drained = count < scratch.len() && !self.ended;
+            self.drained = count < scratch.len() && !self.ended && stream.short_read_drains();
             let outcome = if self.input.is_empty() && self.preface.is_none() {
                 match self.digest(&scratch[..count], options, now) {
                     Ok((consumed, ready)) => {
@@ -393,7 +404,7 @@ impl Exchange {
             let octets = IoSlice::new(rserve_http1::encode::CONTINUE);
             return self.outgoing.push(&[octets], 0, &options.temp_folder).map_err(Refusal::Storage);
         }
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = &mut self.stream {
             // A fresh socket takes 25 octets; one that does not belongs to a client that is not waiting for them.
             let _ = stream.send(rserve_http1::encode::CONTINUE);
         }
@@ -447,7 +458,7 @@ impl Exchange {
         if mem::replace(&mut self.corked, false) {
             self.flush()?;
         }
-        let Some(stream) = &self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let mut sent = 0;
         if self.outgoing.is_empty() {
             let count = match slices {
@@ -501,7 +512,7 @@ impl Exchange {
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
-        match &self.stream {
+        match &mut self.stream {
             Some(stream) => self.outgoing.flush(stream, SEND_BUDGET),
             None => Ok(Flushed::All),
         }
@@ -518,8 +529,24 @@ impl Exchange {
         }
     }
 
+    /// Reading failed. A client that did not understand TLS, or was not understood, gets to read OpenSSL's alert.
+    fn fail(&mut self) -> Outcome {
+        match &mut self.stream {
+            Some(stream) if stream.has_fault() => {
+                self.linger();
+                Outcome::Again
+            }
+            _ => Outcome::Close,
+        }
+    }
+
+    /// Why the connection failed as TLS; told once.
+    pub(crate) fn take_fault(&mut self) -> Option<Fault> {
+        self.stream.as_mut()?.take_fault()
+    }
+
     fn linger(&mut self) {
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = &mut self.stream {
             stream.finish_sending();
         }
         self.phase = Phase::Lingering;
@@ -528,7 +555,7 @@ impl Exchange {
     fn discard(&mut self) -> Outcome {
         SCRATCH.with_borrow_mut(|scratch| {
             loop {
-                let Some(stream) = &self.stream else { return Outcome::Close };
+                let Some(stream) = &mut self.stream else { return Outcome::Close };
                 match stream.receive(scratch) {
                     Ok(Received::Octets(count)) if self.lingered + count < LINGER_LIMIT => {
                         self.lingered += count
@@ -551,6 +578,11 @@ impl Exchange {
 
     /// Closes the socket now.
     pub(crate) fn close(&mut self) {
+        if let Some(stream) = &mut self.stream
+            && self.phase == Phase::Sending
+        {
+            stream.finish();
+        }
         self.phase = Phase::Gone;
         self.stream = None;
         self.outgoing = Outgoing::default();

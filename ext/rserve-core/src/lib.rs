@@ -22,3 +22,4 @@ mod slots;
 pub mod stream;
 mod sys;
 pub mod thread_pool;
+pub mod tls;

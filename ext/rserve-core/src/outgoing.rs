@@ -100,7 +100,7 @@ impl Outgoing {
     /// # Errors
     ///
     /// The socket's or a file's own: the connection is lost.
-    pub fn flush(&mut self, stream: &Stream, mut budget: usize) -> io::Result<Flushed> {
+    pub fn flush(&mut self, stream: &mut Stream, mut budget: usize) -> io::Result<Flushed> {
         while let Some(part) = self.parts.front_mut() {
             if budget == 0 {
                 return Ok(Flushed::More);
@@ -133,6 +133,6 @@ impl Outgoing {
             };
             budget = budget.saturating_sub(taken);
         }
-        Ok(Flushed::All)
+        Ok(if stream.flush()? { Flushed::All } else { Flushed::Blocked })
     }
 }

@@ -263,6 +263,9 @@ impl Reactor {
         {
             outcome = Outcome::Close;
         }
+        if outcome == Outcome::Again {
+            server.note_fault(connection, &mut exchange);
+        }
         match outcome {
             Outcome::Queue => {
                 connection.occupy();
@@ -434,7 +437,7 @@ impl Exchange {
             _ => b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n",
         };
         self.abandon_request();
-        if let Some(stream) = self.stream() {
+        if let Some(stream) = self.stream_mut() {
             let _ = stream.send(reply);
         }
         self.finish(AfterSending::Linger);

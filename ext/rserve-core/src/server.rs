@@ -23,6 +23,8 @@ use crate::listener::Listener;
 use crate::monitor::Monitor;
 use crate::options::Options;
 use crate::reactor::{DRAIN_GRACE, Reactor};
+use crate::stream::Peer;
+use crate::tls::{self, Fault};
 
 /// How long a refused client may take to read its answer.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -48,6 +50,8 @@ pub enum Notice {
     AcceptFailed(Errno),
     /// epoll itself failed.
     PollFailed(io::Error),
+    /// A client and the server did not come to terms.
+    TlsFailed(Peer, Fault),
 }
 
 /// What a pool thread does next.
@@ -176,14 +180,15 @@ impl Server {
         }))
     }
 
-    /// Accepts on a duplicate of the listening socket `fd` from [`Server::start`] on. Connections tell the listener's
+    /// Accepts on a duplicate of the listening socket `fd` from [`Server::start`] on, with TLS if `tls` says how.
+    /// Connections tell the listener's
     /// position in the order of these calls.
     ///
     /// # Errors
     ///
     /// `fd` is not open, or no descriptor is left.
-    pub fn add_listener(&self, fd: RawFd) -> io::Result<()> {
-        let listener = Listener::duplicate(fd)?;
+    pub fn add_listener(&self, fd: RawFd, tls: Option<Arc<tls::Context>>) -> io::Result<()> {
+        let listener = Listener::duplicate(fd, tls)?;
         self.lock_reactor().add_listener(listener)
     }
 

@@ -7,11 +7,13 @@ use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 
 use magnus::Class;
-use magnus::value::Opaque;
+use magnus::value::{Opaque, ReprValue};
 use magnus::{DataTypeFunctions, Error, Module, RModule, RString, Ruby, TypedData, Value, gc, method};
 use rserve_core::connection::Connection;
 use rserve_core::server::Server;
 use rserve_core::stream::Peer;
+
+use crate::tls::TlsStream;
 
 /// A request's view of its connection; it outlives neither the server nor its own usefulness: once the response is
 /// complete every method fails or does nothing.
@@ -79,14 +81,19 @@ impl Client {
         }
     }
 
-    /// Takes the socket from the server: its descriptor, and the octets that were already read beyond the request.
-    pub(crate) fn take_socket(ruby: &Ruby, this: &Self) -> Result<(i32, RString), Error> {
+    /// Takes the socket from the server: its descriptor or, with TLS, a stream, and the octets that were already read
+    /// beyond the request.
+    pub(crate) fn take_socket(ruby: &Ruby, this: &Self) -> Result<(Value, RString), Error> {
         this.serving(ruby)?;
-        let Some((fd, rest)) = this.server.hijack(&this.connection) else {
+        let Some((stream, rest)) = this.server.hijack(&this.connection) else {
             return Err(Error::new(ruby.exception_io_error(), "closed stream"));
         };
         this.state.set(State::Hijacked);
-        Ok((fd.into_raw_fd(), ruby.str_from_slice(&rest)))
+        let socket = match stream.into_fd() {
+            Ok(fd) => ruby.integer_from_i64(fd.into_raw_fd().into()).as_value(),
+            Err(stream) => ruby.obj_wrap(TlsStream::new(stream)).as_value(),
+        };
+        Ok((socket, ruby.str_from_slice(&rest)))
     }
 
     /// A second descriptor of the socket.
@@ -100,6 +107,16 @@ impl Client {
 
     fn is_unix(&self) -> bool {
         self.connection.peer() == Peer::Unix
+    }
+
+    /// The certificate that the client showed, in DER.
+    fn peer_certificate(ruby: &Ruby, this: &Self) -> Option<RString> {
+        this.server.peer_certificate(&this.connection).map(|der| ruby.str_from_slice(&der))
+    }
+
+    /// The version of TLS; `nil` without, and after the response.
+    fn tls_version(&self) -> Option<&'static str> {
+        self.server.tls_version(&self.connection)
     }
 
     fn listener(&self) -> usize {
@@ -123,6 +140,8 @@ pub(crate) fn init(ruby: &Ruby, rserve: RModule) -> Result<(), Error> {
     class.define_method("hijacked?", method!(Client::is_hijacked, 0))?;
     class.define_method("unix?", method!(Client::is_unix, 0))?;
     class.define_method("listener", method!(Client::listener, 0))?;
+    class.define_private_method("peer_certificate", method!(Client::peer_certificate, 0))?;
+    class.define_private_method("tls_version", method!(Client::tls_version, 0))?;
     class.define_private_method("take_socket", method!(Client::take_socket, 0))?;
     class.define_private_method("duplicate_socket", method!(Client::duplicate_socket, 0))?;
     class.define_private_method("write_ahead", method!(Client::write_ahead, 1))?;

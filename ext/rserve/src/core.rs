@@ -26,6 +26,7 @@ use crate::response::{self, Asked, Body, Fields};
 use crate::settings;
 use crate::stream::Stream;
 use crate::thread_events::{Serving, SuspendHook};
+use crate::tls::TlsContext;
 use crate::worker::Worker;
 use crate::writer::Writer;
 use crate::{buffer, error, worker};
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     env: RefCell<EnvBuilder>,
     early_hints: bool,
     out_of_band: bool,
+    /// Which listeners ask clients for certificates.
+    verifying: RefCell<Vec<bool>>,
     /// `supported_http_methods`; `None` is any.
     methods: Option<Vec<String>>,
     spelling: Spelling,
@@ -95,6 +98,7 @@ impl Core {
             env: RefCell::new(env),
             early_hints: settings::flag(settings, "early_hints")?,
             out_of_band: settings::flag(settings, "out_of_band")?,
+            verifying: RefCell::default(),
             methods: settings::methods(settings)?,
             spelling,
             suspend_hook: RefCell::new(None),
@@ -110,8 +114,16 @@ impl Core {
         self.app.set(app.into());
     }
 
-    fn add_listener(ruby: &Ruby, this: &Self, fd: i32, prototype: RHash) -> Result<(), Error> {
-        this.server.add_listener(fd).map_err(|failure| error::system(ruby, &failure))?;
+    fn add_listener(
+        ruby: &Ruby,
+        this: &Self,
+        fd: i32,
+        prototype: RHash,
+        tls: Option<Obj<TlsContext>>,
+    ) -> Result<(), Error> {
+        let tls = tls.map(|tls| tls.context());
+        this.verifying.borrow_mut().push(tls.as_ref().is_some_and(|tls| tls.verifies()));
+        this.server.add_listener(fd, tls).map_err(|failure| error::system(ruby, &failure))?;
         this.env.borrow_mut().add_prototype(prototype);
         Ok(())
     }
@@ -193,11 +205,17 @@ impl Core {
         }
     }
 
-    /// Messages to be logged.
+    /// What is to be logged: messages; of failed TLS `[message, peer's address, DER of a certificate or nil]`.
     fn notices(ruby: &Ruby, this: &Self) -> RArray {
+        let text = |text: String| ruby.str_new(&text).as_value();
         let notices = this.server.take_notices().into_iter().map(|notice| match notice {
-            Notice::AcceptFailed(errno) => format!("cannot accept connections: {}", errno.desc()),
-            Notice::PollFailed(failure) => format!("cannot wait for connections: {failure}"),
+            Notice::AcceptFailed(errno) => text(format!("cannot accept connections: {}", errno.desc())),
+            Notice::PollFailed(failure) => text(format!("cannot wait for connections: {failure}")),
+            Notice::TlsFailed(peer, fault) => {
+                let certificate = fault.certificate.map(|der| ruby.str_from_slice(&der));
+                let failed = (text(fault.message), text(peer.ip().to_string()), certificate);
+                ruby.into_value(failed)
+            }
         });
         ruby.ary_from_iter(notices)
     }
@@ -302,6 +320,14 @@ impl Core {
         let extras = Extras { client: client.as_value(), input, length, early_hints };
         let env = self.env.borrow().build(ruby, connection, request, &extras)?;
         client.set_env(env.as_value());
+        let verifying = self.verifying.borrow().get(connection.listener()).copied();
+        if verifying == Some(true)
+            && let Some(der) = self.server.peer_certificate(connection)
+        {
+            let certificate: Value =
+                self.handler(ruby).funcall("peer_certificate", (ruby.str_from_slice(&der),))?;
+            env.aset("puma.peercert", certificate)?;
+        }
         Ok(env)
     }
 
@@ -647,7 +673,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.undef_default_alloc_func();
     class.define_singleton_method("new", function!(Core::new, 3))?;
     class.define_method("app=", method!(Core::set_app, 1))?;
-    class.define_method("add_listener", method!(Core::add_listener, 2))?;
+    class.define_method("add_listener", method!(Core::add_listener, 3))?;
     class.define_method("balance", method!(Core::balance, 1))?;
     class.define_method("start", method!(Core::start, 0))?;
     class.define_method("work", method!(Core::work, 0))?;

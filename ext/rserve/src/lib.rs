@@ -19,6 +19,7 @@ mod settings;
 mod stream;
 mod text;
 mod thread_events;
+mod tls;
 mod worker;
 mod writer;
 
@@ -30,6 +31,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     let native = rserve.define_module("Native")?;
     client::init(ruby, rserve)?;
     stream::init(ruby, rserve)?;
+    tls::init(ruby, native)?;
     core::init(ruby, native)?;
     early_hints::init(native)?;
     command_line::init(native)?;

@@ -8,7 +8,8 @@ use rserve_core::options::{Compat, Options, ProxyProtocol};
 
 use crate::env::RemoteAddress;
 
-fn get<T: TryConvert>(settings: RHash, name: &str) -> Result<Option<T>, Error> {
+/// The option `name`, if it is set.
+pub(crate) fn get<T: TryConvert>(settings: RHash, name: &str) -> Result<Option<T>, Error> {
     let ruby = Ruby::get_with(settings);
     settings.lookup::<_, Option<T>>(ruby.to_symbol(name))
 }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{Server, Status};
+use super::{Notice, Server, Status};
 use crate::connection::Connection;
-use crate::exchange::{AfterSending, Outcome, Request};
+use crate::exchange::{AfterSending, Exchange, Outcome, Request};
+use crate::stream::Stream;
 
 impl Server {
     /// Sends a part of the response to `connection`, whose request the caller is serving, without ever waiting. Gives
@@ -85,6 +86,9 @@ impl Server {
             {
                 outcome = Outcome::Close;
             }
+            if outcome == Outcome::Again {
+                self.note_fault(connection, &mut exchange);
+            }
             match outcome {
                 Outcome::Queue => {
                     drop(exchange);
@@ -117,7 +121,7 @@ impl Server {
 
     /// Gives the connection's socket to the caller for good, with the octets that were read beyond the request.
     /// `None` when it is gone already. [`Server::finish`] is still to be called, and then touches nothing.
-    pub fn hijack(&self, connection: &Connection) -> Option<(OwnedFd, Vec<u8>)> {
+    pub fn hijack(&self, connection: &Connection) -> Option<(Stream, Vec<u8>)> {
         let mut exchange = connection.exchange();
         if exchange.registered
             && let Some(stream) = exchange.stream()
@@ -125,8 +129,23 @@ impl Server {
             let fd = stream.as_fd().as_raw_fd();
             let _ = self.registry.deregister(&mut mio::unix::SourceFd(&fd));
         }
-        let (stream, rest) = exchange.hijack()?;
-        Some((stream.into_fd(), rest))
+        exchange.hijack()
+    }
+
+    /// The certificate that a TLS client showed, in DER.
+    pub fn peer_certificate(&self, connection: &Connection) -> Option<Vec<u8>> {
+        connection.exchange().stream()?.peer_certificate()
+    }
+
+    /// The version of TLS on `connection`; `None` without, or when it is closed.
+    pub fn tls_version(&self, connection: &Connection) -> Option<&'static str> {
+        connection.exchange().stream()?.tls_version()
+    }
+
+    pub(crate) fn note_fault(&self, connection: &Connection, exchange: &mut Exchange) {
+        if let Some(fault) = exchange.take_fault() {
+            self.notify(Notice::TlsFailed(connection.peer(), fault));
+        }
     }
 
     /// A duplicate of the connection's socket, for an application that wants to look at it.

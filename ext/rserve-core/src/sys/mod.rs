@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod shared_memory;
+pub(crate) mod tls;
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -1,0 +1,26 @@
+//! What of OpenSSL has no safe wrapper.
+
+use std::ffi::{c_int, c_long, c_void};
+
+use openssl::ssl::SslContextBuilder;
+
+/// `SSL_CTRL_SET_DH_AUTO` of `openssl/ssl.h`.
+const SET_DH_AUTO: c_int = 118;
+
+unsafe extern "C" {
+    // In the libssl that the openssl crate links.
+    fn SSL_CTX_set_timeout(context: *mut c_void, seconds: c_long) -> c_long;
+    fn SSL_CTX_ctrl(context: *mut c_void, command: c_int, number: c_long, pointer: *mut c_void) -> c_long;
+}
+
+/// Sessions of `context` may be resumed for so many seconds.
+pub(crate) fn set_session_timeout(context: &mut SslContextBuilder, seconds: u32) {
+    // SAFETY: `as_ptr` is a live SSL_CTX that nobody else uses while it is being built.
+    unsafe { SSL_CTX_set_timeout(context.as_ptr().cast(), c_long::from(seconds)) };
+}
+
+/// Lets OpenSSL choose the group of a DHE exchange by the strength of the key (TLS 1.2).
+pub(crate) fn choose_dh_parameters(context: &mut SslContextBuilder) {
+    // SAFETY: as above; the command takes a number and no pointer.
+    unsafe { SSL_CTX_ctrl(context.as_ptr().cast(), SET_DH_AUTO, 1, std::ptr::null_mut()) };
+}

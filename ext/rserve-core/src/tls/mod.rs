@@ -1,0 +1,22 @@
+//! TLS by the system's OpenSSL, the one that Ruby uses: `ssl_bind`'s options, cipher strings and error texts are its own.
+//!
+//! [`context`] is what a listener offers, [`stream`] one client's connection. Handshakes are steps of reading: whoever
+//! polls takes them, and nobody waits for them.
+
+pub mod context;
+pub mod stream;
+
+pub use context::{Context, Options, Pem};
+pub use stream::Fault;
+
+/// The OpenSSL that this was compiled against, as it names itself.
+pub fn compiled_version() -> String {
+    // MNN00PP0L (OPENSSL_VERSION_NUMBER(3)).
+    let number = openssl::version::number();
+    format!("OpenSSL {}.{}.{}", number >> 28, number >> 20 & 0xff, number >> 4 & 0xff)
+}
+
+/// The OpenSSL that is linked at run time.
+pub fn library_version() -> &'static str {
+    openssl::version::version()
+}
