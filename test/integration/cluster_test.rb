@@ -20,14 +20,21 @@ class ClusterTest < ServerCase
     assert_serving
   end
 
-  def test_killing_a_worker_loses_only_what_it_was_answering
+  def test_killing_a_worker_costs_its_own_connections_only
     spawn_cluster app: PID, threads: 2
-    load = ClientLoad.new(server, keep_alive: 4, fresh: 4, target: "/sleep0.01")
-    3.times { |round| kill_one_and_wait(round) }
-    lost = load.stop.except("answered")
-    # Two threads in each of three killed workers, and what idled on their connections.
-    assert_operator lost.values.sum, :<=, 3 * (2 + 4), lost.inspect
-    assert_serving_pids 2
+    clients = Array.new(12) { server.connect }
+    workers = clients.to_h { |io| [io, worker_of(io)] }
+    victim = workers.values.first
+    mark = server.mark
+    Process.kill(:KILL, victim)
+    survivors = workers.reject { |_, pid| pid == victim }
+    refute_empty survivors
+    survivors.each { |io, pid| assert_equal pid, worker_of(io) }
+    server.wait_for_log(/booted/, after: mark)
+    more = Array.new(20) { server.connect }
+    assert_equal 2, more.map { |io| worker_of(io) }.uniq.size, "workers that take new connections"
+  ensure
+    [*clients, *more].each(&:close)
   end
 
   def test_term_answers_everything_that_was_accepted
@@ -137,23 +144,16 @@ class ClusterTest < ServerCase
     assert_equal ["answered"], results.keys, results.inspect
   end
 
-  def kill_one_and_wait(round)
-    victim = worker_pids[round % 2]
-    mark = server.mark
-    Process.kill(:KILL, victim)
-    server.wait_for_log(/booted/, after: mark)
+  # Asks on `io`, and stays connected.
+  # @return [Integer] pid
+  def worker_of(io)
+    io.write("GET /sleep0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    Integer(ResponseReader.new(io).receive.body[/\d+\z/])
   end
 
   # The newest process of each index, by index.
   def worker_pids
     server.log.scan(/Worker (\d+) \(PID: (\d+)\) booted/).to_h { |index, pid| [index.to_i, pid.to_i] }.sort.map(&:last)
-  end
-
-  def assert_serving_pids(count)
-    server.wait_until("#{count} workers serve", 10) do
-      pids = Array.new(20) { get("/sleep0.01").body[/\d+\z/] }
-      pids.uniq.size == count
-    end
   end
 
   def refute_raised_in(seconds)
