@@ -22,7 +22,7 @@ built = RbConfig::CONFIG.fetch("host_os").include?("darwin") ? "librserve.dylib"
 
 unless system(cargo, "--version", out: File::NULL, err: File::NULL)
   abort "rserve: no `#{cargo}` on PATH. Building this gem needs a Rust toolchain (1.88 or newer), a C compiler, " \
-        "libclang and Ruby's headers."
+        "pkg-config, and the headers of Ruby, OpenSSL and libclang."
 end
 
 File.write("Makefile", <<~MAKEFILE)
