@@ -238,9 +238,9 @@ impl Reactor {
         }
     }
 
-    fn report(&self, server: &Server) {
-        if let Some(gate) = &self.gate {
-            gate.report(server.work(), self.slots.len());
+    fn report(&mut self, server: &Server) {
+        if let Some(gate) = &mut self.gate {
+            gate.report(server.work(), self.slots.len(), server.requests_begun());
         }
     }
 

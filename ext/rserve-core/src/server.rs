@@ -352,6 +352,11 @@ impl Server {
         self.busy.load(Ordering::Acquire) + self.backlog.len()
     }
 
+    /// Requests that threads have begun so far.
+    pub(crate) fn requests_begun(&self) -> u64 {
+        self.requests_count.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn may_accept(&self) -> bool {
         if self.held.load(Ordering::Acquire) {
             return false;

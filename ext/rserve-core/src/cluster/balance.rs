@@ -68,6 +68,8 @@ pub enum Verdict {
 pub struct Balancer {
     /// Those that did not move when a connection waited for them, and where they stood.
     stuck: Vec<(Index, u32)>,
+    /// Requests that this worker's threads have begun so far.
+    begun: u64,
     leaving: Option<Leaving>,
 }
 
@@ -75,6 +77,8 @@ pub struct Balancer {
 #[derive(Debug)]
 struct Leaving {
     since: Instant,
+    /// [`Balancer::begun`] then.
+    begun: u64,
     /// Where the others stood then.
     turns: Vec<(Index, u32)>,
 }
@@ -83,21 +87,36 @@ impl Balancer {
     /// Decides about a connection that waits now. `others` are the workers that accept.
     ///
     /// A worker without an idle thread leaves all connections in the listener's
-    /// queue, where whoever is free first takes them; unless no other worker lives.
+    /// queue, where whoever is free first takes them; unless no other worker lives. But where
+    /// connections are kept alive nobody may ever be free: when all are full, one whose threads get on
+    /// takes a connection that has waited for long. One whose threads hang never does.
     pub fn verdict(&mut self, own: Load, others: &[Load], now: Instant) -> Verdict {
         self.doubt(others, now);
         let better = self.alive(others).any(|other| is_better(other, &own));
         let waited = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| now - leaving.since);
-        let leave = if own.is_full() { self.any_alive(others) } else { better && waited < LONGEST };
+        let gets_on = self.leaving.as_ref().is_some_and(|leaving| leaving.begun != self.begun);
+        let leave = if !own.is_full() {
+            better && waited < LONGEST
+        } else if better {
+            true
+        } else {
+            self.any_alive(others) && !(gets_on && waited >= LONGEST)
+        };
         if !leave {
             self.leaving = None;
             return Verdict::Accept;
         }
         self.leaving.get_or_insert_with(|| Leaving {
             since: now,
+            begun: self.begun,
             turns: others.iter().map(|other| (other.index, other.turns)).collect(),
         });
         Verdict::Leave { look_again: LOOK_AGAIN }
+    }
+
+    /// The worker's threads have begun so many requests so far.
+    pub fn has_begun(&mut self, requests: u64) {
+        self.begun = requests;
     }
 
     /// Whether any of `others` shows that it lives.
@@ -226,6 +245,24 @@ mod tests {
             let verdict = balancer.verdict(load(5, 5), &full, now + Duration::from_millis(millis));
             assert_eq!(verdict, LEAVE, "after {millis} ms");
         }
+    }
+
+    #[test]
+    fn worker_whose_threads_get_on_takes_what_waits_for_long() {
+        let now = Instant::now();
+        let mut balancer = Balancer::default();
+        let mut full = others(&[(5, 5)]);
+        assert_eq!(balancer.verdict(load(9, 9), &full, now), LEAVE);
+        balancer.has_begun(1);
+        full[0].turns += 1;
+        assert_eq!(balancer.verdict(load(9, 9), &full, now + PATIENCE), LEAVE);
+        assert_eq!(
+            balancer.verdict(load(9, 9), &others(&[(4, 5)]), now + LONGEST),
+            LEAVE,
+            "the other has a thread"
+        );
+        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST), Verdict::Accept);
+        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST), LEAVE, "but not all of them");
     }
 
     #[test]

@@ -40,8 +40,9 @@ impl Gate {
         self.balancer.any_alive(&self.others)
     }
 
-    /// Shows the figures of this moment, see [`Place::report`].
-    pub fn report(&self, work: usize, connections: usize) {
+    /// Shows the figures of this moment, see [`Place::report`]; `begun` is how many requests threads have begun so far.
+    pub fn report(&mut self, work: usize, connections: usize, begun: u64) {
+        self.balancer.has_begun(begun);
         let figure = |count| u32::try_from(count).unwrap_or(u32::MAX);
         self.place.report(figure(work), figure(connections));
     }
