@@ -127,13 +127,13 @@ module Rserve
 
     # @return [Hash] for `exec`: the listeners stay open, everything else is closed
     def redirects_for_restart
-      fds = @listeners.to_h { |_url, io| [io.to_io.to_i, io.to_io.to_i] }
+      fds = @listeners.to_h { |_url, io| [io.to_i, io.to_i] }
       fds.merge(close_others: true)
     end
 
     # @return [Hash{String => String}] `PUMA_INHERIT_n` for each listener, and which unix sockets are ours to remove
     def redirects_for_restart_env
-      env = @listeners.each_with_index.to_h { |(url, io), index| ["PUMA_INHERIT_#{index}", "#{io.to_io.to_i}:#{url}"] }
+      env = @listeners.each_with_index.to_h { |(url, io), index| ["PUMA_INHERIT_#{index}", "#{io.to_i}:#{url}"] }
       env[OWN_PATHS] = @unix_paths.join(File::PATH_SEPARATOR) unless @unix_paths.empty?
       env
     end
@@ -290,7 +290,7 @@ module Rserve
     def keep_ssl(socket, context)
       server = MiniSSL::Server.new(socket, context)
       @ios << server
-      @envs[server] = @proto_env.merge(Const::HTTPS_KEY => Const::HTTPS, Const::RACK_URL_SCHEME => Const::HTTPS)
+      @envs[server] = @proto_env.merge(Const::HTTPS_KEY => Const::HTTPS)
       server
     end
 
@@ -409,7 +409,7 @@ module Rserve
 
     # A URL that opened several sockets, as `localhost` does, cannot name them one by one after a restart.
     def keep(url, listeners)
-      @listeners << [url, listeners.first] if listeners.size == 1 && !url.match?(%r{\A\w+://localhost[:/?]})
+      @listeners << [url, listeners.first.to_io] if listeners.size == 1 && !url.match?(%r{\A\w+://localhost[:/?]})
     end
 
     def params_of(uri)

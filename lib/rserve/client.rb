@@ -37,7 +37,7 @@ module Rserve
     # @return [Array(String, String), nil] version of TLS and its state
     def ssl_version_state
       version = tls_version
-      version && [version, "SSLOK "]
+      version && [version, "SSLOK"]
     end
 
     # Sends a `103 Early Hints` response ahead of the real one. Does nothing once the client is gone.

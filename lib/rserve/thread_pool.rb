@@ -30,6 +30,17 @@ module Rserve
       @trim_at = now + @auto_trim if @auto_trim
     end
 
+    # @return [Integer] threads that exist
+    def spawned
+      @reactor.stats[:running]
+    end
+
+    # @return [Integer] threads without a request
+    def waiting
+      figures = @reactor.stats
+      figures[:running] - figures[:busy_threads]
+    end
+
     # Makes one more thread.
     def spawn_thread
       @workers.select!(&:alive?)

@@ -166,6 +166,8 @@ pub enum AfterSending {
     KeepAlive,
     /// It is closed.
     Close,
+    /// It is cut: what was sent is not all of the response, and with TLS the client is not told that it were.
+    Abort,
     /// It is closed, after reading what the peer still sends for a while.
     Linger,
 }
@@ -249,7 +251,7 @@ impl Exchange {
                 Phase::Sending => match self.flush() {
                     Ok(Flushed::All) => match self.after_sending {
                         AfterSending::KeepAlive => self.phase = Phase::Receiving,
-                        AfterSending::Close => return Outcome::Close,
+                        AfterSending::Close | AfterSending::Abort => return Outcome::Close,
                         AfterSending::Linger => self.linger(),
                     },
                     Ok(Flushed::Blocked) => {
@@ -578,8 +580,12 @@ impl Exchange {
 
     /// Closes the socket now.
     pub(crate) fn close(&mut self) {
+        let ending_well = match self.phase {
+            Phase::Sending => self.after_sending != AfterSending::Abort,
+            _ => self.is_idle(),
+        };
         if let Some(stream) = &mut self.stream
-            && self.phase == Phase::Sending
+            && ending_well
         {
             stream.finish();
         }

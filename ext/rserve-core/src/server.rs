@@ -344,7 +344,8 @@ impl Server {
             notices.push(notice);
         }
         drop(notices);
-        self.manager.wake();
+        // The managing thread may be the one that polls.
+        self.manager.interrupt();
     }
 
     /// Requests that a thread is serving, or that wait for one.

@@ -194,7 +194,7 @@ impl Writer {
 
     /// The body will never be complete: the client must see that, so no end is written.
     pub(crate) fn abort(self) {
-        self.server.finish(&self.connection, AfterSending::Close);
+        self.server.finish(&self.connection, AfterSending::Abort);
     }
 
     /// Nothing of the response has left yet.

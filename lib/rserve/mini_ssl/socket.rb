@@ -172,7 +172,7 @@ module Rserve
 
       # @return [Array(String, String)] version of TLS, and the state, which is always connected
       def ssl_version_state
-        [@stream.version, "SSLOK "]
+        [@stream.version, "SSLOK"]
       end
 
       private

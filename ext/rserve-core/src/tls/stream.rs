@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
+use openssl::error::ErrorStack;
 use openssl::ssl::{ErrorCode, Ssl, SslStream};
 use openssl::x509::X509VerifyResult;
 
@@ -56,6 +57,7 @@ impl TlsStream {
             return self.receive_raw(buffer);
         }
         self.wants_write = false;
+        forget_errors();
         match self.ssl.ssl_read(buffer) {
             Ok(count) => Ok(Received::Octets(count)),
             Err(error) => match error.code() {
@@ -170,6 +172,7 @@ impl TlsStream {
 
     /// Sends one record; what the socket does not take is kept.
     fn send_record(&mut self, record: &[u8]) -> io::Result<bool> {
+        forget_errors();
         match self.ssl.ssl_write(record) {
             Ok(count) if count == record.len() => Ok(true),
             Ok(count) => self.send_record(&record[count..]),
@@ -203,7 +206,9 @@ impl TlsStream {
     /// Tells the client that nothing more comes (RFC 8446 §6.1); from now on octets are only thrown away.
     pub(crate) fn finish(&mut self) {
         if !self.over && self.pending.is_empty() && self.ssl.ssl().is_init_finished() {
+            forget_errors();
             let _ = self.ssl.shutdown();
+            forget_errors();
         }
         self.over = true;
     }
@@ -239,7 +244,11 @@ impl TlsStream {
             format!("OpenSSL certificate verification error: {reason} - {}", verified.as_raw())
         } else {
             match reason {
-                Some(first) => format!("OpenSSL error: {first}"),
+                Some(first) => {
+                    let (library, reason) = (first.library().unwrap_or(""), first.reason().unwrap_or(""));
+                    let (code, number) = (first.code(), first.reason_code());
+                    format!("OpenSSL error: error:{code:08X}:{library}::{reason} - {number}")
+                }
                 None => "OpenSSL error: unknown".to_owned(),
             }
         };
@@ -247,6 +256,12 @@ impl TlsStream {
         self.fault = Some(Fault { message, certificate });
         io::Error::other("TLS failed")
     }
+}
+
+/// OpenSSL tells apart why a call failed by the thread's queue of errors, and the application's own use of OpenSSL on
+/// this thread may have left some there.
+fn forget_errors() {
+    drop(ErrorStack::get());
 }
 
 impl AsFd for TlsStream {
