@@ -162,6 +162,8 @@ module Rserve
 
     def make_reactor
       reactor = Native::Core.new(self, served_app, settings)
+      @tls_listeners = @binder.ios.grep(MiniSSL::Server)
+      @certificates_at = @tls_listeners.empty? ? Float::INFINITY : 0
       @binder.ios.each do |io|
         tls = io.native_context if io.is_a?(MiniSSL::Server)
         reactor.add_listener(io.to_io.fileno, prototype(@binder.env(io)), tls)
@@ -259,8 +261,23 @@ module Rserve
         when :done then break
         end
         shutting_down? ? @thread_pool.force : @thread_pool.trim
+        reload_certificates
       end
       finish
+    end
+
+    # Certificates are replaced while the server runs: who comes next gets the new ones.
+    def reload_certificates
+      return if @certificates_at > (now = Process.clock_gettime(Process::CLOCK_MONOTONIC))
+
+      @certificates_at = now + TICK
+      @tls_listeners.each do |listener|
+        next unless listener.reload_changed
+
+        @log_writer.log "* New certificates on port #{listener.addr[1]}" unless listener.closed?
+      rescue MiniSSL::SSLError => e
+        @log_writer.log "! The new certificates are of no use, the old ones stay: #{e.message}"
+      end
     end
 
     # The core has taken what waited at the listeners: whoever comes now is to be refused, not left waiting.

@@ -16,6 +16,7 @@ class TLSTest < ServerCase
       when "/parts" then [200, {}, Enumerator.new { |parts| 300.times { |n| parts << "#{n}," * 100 } }]
       when "/file" then [200, { "content-length" => File.size(__FILE__).to_s }, File.open(__FILE__)]
       when "/echo" then [200, {}, [env["rack.input"].read.sum.to_s]]
+      when "/broken" then [200, {}, Enumerator.new { |parts| parts << "half"; raise "broken" }]
       when "/who" then [200, {}, [env["puma.peercert"]&.subject.to_s]]
       when "/hijack"
         io = env["rack.hijack"].call
@@ -59,6 +60,18 @@ class TLSTest < ServerCase
     end
   end
 
+  def test_a_response_that_ends_with_the_connection_ends_with_a_close_notify_only_when_it_is_whole
+    start
+    connect do |tls|
+      tls.write("GET /parts HTTP/1.0\r\n\r\n")
+      assert_match(/299,\z/, tls.read)
+    end
+    connect do |tls|
+      tls.write("GET /broken HTTP/1.0\r\n\r\n")
+      assert_raises(OpenSSL::SSL::SSLError) { tls.read }
+    end
+  end
+
   def test_a_client_that_does_not_read_costs_no_thread
     start threads: "1:1"
     connect do |slow|
@@ -92,7 +105,7 @@ class TLSTest < ServerCase
     certificate, key = @certificates.issue("client")
     connect(certificate:, key:) { |tls| assert_equal "/CN=client", ask(tls, "/who") }
     assert_raises(OpenSSL::SSL::SSLError, EOFError, Errno::ECONNRESET) { connect { |tls| ask(tls, "/") } }
-    assert_log(/SSL error, peer: 127\.0\.0\.1, peer cert: : .*SSLError: OpenSSL error: .*peer did not return a cert/)
+    assert_log(/SSL error, peer: 127\.0\.0\.1, peer cert: : .*SSLError: OpenSSL error: .*::peer did not return a c/)
     stranger, key = Certificates.new(folder).issue("stranger")
     assert_raises(OpenSSL::SSL::SSLError, EOFError, Errno::ECONNRESET) do
       connect(certificate: stranger, key:) { |tls| ask(tls, "/") }
@@ -148,10 +161,40 @@ class TLSTest < ServerCase
     4.times { connect { |tls| assert_equal "Hello World", ask(tls, "/") } }
   end
 
+  def test_new_certificates_are_taken_and_bad_ones_are_not
+    start
+    connect do |before|
+      ask(before, "/")
+      serial = before.peer_cert.serial
+      @certificates.issue("server")
+      assert_log(/New certificates on port #{@port}/)
+      renewed = shown.serial
+      refute_equal serial, renewed
+      assert_equal "Hello World", ask(before, "/"), "open connections stay"
+      File.write(@cert, "nonsense")
+      assert_log(/! The new certificates are of no use, the old ones stay: cert file '#{@cert}'/)
+      assert_equal renewed, shown.serial
+    end
+  end
+
+  def test_a_certificate_for_each_name
+    cert, key = @certificates.issue("other", names: ["other.test", "*.wild.test"])
+    start sni: [{ cert:, key: }]
+    { "localhost" => "server", "other.test" => "other", "a.wild.test" => "other" }.each do |name, subject|
+      assert_equal "/CN=#{subject}", shown(name:).subject.to_s
+    end
+  end
+
   def test_encrypted_key
     @cert, @key = @certificates.issue("locked", password: "open sesame")
     start key_password_command: "echo open sesame"
     connect { |tls| assert_equal "Hello World", ask(tls, "/") }
+  end
+
+  def test_an_expired_certificate_is_served_and_said_to_be
+    @cert, @key = @certificates.issue("expired", days: -1)
+    start
+    assert_log(/! WARNING: cert file '#{@cert}': the certificate has expired/)
   end
 
   def test_what_the_operator_has_to_mend
@@ -198,6 +241,9 @@ class TLSTest < ServerCase
   ensure
     tls&.close
   end
+
+  # @return [OpenSSL::X509::Certificate] what a client sees
+  def shown(**options) = connect(**options) { |tls| ask(tls, "/") && tls.peer_cert }
 
   def ask(tls, target, body: nil)
     length = "Content-Length: #{body.bytesize}\r\n" if body

@@ -39,11 +39,16 @@ module Rserve
         @options[:bind_to_activated_sockets] = bind
       end
 
-      # Listens for TLS.
+      # Listens for TLS. Certificates are read again when their files change; connections that are open keep theirs.
       #
       # @example
       #   ssl_bind "127.0.0.1", "9292", cert: "server.crt", key: "server.key", verify_mode: "peer", ca: "ca.crt"
       #   ssl_bind "127.0.0.1", "9292", cert_pem: File.read("server.crt"), key_pem: File.read("server.key")
+      # @example for clients that ask for another name
+      #   ssl_bind "0.0.0.0", "443", cert: "a.crt", key: "a.key", sni: [{ cert: "b.crt", key: "b.key" }]
+      # @param opts [Hash] `cert`, `key` (paths) or `cert_pem`, `key_pem`, `key_password_command`, `ca`, `verify_mode`
+      #   ("none", "peer", "force_peer"), `verification_flags`, `ssl_cipher_filter`, `ssl_ciphersuites`, `no_tlsv1`,
+      #   `no_tlsv1_1`, `reuse`, `backlog`, `low_latency`, `sni`
       def ssl_bind(host, port, opts = {})
         keep_pem_in_store(opts)
         bind(Listeners.ssl_url(host, port, opts))
@@ -105,6 +110,7 @@ module Rserve
           parts = [pair.join("&"), "verify_mode=#{opts.fetch(:verify_mode, "none")}"]
           %i[ca key_password_command].each { |name| parts.concat(query_part(name, opts[name], escape: true)) }
           parts.concat(query_part(:reuse, session_cache(opts[:reuse])))
+          parts.concat(query_part(:sni, more_certificates(opts[:sni]), escape: true))
           %i[ssl_cipher_filter ssl_ciphersuites no_tlsv1 no_tlsv1_1 verification_flags backlog low_latency]
             .each { |name| parts.concat(query_part(name, opts[name])) }
           "ssl://#{host}:#{port}?#{parts.join("&")}"
@@ -117,6 +123,10 @@ module Rserve
 
           value = Array(value).join(",")
           ["#{name}=#{escape ? Util.escape(value) : value}"]
+        end
+
+        def more_certificates(pairs)
+          pairs&.flat_map { |pair| pair.fetch_values(:cert, :key) }
         end
 
         def session_cache(reuse)

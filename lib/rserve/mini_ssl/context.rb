@@ -129,8 +129,22 @@ module Rserve
       def native
         @native ||= begin
           check
+          @seen = state_of_files
           Native::TlsContext.new(settings)
         end
+      end
+
+      # Reads certificates and keys again if a file is not what it was. Connections that are open keep theirs.
+      #
+      # @return [Boolean] whether there are new ones
+      # @raise [SSLError] when the new ones are of no use; told once, and the old ones stay
+      def reload_changed
+        seen = state_of_files
+        return false if @native.nil? || seen == @seen
+
+        @seen = seen
+        @native.reload
+        true
       end
 
       # A copy has settings of its own.
@@ -157,6 +171,17 @@ module Rserve
       def first_certificate
         { cert: @cert, cert_pem: @cert_pem, key: @key, key_pem: @key_pem,
           key_password: (key_password if @key_password_command) }
+      end
+
+      # @return [Array] changes with each file's content
+      def state_of_files
+        files = [@cert, @key, @ca, *@more_certificates.flat_map(&:values)].compact
+        files.map do |path|
+          stat = File.stat(path)
+          [stat.mtime, stat.size, stat.ino]
+        rescue SystemCallError
+          nil
+        end
       end
 
       def check_file(path, description)

@@ -28,6 +28,11 @@ module Rserve
         @socket
       end
 
+      # (see Context#reload_changed)
+      def reload_changed
+        @ctx.reload_changed
+      end
+
       # @return [Native::TlsContext]
       def native_context
         @ctx.native
