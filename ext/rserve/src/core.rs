@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use magnus::rb_sys::{AsRawValue, FromRawValue};
-use magnus::value::{Lazy, Opaque, ReprValue};
+use magnus::value::{Opaque, ReprValue};
 use magnus::{
     Class, DataTypeFunctions, Error, Module, Object, RArray, RHash, RModule, Ruby, Symbol, TypedData, Value,
     function, gc, method, typed_data::Obj,
@@ -30,11 +30,6 @@ use crate::tls::TlsContext;
 use crate::worker::Worker;
 use crate::writer::Writer;
 use crate::{buffer, error, worker};
-
-static CLIENT: Lazy<magnus::RClass> = Lazy::new(|ruby| {
-    let rserve = ruby.class_object().const_get::<_, RModule>("Rserve").expect("Rserve is defined at load");
-    rserve.const_get("Client").expect("Rserve::Client is defined at load")
-});
 
 /// See the module.
 #[derive(TypedData)]
@@ -288,8 +283,7 @@ impl Core {
         if self.methods.as_ref().is_some_and(|known| !known.iter().any(|known| known.as_bytes() == method)) {
             return self.unsupported(ruby, connection, asked, method);
         }
-        let client: Obj<Client> =
-            ruby.obj_wrap_as(Client::new(&self.server, connection), ruby.get_inner(&CLIENT));
+        let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
         let built = self.environment(ruby, connection, &mut request, client);
         self.server.recycle(connection, request);
         let env = match built {
@@ -375,8 +369,7 @@ impl Core {
         asked: Asked,
         method: &[u8],
     ) -> Result<(), Error> {
-        let client: Obj<Client> =
-            ruby.obj_wrap_as(Client::new(&self.server, connection), ruby.get_inner(&CLIENT));
+        let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
         let method = ruby.str_from_slice(method);
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", (method,));
         let asked = Asked { keep_alive: asked.keep_alive && self.compat < Compat::Puma8, ..asked };

@@ -11,6 +11,7 @@ mod early_hints;
 mod env;
 mod error;
 mod gvl;
+mod http_parser;
 mod input;
 mod master;
 mod protect;
@@ -23,7 +24,7 @@ mod tls;
 mod worker;
 mod writer;
 
-use magnus::{Error, Module, Ruby};
+use magnus::{Error, Module, Ruby, TypedData};
 
 #[magnus::init]
 fn init(ruby: &Ruby) -> Result<(), Error> {
@@ -33,9 +34,22 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     stream::init(ruby, rserve)?;
     tls::init(ruby, native)?;
     core::init(ruby, native)?;
+    http_parser::init(ruby, rserve)?;
     early_hints::init(native)?;
     command_line::init(native)?;
     worker::init(ruby, native)?;
     master::init(ruby, native)?;
+    look_up_classes(ruby);
     Ok(())
+}
+
+/// Looks each class up once, while there is one thread. Magnus does it at first use, behind a lock, and the lookup runs
+/// Ruby code that may let another thread in: that one would wait for the lock with the GVL held, for ever.
+fn look_up_classes(ruby: &Ruby) {
+    client::Client::class(ruby);
+    core::Core::class(ruby);
+    http_parser::HttpParser::class(ruby);
+    master::Master::class(ruby);
+    stream::Stream::class(ruby);
+    worker::Worker::class(ruby);
 }
