@@ -10,12 +10,24 @@ class FacadeTest < Minitest::Test
       "binder" => "Binder", "cli" => "CLI", "client" => "Client", "configuration" => "Configuration",
       "control_cli" => "ControlCLI", "dsl" => "DSL", "error_logger" => "ErrorLogger", "events" => "Events",
       "launcher" => "Launcher", "launcher/bundle_pruner" => "Launcher::BundlePruner", "log_writer" => "LogWriter",
-      "null_io" => "NullIO", "plugin" => "Plugin", "server" => "Server", "state_file" => "StateFile", "util" => "Util",
-      "app/status" => "App::Status", "thread_pool" => "ThreadPool::ForceShutdown", "rack/builder" => "Rack::Builder"
+      "minissl" => "MiniSSL", "null_io" => "NullIO", "plugin" => "Plugin", "puma_http11" => "HttpParser",
+      "server" => "Server", "state_file" => "StateFile", "util" => "Util", "app/status" => "App::Status",
+      "thread_pool" => "ThreadPool::ForceShutdown", "rack/builder" => "Rack::Builder"
     }
     names.each do |file, name|
       assert_equal "Puma::#{name}", ruby("require 'puma/#{file}'; print Puma::#{name}"), file
     end
+  end
+
+  # A file that the façade lacked would be loaded from the gem, over rserve's classes.
+  def test_every_ruby_file_of_the_puma_gem_has_its_like
+    gem = Gem::Specification.stubs_for("puma").map(&:full_gem_path).find { |path| File.exist?("#{path}/lib/puma.rb") }
+    skip "no puma gem here" unless gem
+    files = Dir.glob("{puma,puma/**/*,rack/handler/puma}.rb", base: File.join(gem, "lib"))
+    facade = Dir.glob("**/*.rb", base: File.join(TestServer::ROOT, "lib/rserve/compat"))
+
+    assert_empty files - facade - %w[puma/accept_nonblock.rb puma/queue_close.rb puma/systemd.rb],
+                 "not counting what only Puma 5 has"
   end
 
   def test_who_asks_for_puma_by_name_gets_its_name

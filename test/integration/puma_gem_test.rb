@@ -1,0 +1,46 @@
+# frozen_string_literal: true
+
+require_relative "../helpers/server_case"
+require_relative "../helpers/bundles"
+
+# The puma gem in the same bundle as rserve, where another gem depends on it.
+class PumaGemTest < ServerCase
+  include Bundles
+
+  RACKUP = <<~'RUBY'
+    require "puma"
+    require "puma/server"
+    require "puma/minissl"
+    require "rack/handler/puma" if Rack.release < "3"
+
+    run lambda { |_|
+      of_the_gem = $LOADED_FEATURES.grep(%r{/puma-\d.*/(?!version|const)[^/]*\z})
+      [200, {}, ["#{Puma::Server.name} #{Puma::Server.instance_method(:run).source_location.first} #{of_the_gem}"]]
+    }
+  RUBY
+
+  def setup
+    super
+    skip "no puma gem here" unless Bundles.installed?("puma")
+    skip "it is the server that is tested" if TestServer::PUMA
+  end
+
+  def test_gems_that_require_puma_get_rserve
+    [%w[-w 0], %w[-w 1], %w[-w 1 --prune-bundler]].each do |arguments|
+      serve(arguments)
+      assert_equal "Rserve::Server #{TestServer::ROOT}/lib/rserve/server.rb []", get("/").body, arguments.join(" ")
+      assert_log(/Pruning Bundler environment/) if arguments.include?("--prune-bundler")
+    end
+  end
+
+  private
+
+  def serve(arguments)
+    place = folder
+    env = bundle(place, "gem 'puma'\ngem 'rack'\ngem 'rserve', path: #{TestServer::ROOT.dump}\n", task: "lock")
+    File.write(File.join(place, "config.ru"), RACKUP)
+    port = UniquePort.call
+    start_process([RbConfig.ruby, "-S", "bundle", "exec", "rserve", *arguments, "-b", "tcp://127.0.0.1:#{port}"],
+                  port:, chdir: place, env:)
+  end
+end
