@@ -51,5 +51,7 @@ fn look_up_classes(ruby: &Ruby) {
     http_parser::HttpParser::class(ruby);
     master::Master::class(ruby);
     stream::Stream::class(ruby);
+    tls::TlsContext::class(ruby);
+    tls::TlsStream::class(ruby);
     worker::Worker::class(ruby);
 }
