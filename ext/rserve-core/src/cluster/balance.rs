@@ -256,11 +256,9 @@ mod tests {
         balancer.has_begun(1);
         full[0].turns += 1;
         assert_eq!(balancer.verdict(load(9, 9), &full, now + PATIENCE), LEAVE);
-        assert_eq!(
-            balancer.verdict(load(9, 9), &others(&[(4, 5)]), now + LONGEST),
-            LEAVE,
-            "the other has a thread"
-        );
+        let mut free = full.clone();
+        free[0].work = 4;
+        assert_eq!(balancer.verdict(load(9, 9), &free, now + LONGEST), LEAVE, "the other has a thread");
         assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST), Verdict::Accept);
         assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST), LEAVE, "but not all of them");
     }
