@@ -142,6 +142,8 @@ pub(crate) struct Exchange {
     drained: bool,
     /// The peer has sent its last octet, which may not have been read yet.
     ended: bool,
+    /// The application has a descriptor of the socket, too.
+    shared: bool,
     /// Part of a head has come.
     head_begun: bool,
     /// The PROXY header is still to be read.
@@ -183,6 +185,7 @@ impl Exchange {
             outgoing: Outgoing::default(),
             drained: false,
             ended: false,
+            shared: false,
             head_begun: false,
             preface: options.proxy_protocol,
             after_sending: AfterSending::Close,
@@ -578,7 +581,12 @@ impl Exchange {
         Some((self.stream.take()?, mem::take(&mut self.input)))
     }
 
-    /// Closes the socket now.
+    /// Somebody else gets a descriptor of the socket.
+    pub(crate) fn share(&mut self) {
+        self.shared = true;
+    }
+
+    /// Closes the socket now: the client sees the end, whoever else has a descriptor of it.
     pub(crate) fn close(&mut self) {
         let ending_well = match self.phase {
             Phase::Sending => self.after_sending != AfterSending::Abort,
@@ -590,7 +598,11 @@ impl Exchange {
             stream.finish();
         }
         self.phase = Phase::Gone;
-        self.stream = None;
+        if let Some(stream) = self.stream.take()
+            && (self.shared || crate::sys::forks::has_forked())
+        {
+            stream.shut_down();
+        }
         self.outgoing = Outgoing::default();
         self.request.body = Body::Empty;
     }

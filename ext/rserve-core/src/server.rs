@@ -107,6 +107,8 @@ pub struct Server {
     /// Connections with parts of a response that are held back, for the monitor to send.
     corked: Mutex<Vec<Arc<Connection>>>,
     epoch: Instant,
+    /// The process that it was made in ([`crate::sys::forks`]).
+    home: u32,
     /// Milliseconds after `epoch`; the poller looks at deadlines no later than this.
     pub(crate) next_deadline: AtomicU64,
     /// Milliseconds after `epoch` of the last sign of a request.
@@ -146,6 +148,7 @@ impl Server {
     pub fn new(options: Options) -> io::Result<Arc<Self>> {
         let (reactor, registry, waker) = Reactor::new()?;
         let epoch = Instant::now();
+        crate::sys::forks::watch();
         Ok(Arc::new(Self {
             options,
             reactor: Mutex::new(reactor),
@@ -156,6 +159,7 @@ impl Server {
             notices: Mutex::default(),
             corked: Mutex::default(),
             epoch,
+            home: crate::sys::forks::generation(),
             next_deadline: AtomicU64::new(NEVER),
             last_activity: AtomicU64::new(0),
             turns: AtomicU64::new(0),
@@ -255,8 +259,15 @@ impl Server {
         self.evicting.swap(false, Ordering::AcqRel)
     }
 
+    /// Whether this process is the one that serves. In a child that an application forked in the middle of a request,
+    /// the sockets and locks are the parent's affair: there every method that would touch them does nothing, and pool
+    /// threads end.
+    pub fn is_at_home(&self) -> bool {
+        self.home == crate::sys::forks::generation()
+    }
+
     fn advance(&self, status: Status) {
-        if self.status.fetch_max(status as u8, Ordering::AcqRel) < status as u8 {
+        if self.is_at_home() && self.status.fetch_max(status as u8, Ordering::AcqRel) < status as u8 {
             self.backlog.wake(usize::MAX);
             let _ = self.waker.wake();
             self.monitor.wake();

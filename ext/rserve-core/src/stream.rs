@@ -221,6 +221,11 @@ impl Stream {
         }
     }
 
+    /// Ends both directions, for every process and descriptor; what was sent still arrives.
+    pub(crate) fn shut_down(&self) {
+        let _ = shutdown(self.as_fd().as_raw_fd(), Shutdown::Both);
+    }
+
     /// Gives the socket up, to whoever hijacks the connection; with TLS there is more to it than a socket.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ impl Server {
     ///
     /// The connection is lost; [`Server::finish`] is still to be called.
     pub fn write(&self, connection: &Connection, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_home()?;
         let mut exchange = connection.exchange();
         exchange.write(slices, &self.options)?;
         Ok(exchange.waiting())
@@ -33,6 +34,7 @@ impl Server {
     ///
     /// As [`Server::write`].
     pub fn write_part(&self, connection: &Arc<Connection>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_home()?;
         let mut exchange = connection.exchange();
         if exchange.write_part(slices, &self.options, Instant::now())? {
             self.corked().push(Arc::clone(connection));
@@ -52,7 +54,9 @@ impl Server {
 
     /// Queues `len` octets of `file` from `offset`, after what was written before.
     pub fn write_file(&self, connection: &Connection, file: std::fs::File, offset: u64, len: u64) {
-        connection.exchange().write_file(file, offset, len);
+        if self.is_at_home() {
+            connection.exchange().write_file(file, offset, len);
+        }
     }
 
     /// Waits up to `limit` for the client to take what waits, and sends it; to be called without the GVL. Gives the
@@ -62,6 +66,7 @@ impl Server {
     ///
     /// The connection is lost.
     pub fn wait_writable(&self, connection: &Connection, limit: Duration) -> io::Result<usize> {
+        self.check_home()?;
         let mut exchange = connection.exchange();
         if let Some(stream) = exchange.stream() {
             let millis = u16::try_from(limit.as_millis()).unwrap_or(u16::MAX);
@@ -74,6 +79,9 @@ impl Server {
     /// The response to `connection` is complete, or as complete as it will get: the caller lets go of the connection.
     /// What is still to be sent goes to the poller. May be called once for each request, from any thread.
     pub fn finish(&self, connection: &Arc<Connection>, after: AfterSending) {
+        if !self.is_at_home() {
+            return;
+        }
         let now = Instant::now();
         self.touch(now);
         let mut exchange = connection.exchange();
@@ -123,7 +131,9 @@ impl Server {
     /// `None` when it is gone already. [`Server::finish`] is still to be called, and then touches nothing.
     pub fn hijack(&self, connection: &Connection) -> Option<(Stream, Vec<u8>)> {
         let mut exchange = connection.exchange();
+        // epoll's set is one and the same in a child.
         if exchange.registered
+            && self.is_at_home()
             && let Some(stream) = exchange.stream()
         {
             let fd = stream.as_fd().as_raw_fd();
@@ -154,9 +164,14 @@ impl Server {
     ///
     /// No descriptor is left, or the connection is closed (`EBADF`).
     pub fn duplicate_socket(&self, connection: &Connection) -> io::Result<OwnedFd> {
-        let exchange = connection.exchange();
+        let mut exchange = connection.exchange();
+        exchange.share();
         let stream = exchange.stream().ok_or_else(|| io::Error::from(Errno::EBADF))?;
         crate::sys::duplicate(stream.as_fd().as_raw_fd())
+    }
+
+    fn check_home(&self) -> io::Result<()> {
+        if self.is_at_home() { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 
     /// Whether a response may keep its connection open: not while stopping, and not for ever.

@@ -21,6 +21,9 @@ const HELD_PAUSE: Duration = Duration::from_millis(1);
 impl Server {
     /// What the calling pool thread does next; to be called with the GVL held. Never waits.
     pub fn next(&self) -> Next {
+        if !self.is_at_home() {
+            return Next::Leave;
+        }
         let now = Instant::now();
         let millis = self.millis(now);
         let overdue = millis > self.last_turn.load(Ordering::Relaxed) + POLL_EVERY.as_millis() as u64;
@@ -121,7 +124,10 @@ impl Server {
 
     /// The calling thread is done with a request that [`Server::next`] gave it, with its hooks and all.
     pub fn served(&self) {
-        if self.busy.fetch_sub(1, Ordering::AcqRel) == 1 && self.status() == Status::Draining {
+        if self.is_at_home()
+            && self.busy.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.status() == Status::Draining
+        {
             let _ = self.waker.wake();
         }
     }
@@ -138,8 +144,17 @@ impl Server {
 
     /// A thread lets go of the GVL in the middle of a request: if nobody polls now, another thread should.
     pub fn thread_suspended(&self) {
-        if !self.leading.load(Ordering::Acquire) {
+        if self.is_at_home() && !self.leading.load(Ordering::Acquire) {
             self.backlog.wake(1);
+        }
+    }
+
+    /// Has a thread look for requests, if there are any: for a caller that made one ready and will not serve it.
+    pub fn nudge(&self) {
+        if self.is_at_home() && self.backlog.len() > 0 {
+            let _ = self.waker.wake();
+            self.backlog.wake(1);
+            self.monitor.rouse();
         }
     }
 
@@ -150,8 +165,10 @@ impl Server {
 
     /// The calling thread ends.
     pub fn leave(&self) {
-        self.spawned.fetch_sub(1, Ordering::AcqRel);
-        self.manager.wake();
+        if self.is_at_home() {
+            self.spawned.fetch_sub(1, Ordering::AcqRel);
+            self.manager.wake();
+        }
     }
 
     /// What the managing thread does next; never waits.

@@ -1,6 +1,7 @@
 //! System calls that need `unsafe` or have no safe wrapper; nothing here decides anything.
 #![allow(unsafe_code)]
 
+pub(crate) mod forks;
 mod shared_memory;
 pub(crate) mod tls;
 
