@@ -12,6 +12,7 @@
 #![deny(missing_docs)]
 
 pub mod cgi;
+mod chunk_watch;
 mod chunked;
 pub mod encode;
 mod error;
@@ -24,6 +25,7 @@ mod plan;
 pub mod proxy;
 mod receiver;
 
+pub use chunk_watch::ChunkWatch;
 pub use error::{Element, Error, Excerpt};
 pub use framing::Framing;
 pub use head::{Field, Head, Span, Version};

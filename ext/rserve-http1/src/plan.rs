@@ -36,8 +36,10 @@ pub enum TransferEncoding {
 impl TransferEncoding {
     /// Reads the value of the app's Transfer-Encoding field.
     pub fn of_value(value: &[u8]) -> Self {
-        match crate::grammar::list(value).last() {
-            Some(coding) if coding.eq_ignore_ascii_case(b"chunked") => Self::Chunked,
+        let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+        let mut codings = crate::grammar::list(value);
+        match codings.find(|coding| is_chunked(coding)) {
+            Some(_) if codings.next().is_none() => Self::Chunked,
             _ => Self::Other,
         }
     }
@@ -52,7 +54,7 @@ pub enum ResponseFraming {
     Length(u64),
     /// The server chunks ([`encode::chunk_head`]).
     Chunked,
-    /// The app's octets are sent as they are; it has chunked them.
+    /// The app's octets are sent as they are, up to the end that its own chunks mark ([`crate::ChunkWatch`]).
     AsSent,
     /// The body ends with the connection.
     UntilClose,
@@ -122,7 +124,9 @@ impl ResponsePlan {
             },
             _ => None,
         };
-        let keep_alive = keep_alive && framing != ResponseFraming::UntilClose;
+        // After a 1xx the client still waits: it would take the answer to its next request for the final one. After
+        // a 101 what follows is no HTTP.
+        let keep_alive = keep_alive && framing != ResponseFraming::UntilClose && status >= 200;
         let connection = match (keep_alive, is_11) {
             (false, true) => Some(Connection::Close),
             (true, false) => Some(Connection::KeepAlive),
@@ -202,7 +206,8 @@ mod tests {
             ("204, sized", ResponseFacts { status: 204, ..sized }, NoBody, true, ""),
             ("205", ResponseFacts { status: 205, ..sized }, NoBody, true, "Content-Length: 0\r\n"),
             ("304, sized", ResponseFacts { status: 304, ..sized }, NoBody, true, "Content-Length: 5\r\n"),
-            ("101, sized", ResponseFacts { status: 101, ..sized }, NoBody, true, ""),
+            ("101, sized", ResponseFacts { status: 101, ..sized }, NoBody, false, "Connection: close\r\n"),
+            ("a final 100", ResponseFacts { status: 100, ..facts() }, NoBody, false, "Connection: close\r\n"),
             ("1.0, stream", http10, UntilClose, false, ""),
             (
                 "1.0, sized",
@@ -290,6 +295,7 @@ mod tests {
             ("chunked", TransferEncoding::Chunked),
             ("gzip, Chunked", TransferEncoding::Chunked),
             ("chunked, gzip", TransferEncoding::Other),
+            ("chunked, chunked", TransferEncoding::Other),
             ("identity", TransferEncoding::Other),
             ("", TransferEncoding::Other),
         ] {
