@@ -62,7 +62,8 @@ module Rserve
         error = (status == 501 ? HttpParserError501 : HttpParserError).new(message)
         @log_writer.parse_error(error, LoggedRequest.new(env))
         error.set_backtrace(caller)
-        lowlevel_error(error, env, status)
+        status, headers, body = lowlevel_error(error, env, status)
+        [status, headers, strings(body)]
       end
 
       # A method that `supported_http_methods` does not name.
@@ -133,6 +134,17 @@ module Rserve
           end
         code, headers, body = answer
         [code, headers, body || []]
+      end
+
+      # The parts of a body, and its end.
+      def strings(body)
+        return body if body.is_a?(Array)
+
+        begin
+          [].tap { |parts| body.each { |part| parts << part } }
+        ensure
+          body.close if body.respond_to?(:close)
+        end
       end
 
       def log_application_error(error, env)

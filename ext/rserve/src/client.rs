@@ -14,6 +14,7 @@ use rserve_core::server::Server;
 use rserve_core::stream::Peer;
 
 use crate::tls::TlsStream;
+use crate::writer_slot::WriterSlot;
 
 /// A request's view of its connection; it outlives neither the server nor its own usefulness: once the response is
 /// complete every method fails or does nothing.
@@ -24,12 +25,16 @@ pub(crate) struct Client {
     connection: Arc<Connection>,
     env: Cell<Option<Opaque<Value>>>,
     state: Cell<State>,
+    /// Of the response, while an `each` makes its body.
+    pub(crate) writer: WriterSlot,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     /// The application has the request.
     Serving,
+    /// The response has begun: nothing may come in between.
+    Answering,
     /// The application has the socket.
     Hijacked,
     /// The response is out.
@@ -51,6 +56,7 @@ impl Client {
             connection: Arc::clone(connection),
             env: Cell::new(None),
             state: Cell::new(State::Serving),
+            writer: WriterSlot::default(),
         }
     }
 
@@ -58,9 +64,16 @@ impl Client {
         self.env.set(Some(env.into()));
     }
 
+    /// The response's head is made.
+    pub(crate) fn answer(&self) {
+        if self.state.get() == State::Serving {
+            self.state.set(State::Answering);
+        }
+    }
+
     /// The response is complete, or the server gave up on it.
     pub(crate) fn end(&self) {
-        if self.state.get() == State::Serving {
+        if self.state.get() != State::Hijacked {
             self.state.set(State::Over);
         }
         self.env.set(None);

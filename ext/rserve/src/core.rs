@@ -68,13 +68,9 @@ impl Drop for Core {
     }
 }
 
-/// How serving one request ended.
-enum Served {
-    /// The response is out, or given up; the connection was let go.
-    Done,
-    /// The connection is the application's now, or a stream's.
-    Handed,
-}
+/// What the thread has to do once the response is out or given up and the connection was let go: an error is no
+/// exception but an exit that goes on (`Thread#kill`).
+type Sent = Result<(), Error>;
 
 impl Core {
     fn new(ruby: &Ruby, handler: Value, app: Value, settings: RHash) -> Result<Self, Error> {
@@ -344,19 +340,24 @@ impl Core {
         if client.is_hijacked() {
             client.end();
             self.server.finish(connection, AfterSending::Close);
-            let _ = self.handler(ruby).funcall::<_, _, Value>("application_error", (exception, env));
-            return Ok(());
+            return error::forgive(
+                self.handler(ruby).funcall::<_, _, Value>("application_error", (exception, env)),
+            );
         }
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_error", (exception, env));
         let answered = answer.as_ref().ok().copied();
-        let plain = answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client));
-        match plain {
-            Ok(_) => self.after(ruby, env, client, answered, Some(exception)),
+        let sent = answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client));
+        // What was to say what went wrong went wrong itself.
+        let sent = sent.or_else(|failure| match error::exception(&failure) {
+            Some(_) => self.send(ruby, connection, asked, plain_error(ruby, 500)?, None, client),
+            None => Err(failure),
+        });
+        match sent {
+            Ok(sent) => sent.and(self.after(ruby, env, client, answered, Some(exception))),
             Err(failure) => {
-                // Its own fault, then: nothing more to try.
                 client.end();
                 self.server.finish(connection, AfterSending::Close);
-                error::exception(&failure).map(|_| ()).ok_or(failure)
+                error::forgive::<()>(Err(failure))
             }
         }
     }
@@ -374,7 +375,7 @@ impl Core {
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", (method,));
         let asked = Asked { keep_alive: asked.keep_alive && self.compat < Compat::Puma8, ..asked };
         match answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client)) {
-            Ok(_) => Ok(()),
+            Ok(sent) => sent,
             Err(failure) => self.failed(ruby, connection, asked, failure, None, client),
         }
     }
@@ -389,8 +390,7 @@ impl Core {
     ) -> Result<(), Error> {
         let Some(refusal) = &request.refusal else { return Ok(()) };
         let octets = request.octets.as_slice();
-        let too_large = refusal.status() == 413;
-        let malformed = matches!(refusal, Refusal::Head(_)) && !too_large;
+        let malformed = matches!(refusal, Refusal::Head(_)) && refusal.status() != 413;
         let about = (
             refusal.status(),
             refusal.to_string(),
@@ -399,33 +399,49 @@ impl Core {
             (!malformed).then(|| connection.peer().ip().to_string()),
         );
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_refusal", about);
-        let sent = answer.and_then(|triple| {
-            let triple = RArray::try_convert_triple(triple)?;
-            let mut fields = Fields::of(ruby, self, triple.1, self.spelling)?;
-            let status = u16::try_from(response::status(triple.0)?).unwrap_or(500);
-            let body = Body::of(ruby, triple.2, status, &mut fields)?;
-            let mut plan = response::plan(&fields, Asked { keep_alive: false, ..asked }, status);
-            if too_large && asked.keep_alive && self.compat < Compat::Puma8 {
-                // Closed all the same: Puma up to 7 does not say so.
-                plan.connection = None;
-            }
-            let mut head = buffer::take();
-            if malformed {
-                response::malformed_head(&fields, asked, status, &plan, self.spelling, &mut head);
-            } else {
-                response::head(&fields, asked, status, &plan, self.spelling, &mut head);
-            }
-            let mut writer = Writer::new(&self.server, connection, plan.framing, head, false);
-            if let Body::Strings(strings, length) = body {
-                response::send_strings(&mut writer, strings, length);
-            }
-            writer.finish_lingering();
-            Ok(())
+        let send = |triple| self.send_refusal(ruby, connection, asked, refusal, triple);
+        let sent = answer.and_then(send).or_else(|failure| match error::exception(&failure) {
+            Some(_) => plain_error(ruby, refusal.status()).and_then(send),
+            None => Err(failure),
         });
         if let Err(failure) = sent {
             self.server.finish(connection, AfterSending::Linger);
-            return error::exception(&failure).map(|_| ()).ok_or(failure);
+            return error::forgive::<()>(Err(failure));
         }
+        Ok(())
+    }
+
+    /// Sends `triple`, whose body is an Array, as the last answer on this connection. An error means that nothing was
+    /// sent.
+    fn send_refusal(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        asked: Asked,
+        refusal: &Refusal,
+        triple: Value,
+    ) -> Result<(), Error> {
+        let too_large = refusal.status() == 413;
+        let (status, headers, body) = RArray::try_convert_triple(triple)?;
+        let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
+        let status = response::sendable(ruby, response::status(status)?)?;
+        let body = Body::of(ruby, body, status, &mut fields)?;
+        let mut plan = response::plan(&fields, Asked { keep_alive: false, ..asked }, status);
+        if too_large && asked.keep_alive && self.compat < Compat::Puma8 {
+            // Closed all the same: Puma up to 7 does not say so.
+            plan.connection = None;
+        }
+        let mut head = buffer::take();
+        if matches!(refusal, Refusal::Head(_)) && !too_large {
+            response::malformed_head(&fields, asked, status, &plan, self.spelling, &mut head);
+        } else {
+            response::head(&fields, asked, status, &plan, self.spelling, &mut head);
+        }
+        let mut writer = Writer::new(&self.server, connection, plan.framing, head, false);
+        if let Body::Strings(strings, length) = body {
+            response::send_strings(&mut writer, strings, length);
+        }
+        writer.finish_lingering();
         Ok(())
     }
 
@@ -441,18 +457,17 @@ impl Core {
     ) -> Result<(), Error> {
         if client.is_hijacked() {
             self.server.finish(connection, AfterSending::Close);
-            self.close(ruby, body_of(triple), env);
+            self.close(ruby, body_of(triple), env)?;
             return self.after(ruby, Some(env), client, Some(triple), None);
         }
         match self.send(ruby, connection, asked, triple, Some(env), client) {
-            Ok(_) => {
-                self.close(ruby, body_of(triple), env);
+            Ok(sent) => {
+                sent.and(self.close(ruby, body_of(triple), env))?;
                 self.after(ruby, Some(env), client, Some(triple), None)
             }
             Err(failure) => {
                 let outcome = self.failed(ruby, connection, asked, failure, Some(env), client);
-                self.close(ruby, body_of(triple), env);
-                outcome
+                outcome.and(self.close(ruby, body_of(triple), env))
             }
         }
     }
@@ -466,19 +481,16 @@ impl Core {
         triple: Value,
         env: Option<RHash>,
         client: Obj<Client>,
-    ) -> Result<Served, Error> {
+    ) -> Result<Sent, Error> {
         let (status, headers, body) = RArray::try_convert_triple(triple)?;
         let status = response::status(status)?;
         if status == -1 {
             // Puma's asynchronous response: the application answers on the socket, or never.
             client.end();
             self.server.finish(connection, AfterSending::Close);
-            return Ok(Served::Done);
+            return Ok(Ok(()));
         }
-        if !rserve_http1::encode::is_legal_status(status) {
-            return Err(Error::new(ruby.exception_arg_error(), format!("{status} is no HTTP status")));
-        }
-        let status = status as u16;
+        let status = response::sendable(ruby, status)?;
         let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
         let body = Body::of(ruby, body, status, &mut fields)?;
         let mut plan = response::plan(&fields, asked, status);
@@ -490,6 +502,9 @@ impl Core {
         response::head(&fields, asked, status, &plan, self.spelling, &mut head);
         buffer::give(fields.lines);
         let mut writer = Writer::new(&self.server, connection, plan.framing, head, plan.keep_alive);
+        if !matches!(body, Body::Hijack(_)) {
+            client.answer();
+        }
         let bodiless = plan.framing == ResponseFraming::None;
         let outcome = match body {
             Body::Hijack(callable) => return self.hand_over(ruby, connection, writer, callable, client),
@@ -506,17 +521,27 @@ impl Core {
                 if without_gvl(&mut finish, &|| {}).is_none() {
                     finish();
                 }
-                return Ok(Served::Done);
+                return Ok(Ok(()));
             }
             Body::Call(callable) if !bodiless => return self.stream(ruby, writer, callable, env, client),
-            Body::Each(each) if !bodiless => response::send_each(ruby, &mut writer, each),
+            Body::Each(each) if !bodiless => {
+                client.writer.put(writer);
+                let outcome = response::send_each(client, each);
+                let Some(back) = client.writer.take() else {
+                    // Another thread still has it: the response ends with what that one writes.
+                    client.end();
+                    return Ok(outcome.or_else(|failure| self.cut_short(ruby, failure, env, false)));
+                };
+                writer = back;
+                outcome
+            }
             Body::Each(_) | Body::Call(_) | Body::Empty => Ok(()),
         };
         match outcome {
             Ok(()) => {
                 client.end();
                 writer.finish();
-                Ok(Served::Done)
+                Ok(Ok(()))
             }
             // Nothing has left: there is still time for a proper error.
             Err(failure) if writer.is_unsent() && error::exception(&failure).is_some() => Err(failure),
@@ -524,8 +549,7 @@ impl Core {
                 client.end();
                 let lost = writer.has_failed();
                 writer.abort();
-                self.cut_short(ruby, failure, env, lost)?;
-                Ok(Served::Done)
+                Ok(self.cut_short(ruby, failure, env, lost))
             }
         }
     }
@@ -534,7 +558,7 @@ impl Core {
     fn cut_short(&self, ruby: &Ruby, failure: Error, env: Option<RHash>, lost: bool) -> Result<(), Error> {
         let Some(exception) = error::exception(&failure) else { return Err(failure) };
         if !lost {
-            let _ = self.handler(ruby).funcall::<_, _, Value>("body_error", (exception, env));
+            error::forgive(self.handler(ruby).funcall::<_, _, Value>("body_error", (exception, env)))?;
         }
         Ok(())
     }
@@ -547,7 +571,7 @@ impl Core {
         callable: Value,
         env: Option<RHash>,
         client: Obj<Client>,
-    ) -> Result<Served, Error> {
+    ) -> Result<Sent, Error> {
         let stream: Obj<Stream> = ruby.obj_wrap(Stream::new(writer));
         let outcome = callable.funcall::<_, _, Value>("call", (stream,));
         client.end();
@@ -557,12 +581,11 @@ impl Core {
                 lost = writer.has_failed();
                 writer.abort();
             }
-            self.cut_short(ruby, failure, env, lost)?;
-            return Ok(Served::Done);
+            return Ok(self.cut_short(ruby, failure, env, lost));
         }
         // The head must not wait for the first write of a stream that was only put aside.
         stream.flush_head(ruby);
-        Ok(Served::Handed)
+        Ok(Ok(()))
     }
 
     /// Partial hijack: the head goes out, then the application gets the socket.
@@ -573,38 +596,38 @@ impl Core {
         mut writer: Writer,
         callable: Value,
         client: Obj<Client>,
-    ) -> Result<Served, Error> {
+    ) -> Result<Sent, Error> {
         let flushed = writer.flush(ruby).and_then(|()| writer.wait(ruby, 0));
         if flushed.is_err() {
             client.end();
             writer.abort();
-            return Ok(Served::Done);
+            return Ok(Ok(()));
         }
         let socket: Result<Value, Error> = client.funcall("call", ());
         let outcome = socket.and_then(|socket| callable.funcall::<_, _, Value>("call", (socket,)));
         self.server.finish(connection, AfterSending::Close);
         match outcome {
-            Ok(_) => Ok(Served::Handed),
+            Ok(_) => Ok(Ok(())),
             Err(failure) => {
-                self.cut_short(ruby, failure, None, false)?;
-                Ok(Served::Handed)
+                // Nobody has the socket now.
+                let closed = error::forgive(client.funcall::<_, _, Value>("close", ()));
+                Ok(closed.and(self.cut_short(ruby, failure, None, false)))
             }
         }
     }
 
     /// `body.close`, once, whatever happened.
-    fn close(&self, ruby: &Ruby, body: Option<Value>, env: RHash) {
-        let Some(body) = body else { return };
+    fn close(&self, ruby: &Ruby, body: Option<Value>, env: RHash) -> Result<(), Error> {
+        let Some(body) = body else { return Ok(()) };
         if RArray::from_value(body).is_some_and(|array| array.class().as_raw() == ruby.class_array().as_raw())
         {
-            return;
+            return Ok(());
         }
-        if matches!(body.respond_to("close", false), Ok(true))
-            && let Err(failure) = body.funcall::<_, _, Value>("close", ())
-            && let Some(exception) = error::exception(&failure)
-        {
-            let _ = self.handler(ruby).funcall::<_, _, Value>("body_error", (exception, env));
-        }
+        let closed = body.respond_to("close", false).and_then(|closes| match closes {
+            true => body.funcall::<_, _, Value>("close", ()).map(|_| ()),
+            false => Ok(()),
+        });
+        closed.or_else(|failure| self.cut_short(ruby, failure, Some(env), false))
     }
 
     /// `rack.after_reply` and `rack.response_finished`.
@@ -638,6 +661,15 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// The last resort.
+fn plain_error(ruby: &Ruby, status: u16) -> Result<Value, Error> {
+    let triple = ruby.ary_new();
+    triple.push(status)?;
+    triple.push(ruby.hash_new())?;
+    triple.push(ruby.ary_new())?;
+    Ok(triple.as_value())
 }
 
 /// The body of a response that may be malformed.

@@ -32,6 +32,14 @@ pub(crate) fn exception(error: &Error) -> Option<Value> {
     }
 }
 
+/// Lets an exception go, as there is nobody left to be told; what is no exception (`Thread#kill`) stays an error.
+pub(crate) fn forgive<T>(outcome: Result<T, Error>) -> Result<(), Error> {
+    match outcome {
+        Err(failure) if exception(&failure).is_none() => Err(failure),
+        _ => Ok(()),
+    }
+}
+
 /// A mistake of ours.
 pub(crate) fn bug(ruby: &Ruby, what: &str) -> Error {
     Error::new(ruby.exception_runtime_error(), format!("bug in rserve: {what}"))

@@ -23,6 +23,7 @@ mod thread_events;
 mod tls;
 mod worker;
 mod writer;
+mod writer_slot;
 
 use magnus::{Error, Module, Ruby, TypedData};
 

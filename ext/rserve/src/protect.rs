@@ -13,6 +13,15 @@ use rb_sys::VALUE;
 pub(crate) struct Exit(c_int);
 
 impl Exit {
+    /// The exit as magnus' own error, for a method that magnus calls.
+    pub(crate) fn into_error(self) -> Error {
+        // SAFETY: the closure owns nothing; the exit that was just caught is caught once more.
+        match magnus::rb_sys::protect(|| unsafe { self.resume() }) {
+            Ok(_) => unreachable!("bug in rserve: an exit that came back"),
+            Err(error) => error,
+        }
+    }
+
     /// Lets the exit go on.
     ///
     /// # Safety
@@ -34,6 +43,19 @@ pub(crate) fn check_interrupts() -> Result<(), Exit> {
     let mut state = 0;
     // SAFETY: `check` has the type that rb_protect wants and holds nothing that needs dropping.
     unsafe { rb_sys::rb_protect(Some(check), rb_sys::Qnil as VALUE, &raw mut state) };
+    if state == 0 { Ok(()) } else { Err(Exit(state)) }
+}
+
+/// Sleeps for a millisecond, without the GVL, for something that another thread of Ruby is about to do.
+pub(crate) fn sleep_a_moment() -> Result<(), Exit> {
+    unsafe extern "C" fn sleep(_: VALUE) -> VALUE {
+        // SAFETY: the GVL is held.
+        unsafe { rb_sys::rb_thread_wait_for(rb_sys::timeval { tv_sec: 0, tv_usec: 1000 }) };
+        rb_sys::Qnil as VALUE
+    }
+    let mut state = 0;
+    // SAFETY: as in `check_interrupts`.
+    unsafe { rb_sys::rb_protect(Some(sleep), rb_sys::Qnil as VALUE, &raw mut state) };
     if state == 0 { Ok(()) } else { Err(Exit(state)) }
 }
 

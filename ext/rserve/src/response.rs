@@ -6,12 +6,14 @@ use std::os::raw::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use magnus::rb_sys::{AsRawValue, FromRawValue};
+use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, Integer, RArray, RHash, RString, Ruby, TryConvert, Value, r_hash::ForEach};
 use rb_sys::VALUE;
 use rserve_http1::{ResponseFacts, ResponsePlan, Spelling, TransferEncoding, Version, encode};
 
 use crate::buffer;
+use crate::client::Client;
 use crate::core::Core;
 use crate::protect::{self, Exit};
 use crate::text;
@@ -110,9 +112,7 @@ impl Fields {
             }
             kind => {
                 if kind == encode::Kind::TransferEncoding {
-                    let text = text::to_s(first(value))?;
-                    // SAFETY: used at once.
-                    self.transfer_encoding = TransferEncoding::of_value(unsafe { text.as_slice() });
+                    return self.coding(name, value, spelling);
                 }
                 if kind == encode::Kind::Connection {
                     let text = text::to_s(first(value))?;
@@ -135,6 +135,24 @@ impl Fields {
             }
         }
         Ok(())
+    }
+
+    /// Transfer-Encoding, on one line. One that is no list, or a second one, cannot be believed.
+    fn coding(&mut self, name: &[u8], value: Value, spelling: Spelling) -> Result<(), Error> {
+        let text = match RArray::from_value(value) {
+            Some(values) => values.funcall::<_, _, RString>("join", (", ",))?,
+            None => text::to_s(value)?,
+        };
+        // SAFETY: used at once.
+        let octets = unsafe { text.as_slice() };
+        if !encode::is_legal_value(octets) || octets.is_empty() {
+            return Ok(());
+        }
+        self.transfer_encoding = match self.transfer_encoding {
+            TransferEncoding::Absent => TransferEncoding::of_value(octets),
+            _ => TransferEncoding::Other,
+        };
+        self.line(name, text.as_value(), spelling)
     }
 
     fn line(&mut self, name: &[u8], value: Value, spelling: Spelling) -> Result<(), Error> {
@@ -160,7 +178,11 @@ impl Body {
     /// Decides how `body` is sent, and its length where that is known (Puma, `prepare_response`).
     pub(crate) fn of(ruby: &Ruby, body: Value, status: u16, fields: &mut Fields) -> Result<Self, Error> {
         if let Some(hijack) = fields.hijack {
-            return Ok(Body::Hijack(hijack));
+            if hijack.respond_to("call", false)? {
+                return Ok(Body::Hijack(hijack));
+            }
+            let message = format!("rack.hijack must respond to call, and {} does not", hijack.class());
+            return Err(Error::new(ruby.exception_type_error(), message));
         }
         if let Some(strings) = RArray::from_value(body) {
             return Self::strings(ruby, strings, fields);
@@ -174,10 +196,10 @@ impl Body {
             let strings: RArray = body.funcall("to_ary", ())?;
             return Self::strings(ruby, strings, fields);
         }
-        if let Some((fd, offset, len)) = file(ruby, body)? {
-            if fields.transfer_encoding == TransferEncoding::Absent && fields.content_length.is_none() {
-                fields.content_length = Some(len);
-            }
+        if fields.transfer_encoding == TransferEncoding::Absent
+            && let Some((fd, offset, len)) = file(ruby, body)?
+        {
+            fields.content_length = fields.content_length.or(Some(len));
             return Ok(Body::File(fd, offset, len));
         }
         if body.respond_to("each", false)? {
@@ -243,6 +265,14 @@ pub(crate) fn status(status: Value) -> Result<i64, Error> {
         Some(status) => status.to_i64(),
         None => status.funcall::<_, _, Integer>("to_i", ())?.to_i64(),
     }
+}
+
+/// `status`, if it is one that can be sent.
+pub(crate) fn sendable(ruby: &Ruby, status: i64) -> Result<u16, Error> {
+    if encode::is_legal_status(status) {
+        return Ok(status as u16);
+    }
+    Err(Error::new(ruby.exception_arg_error(), format!("{status} is no HTTP status")))
 }
 
 /// Completes the head: the status line, the application's fields, the ones that were decided on.
@@ -325,16 +355,16 @@ pub(crate) fn send_strings(writer: &mut Writer, strings: RArray, length: u64) {
     buffer::give(head);
 }
 
-/// Iterates over `body` with `each` and sends every part as it comes.
+/// Iterates over `body` with `each` and sends every part as it comes, with the writer that `client` holds.
 ///
 /// # Errors
 ///
 /// What the application raised, or that the client is gone.
-pub(crate) fn send_each(ruby: &Ruby, writer: &mut Writer, body: Value) -> Result<(), Error> {
-    let mut each = Each { ruby, writer };
-    let data = (&raw mut each) as VALUE;
+pub(crate) fn send_each(client: Obj<Client>, body: Value) -> Result<(), Error> {
+    // The block knows the client, a Ruby object, and nothing on this stack: the application may keep it.
+    let data = client.as_raw();
     magnus::rb_sys::protect(|| {
-        // SAFETY: `each` outlives the call; `part` has the type of a block function.
+        // SAFETY: `part` has the type of a block function, and the block marks its data.
         unsafe {
             let name = rb_sys::rb_intern2(c"each".as_ptr(), 4);
             rb_sys::rb_block_call(body.as_raw(), name, 0, std::ptr::null(), Some(part), data)
@@ -343,27 +373,25 @@ pub(crate) fn send_each(ruby: &Ruby, writer: &mut Writer, body: Value) -> Result
     Ok(())
 }
 
-struct Each<'a> {
-    ruby: &'a Ruby,
-    writer: &'a mut Writer,
-}
-
-impl Each<'_> {
-    fn part(&mut self, part: Value) -> Result<(), Exit> {
-        if part.is_nil() {
-            return Ok(());
-        }
-        let Some(string) = RString::from_value(part) else {
-            let message = format!("the parts of a body must be Strings, not {}", part.class());
-            let error = Error::new(self.ruby.exception_type_error(), message);
-            return Err(protect::raise(self.ruby, &error));
-        };
-        if string.is_empty() {
-            return Ok(());
-        }
-        // SAFETY: `Writer::write` has taken the octets before it lets other Ruby code run.
-        self.writer.write(self.ruby, unsafe { string.as_slice() })
+fn send_part(client: Value, part: Value) -> Result<(), Exit> {
+    let ruby = Ruby::get_with(part);
+    let client = match Obj::<Client>::try_convert(client) {
+        Ok(client) => client,
+        Err(error) => return Err(protect::raise(&ruby, &error)),
+    };
+    if part.is_nil() {
+        return Ok(());
     }
+    let Some(string) = RString::from_value(part) else {
+        let message = format!("the parts of a body must be Strings, not {}", part.class());
+        let error = Error::new(ruby.exception_type_error(), message);
+        return Err(protect::raise(&ruby, &error));
+    };
+    if string.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: `Writer::write` has taken the octets before it lets other Ruby code run.
+    client.writer.with(&ruby, |writer| writer.write(&ruby, unsafe { string.as_slice() }))
 }
 
 unsafe extern "C" fn part(
@@ -374,11 +402,9 @@ unsafe extern "C" fn part(
     _block: VALUE,
 ) -> VALUE {
     let outcome = {
-        // SAFETY: `send_each` passes its own `Each`, and waits for us.
-        let each = unsafe { &mut *(data as *mut Each<'_>) };
-        // SAFETY: a value that the block was given.
-        let value = unsafe { Value::from_raw(part) };
-        catch_unwind(AssertUnwindSafe(|| each.part(value)))
+        // SAFETY: what `send_each` gave the block, which marks it, and a value that the block was given.
+        let (client, part) = unsafe { (Value::from_raw(data), Value::from_raw(part)) };
+        catch_unwind(AssertUnwindSafe(|| send_part(client, part)))
     };
     match outcome {
         Ok(Ok(())) => rb_sys::Qnil as VALUE,

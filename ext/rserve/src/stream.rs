@@ -1,21 +1,21 @@
 //! `Rserve::Stream`: what a streaming body (`body.call(stream)`, Rack 3) writes to. It may outlive the call and be
 //! written to from another thread.
 
-use std::cell::RefCell;
-
 use magnus::Class;
 use magnus::rb_sys::AsRawValue;
 use magnus::value::ReprValue;
 use magnus::{DataTypeFunctions, Error, Module, RModule, Ruby, TypedData, Value, method, typed_data::Obj};
 
+use crate::protect::Exit;
 use crate::text;
 use crate::writer::Writer;
+use crate::writer_slot::WriterSlot;
 
 /// Holds the response's writer until the stream is closed.
 #[derive(TypedData)]
 #[magnus(class = "Rserve::Stream", free_immediately)]
 pub(crate) struct Stream {
-    writer: RefCell<Option<Writer>>,
+    writer: WriterSlot,
 }
 
 impl DataTypeFunctions for Stream {}
@@ -31,37 +31,18 @@ impl Drop for Stream {
 
 impl Stream {
     pub(crate) fn new(writer: Writer) -> Self {
-        Self { writer: RefCell::new(Some(writer)) }
+        Self { writer: WriterSlot::new(writer) }
     }
 
-    /// Takes the writer away: the application failed, or is done.
+    /// Takes the writer away: the application failed.
     pub(crate) fn take(&self) -> Option<Writer> {
         self.writer.take()
     }
 
     /// Sends the head, if nothing was written yet; failures show at the next write.
     pub(crate) fn flush_head(&self, ruby: &Ruby) {
-        if let Some(writer) = self.writer.borrow_mut().as_mut() {
-            let _ = writer.flush(ruby);
-        }
-    }
-
-    fn with_writer(
-        ruby: &Ruby,
-        this: Obj<Self>,
-        write: impl FnOnce(&mut Writer) -> Result<(), crate::protect::Exit>,
-    ) -> Result<(), Error> {
-        // Out of the cell while it is written to: another thread may come in between, and must find it closed rather
-        // than make us panic.
-        let Some(mut writer) = this.writer.take() else {
-            return Err(Error::new(ruby.exception_io_error(), "closed stream"));
-        };
-        let outcome = write(&mut writer);
-        this.writer.replace(Some(writer));
-        match outcome {
-            Ok(()) => Ok(()),
-            // SAFETY: the closure owns nothing; magnus catches the exit just caught once more, as its own error.
-            Err(exit) => magnus::rb_sys::protect(|| unsafe { exit.resume() }).map(|_: rb_sys::VALUE| ()),
+        if !self.writer.is_empty() {
+            let _ = self.writer.with(ruby, |writer| writer.flush(ruby));
         }
     }
 
@@ -72,7 +53,8 @@ impl Stream {
             written += part.len();
             // SAFETY: the octets are copied or sent before Ruby code can run: `Writer::write` waits only after it has
             // taken them.
-            Self::with_writer(ruby, this, |writer| writer.write(ruby, unsafe { part.as_slice() }))?;
+            let write = |writer: &mut Writer| writer.write(ruby, unsafe { part.as_slice() });
+            this.writer.with(ruby, write).map_err(Exit::into_error)?;
             std::hint::black_box(part.as_raw());
         }
         Ok(written)
@@ -84,18 +66,23 @@ impl Stream {
     }
 
     fn flush(ruby: &Ruby, this: Obj<Self>) -> Result<Obj<Self>, Error> {
-        Self::with_writer(ruby, this, |writer| writer.flush(ruby))?;
+        this.writer.with(ruby, |writer| writer.flush(ruby)).map_err(Exit::into_error)?;
         Ok(this)
     }
 
-    fn close(&self) {
-        if let Some(writer) = self.writer.take() {
-            writer.finish();
+    fn close(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+        if !this.writer.is_empty() {
+            // Another thread may be writing: its part belongs to the response.
+            this.writer.with(ruby, |_| Ok(())).map_err(Exit::into_error)?;
         }
+        if let Some(writer) = this.writer.take() {
+            writer.finish_from_anywhere();
+        }
+        Ok(())
     }
 
     fn is_closed(&self) -> bool {
-        self.writer.borrow().is_none()
+        self.writer.is_empty()
     }
 
     /// The request's body is in `rack.input`; nothing follows it.

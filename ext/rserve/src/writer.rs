@@ -8,7 +8,7 @@ use magnus::Ruby;
 use rserve_core::connection::Connection;
 use rserve_core::exchange::AfterSending;
 use rserve_core::server::Server;
-use rserve_http1::{ResponseFraming, encode};
+use rserve_http1::{ChunkWatch, ResponseFraming, encode};
 
 use crate::buffer;
 use crate::gvl::without_gvl;
@@ -29,6 +29,8 @@ pub(crate) struct Writer {
     head: Vec<u8>,
     /// Octets that the Content-Length still promises.
     remaining: u64,
+    /// Finds the end of a body that the application has chunked itself.
+    chunks: Option<Box<ChunkWatch>>,
     keep_alive: bool,
     failed: bool,
 }
@@ -47,7 +49,31 @@ impl Writer {
             _ => u64::MAX,
         };
         let (server, connection) = (Arc::clone(server), Arc::clone(connection));
-        Self { server, connection, framing, head, remaining, keep_alive, failed: false }
+        let chunks = (framing == ResponseFraming::AsSent).then(Box::default);
+        Self { server, connection, framing, head, remaining, chunks, keep_alive, failed: false }
+    }
+
+    /// How many octets of `part` the framing has room for; counts them as sent.
+    fn admit(&mut self, part: &[u8]) -> usize {
+        match self.framing {
+            ResponseFraming::None => 0,
+            ResponseFraming::AsSent => self.chunks.as_mut().map_or(0, |chunks| chunks.pass(part)),
+            ResponseFraming::Length(_) => {
+                let kept = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(part.len());
+                self.remaining -= kept as u64;
+                kept
+            }
+            ResponseFraming::Chunked | ResponseFraming::UntilClose => part.len(),
+        }
+    }
+
+    /// Whether the framing has come to its end.
+    fn is_whole(&self) -> bool {
+        match self.framing {
+            ResponseFraming::Length(_) => self.remaining == 0,
+            ResponseFraming::AsSent => self.chunks.as_ref().is_some_and(|chunks| chunks.is_complete()),
+            _ => true,
+        }
     }
 
     /// Sends one part of the body, without waiting. Gives the octets that now wait for the client.
@@ -55,8 +81,7 @@ impl Writer {
         if self.failed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let kept = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(part.len());
-        let part = if self.framing == ResponseFraming::None { &[] } else { &part[..kept] };
+        let part = &part[..self.admit(part)];
         if part.is_empty() && self.head.is_empty() {
             return Ok(0);
         }
@@ -65,9 +90,6 @@ impl Writer {
         if self.framing == ResponseFraming::Chunked && !part.is_empty() {
             encode::chunk_head(&mut prefix, part.len());
             suffix = encode::CHUNK_END;
-        }
-        if self.remaining != u64::MAX {
-            self.remaining -= part.len() as u64;
         }
         let slices = [IoSlice::new(&prefix), IoSlice::new(part), IoSlice::new(suffix)];
         let outcome = self.server.write_part(&self.connection, &slices);
@@ -92,14 +114,9 @@ impl Writer {
 
     /// Sends a whole response: the head and a body of `length` octets in one buffer.
     pub(crate) fn write_joined(&mut self, mut joined: Vec<u8>, length: u64) {
-        let wanted = match self.framing {
-            ResponseFraming::None => 0,
-            _ => self.remaining.min(length),
-        };
-        joined.truncate(joined.len() - (length - wanted) as usize);
-        if self.remaining != u64::MAX {
-            self.remaining -= wanted;
-        }
+        let start = joined.len().saturating_sub(length as usize);
+        let wanted = self.admit(&joined[start..]);
+        joined.truncate(start + wanted);
         self.failed |= self.server.write(&self.connection, &[IoSlice::new(&joined)]).is_err();
         buffer::give(joined);
     }
@@ -109,13 +126,9 @@ impl Writer {
         let mut slices = Vec::with_capacity(parts.len() + 1);
         slices.push(IoSlice::new(head));
         for part in parts {
-            let kept = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(part.len());
-            if self.framing == ResponseFraming::None || kept == 0 {
-                continue;
-            }
-            slices.push(IoSlice::new(&part[..kept]));
-            if self.remaining != u64::MAX {
-                self.remaining -= kept as u64;
+            let kept = self.admit(part);
+            if kept > 0 {
+                slices.push(IoSlice::new(&part[..kept]));
             }
         }
         self.failed |= self.server.write(&self.connection, &slices).is_err();
@@ -178,12 +191,18 @@ impl Writer {
             let head = std::mem::take(&mut self.head);
             self.failed |= self.server.write(&self.connection, &[IoSlice::new(&head)]).is_err();
         }
-        let short = matches!(self.framing, ResponseFraming::Length(_)) && self.remaining > 0;
-        let after = match self.keep_alive && !short && !self.failed {
+        let after = match self.keep_alive && self.is_whole() && !self.failed {
             true => AfterSending::KeepAlive,
             false => AfterSending::Close,
         };
         self.server.finish(&self.connection, after);
+    }
+
+    /// As [`Writer::finish`], by a thread that may be none of the pool's: another one has to serve what comes next.
+    pub(crate) fn finish_from_anywhere(self) {
+        let server = Arc::clone(&self.server);
+        self.finish();
+        server.nudge();
     }
 
     /// As [`Writer::finish`], and never keeps the connection; what the client still sends is read for a while, so that
