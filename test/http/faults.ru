@@ -1,0 +1,22 @@
+# frozen_string_literal: true
+
+# Serves the faults of faults/*.rb by their path, `/closed/NAME` for how often a body was closed, and anything else.
+
+require "tempfile"
+require "timeout"
+require_relative "fault_table"
+
+faults = FaultTable.load
+
+run lambda { |env|
+  path = env["PATH_INFO"]
+  if (fault = faults[path])
+    env["test.fault"] = fault.name
+    fault.run.call(env)
+  elsif path.start_with?("/closed")
+    name = faults.fetch(path.delete_prefix("/closed")).name
+    [200, { "content-type" => "text/plain" }, [FaultTable::Body::COUNTS[name].to_s]]
+  else
+    [200, { "content-type" => "text/plain" }, ["probe"]]
+  end
+}
