@@ -1,7 +1,7 @@
 //! The bridge: Ruby on one side, `rserve-core` on the other. It decides nothing.
 //!
-//! One file for each Ruby class ([`core`], [`client`], [`stream`], [`master`], [`worker`]); [`env`] and [`response`] translate, [`writer`]
-//! sends, [`gvl`] and [`protect`] are the two dangerous borders.
+//! One file for each Ruby class ([`core`], [`client`], [`stream`], [`tls`], [`master`], [`worker`]); [`env`] and
+//! [`response`] translate, [`writer`] sends, [`gvl`] and [`protect`] are the two dangerous borders.
 
 mod buffer;
 mod client;
