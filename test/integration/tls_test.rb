@@ -177,6 +177,43 @@ class TLSTest < ServerCase
     end
   end
 
+  def test_certificates_change_under_load
+    start more: "workers 2"
+    serials = Queue.new
+    stop = false
+    clients = Array.new(3) { Thread.new { serials << shown.serial until stop } }
+    3.times do
+      wanted = OpenSSL::X509::Certificate.new(File.read(@certificates.issue("server").first)).serial
+      server.wait_until("clients see the new certificate", 10) { serials.pop == wanted }
+    end
+    stop = true
+    assert(clients.each(&:value), "no request may fail")
+  ensure
+    stop = true
+    clients&.each(&:join)
+  end
+
+  def test_a_restart_loses_no_request
+    start
+    stop = false
+    clients = Array.new(3) { Thread.new { shown until stop } }
+    2.times { hot_restart }
+    stop = true
+    assert(clients.each(&:value), "no request may fail")
+  ensure
+    stop = true
+    clients&.each(&:join)
+  end
+
+  def test_the_control_server_may_speak_tls_too
+    port = UniquePort.call
+    start more: "activate_control_app 'ssl://127.0.0.1:#{port}?cert=#{@cert}&key=#{@key}', auth_token: 'token'"
+    out, status = Open3.capture2e(RbConfig.ruby, "-Ilib", File.join(TestServer::ROOT, "gem/exe/rservectl"),
+                                  "-C", "ssl://127.0.0.1:#{port}", "-T", "token", "stats")
+    assert status.success?, out
+    assert_match(/"requests_count":0/, out)
+  end
+
   def test_a_certificate_for_each_name
     cert, key = @certificates.issue("other", names: ["other.test", "*.wild.test"])
     start sni: [{ cert:, key: }]

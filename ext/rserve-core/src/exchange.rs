@@ -144,7 +144,7 @@ pub(crate) struct Exchange {
     ended: bool,
     /// The application has a descriptor of the socket, too.
     shared: bool,
-    /// Part of a head has come.
+    /// Part of a head has come, or of a TLS handshake.
     head_begun: bool,
     /// The PROXY header is still to be read.
     preface: Option<ProxyProtocol>,
@@ -275,7 +275,8 @@ impl Exchange {
         let outcome = SCRATCH.with_borrow_mut(|scratch| self.receive_with(scratch, options, now));
         if outcome == Outcome::Wait && self.receiver.awaits_head() {
             if self.input.is_empty() {
-                self.head_begun = false;
+                // Who is in the middle of a handshake is about to ask for something.
+                self.head_begun = self.stream.as_ref().is_some_and(Stream::in_handshake);
             } else if !mem::replace(&mut self.head_begun, true) {
                 self.patience = Patience::FirstData;
             }

@@ -176,6 +176,11 @@ impl Stream {
         !self.is_tls()
     }
 
+    /// A TLS client has begun its handshake and is not through.
+    pub(crate) fn in_handshake(&self) -> bool {
+        matches!(&self.0, Kind::Tls(tls) if tls.in_handshake())
+    }
+
     /// Takes note of the edges that epoll reported. `true` when reading may go on because of a writable one.
     pub(crate) fn saw(&mut self, edges: u8) -> bool {
         match &mut self.0 {

@@ -66,6 +66,7 @@ module Rserve
       private
 
       def handshake(socket)
+        require "openssl"
         tls = OpenSSL::SSL::SSLSocket.new(socket, openssl_context)
         tls.sync_close = true
         deadline = now + HANDSHAKE_TIMEOUT
@@ -88,7 +89,6 @@ module Rserve
 
       def openssl_context
         @openssl_context ||= begin
-          require "openssl"
           context = OpenSSL::SSL::SSLContext.new
           password = @ctx.key_password if @ctx.key_password_command
           key = OpenSSL::PKey.read(@ctx.key_pem || File.read(@ctx.key), password)

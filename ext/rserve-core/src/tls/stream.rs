@@ -47,7 +47,7 @@ pub(crate) struct TlsStream {
 
 impl TlsStream {
     pub(crate) fn new(ssl: Ssl, fd: OwnedFd) -> io::Result<Self> {
-        let ssl = SslStream::new(ssl, Socket { fd, drained: false, ended: false })?;
+        let ssl = SslStream::new(ssl, Socket { fd, begun: false, drained: false, ended: false })?;
         Ok(Self { ssl, pending: Vec::new(), wants_write: false, fault: None, over: false })
     }
 
@@ -198,6 +198,11 @@ impl TlsStream {
         socket.ended |= ended;
     }
 
+    /// The client has begun its handshake and is not through.
+    pub(crate) fn in_handshake(&self) -> bool {
+        self.ssl.get_ref().begun && !self.over && !self.ssl.ssl().is_init_finished()
+    }
+
     /// Reading waits for a writable edge.
     pub(crate) fn wants_write(&self) -> bool {
         self.wants_write
@@ -273,6 +278,8 @@ impl AsFd for TlsStream {
 /// The socket as OpenSSL reads and writes it.
 struct Socket {
     fd: OwnedFd,
+    /// The peer has sent something.
+    begun: bool,
     /// A read brought less than it could have: epoll(7) will tell when there is more, and asking is for nothing.
     drained: bool,
     /// The peer has sent its last octet: no edge tells.
@@ -285,6 +292,7 @@ impl Read for Socket {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let count = recv(self.fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?;
+        self.begun |= count > 0;
         self.drained = count < buffer.len();
         Ok(count)
     }
