@@ -4,7 +4,7 @@
 # `skip_unless`, `UniquePort`, a time limit for each test.
 #
 # TEST_SERVER       what to test: rserve (the default), or `puma`, the installed gem, to prove the harness itself
-# TEST_CASE_TIMEOUT seconds that one test may take (45)
+# TEST_CASE_TIMEOUT seconds that one test may take (90): it ends a hang, and is no measure of speed
 # TEST_DEBUG        print at the end what the tests noted in $debugging_info
 
 require "timeout"
@@ -82,7 +82,7 @@ class TimedTestCase < Minitest::Test
   class TookTooLong < Timeout::Error; end
 
   # Seconds.
-  def self.limit = Integer(ENV.fetch("TEST_CASE_TIMEOUT", 45))
+  def self.limit = Integer(ENV.fetch("TEST_CASE_TIMEOUT", 90))
 
   # Raised inside the test's body or teardown, where Minitest records it and goes on to the next step.
   def run(...)
