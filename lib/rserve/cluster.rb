@@ -17,7 +17,6 @@ module Rserve
     def initialize(launcher)
       super
       @workers = WorkerList.new(self)
-      @exit_statuses = {}
     end
 
     # @return [Hash] the cluster's figures; a worker's own are as old as its last report
@@ -153,7 +152,7 @@ module Rserve
       _, status = Process.wait2(pid, Process::WNOHANG)
       return unless status
 
-      @exit_statuses[pid] = status
+      @exit_status = status
       status.signaled? ? -status.termsig : status.exitstatus
     rescue Errno::ECHILD
       gone?(pid) || nil
@@ -171,7 +170,7 @@ module Rserve
     end
 
     def after_worker_shutdown(index, pid, phase)
-      worker = WorkerHandle.new(index:, pid:, phase:, process_status: @exit_statuses.delete(pid))
+      worker = WorkerHandle.new(index:, pid:, phase:, process_status: @exit_status)
       @config.run_hooks(:after_worker_shutdown, worker, @log_writer)
     end
 

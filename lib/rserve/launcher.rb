@@ -277,6 +277,8 @@ module Rserve
       @runner.close_control_listeners
       @events.fire_before_restart!
       @config.run_hooks(restart_hook, self, @log_writer)
+      return close_binder_listeners unless @status == :restart # told to stop meanwhile
+
       @restart.exec(previous_env, @binder)
     end
 

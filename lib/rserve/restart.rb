@@ -3,8 +3,8 @@
 module Rserve
   # A hot restart: the same process executes the same command anew, and its listeners stay open meanwhile.
   class Restart
-    # Signals that must not end the process between `exec` and its first trap.
-    DEFERRED = %w[HUP USR1 USR2].freeze
+    # Signals that must neither end nor stop the process between `exec` and its first trap.
+    DEFERRED = %w[HUP USR1 USR2 TTIN TTOU].freeze
     # Variables that tell one incarnation about the last one's sockets.
     SOCKET_VARIABLES = /\A(PUMA_INHERIT_\d+|RSERVE_UNIX_PATHS|LISTEN_FDS|LISTEN_PID)\z/
     # rserve puts it in front of the load path by itself.
@@ -51,11 +51,17 @@ module Rserve
       Dir.chdir(@dir)
       ENV.replace(env)
       ENV.update(binder.redirects_for_restart_env)
-      DEFERRED.each { |name| Signal.trap(name, "IGNORE") }
+      DEFERRED.each { |name| ignore(name) }
       Kernel.exec(*command, binder.redirects_for_restart)
     end
 
     private
+
+    # Leaves a signal alone that nobody has trapped: no trap would end the ignoring.
+    def ignore(name)
+      previous = Signal.trap(name, "IGNORE")
+      Signal.trap(name, previous || "DEFAULT") unless previous.respond_to?(:call)
+    end
 
     # `PWD` keeps the symlink by which the directory was entered, so that a restart follows it to a newer release.
     def logical_working_directory

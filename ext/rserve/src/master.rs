@@ -19,7 +19,7 @@ use rserve_core::cluster::pipes::{
 };
 use rserve_core::cluster::{
     Board, Command, Effect, Event, ExitReason, ExitStatus, Inbox, Index, LifecycleEvent, Phase, Pid,
-    SpawnVia, Supervisor, WorkerHandle, signal,
+    SpawnVia, Supervisor, Unclaimed, WorkerHandle, signal,
 };
 
 use crate::gvl::without_gvl;
@@ -35,6 +35,7 @@ pub(crate) struct Master {
     inbox: Arc<Inbox>,
     /// A child ended, or may have: look which.
     look: AtomicBool,
+    unclaimed: RefCell<Unclaimed>,
     /// Why the loop ends.
     outcome: Cell<Option<&'static str>>,
     /// What a forked worker must not keep.
@@ -70,6 +71,7 @@ impl Master {
                 supervisor: RefCell::new(Supervisor::new(options)),
                 inbox: Arc::new(Inbox::new()?),
                 look: AtomicBool::new(false),
+                unclaimed: RefCell::default(),
                 outcome: Cell::new(None),
                 own: RefCell::new(Some(MasterEnds { reader, mold: None, _lives: lives })),
                 writer: Arc::new(writer),
@@ -97,6 +99,7 @@ impl Master {
     /// pipe while the master was suspended still counts.
     fn turn(&self, ruby: &Ruby) -> Result<(), Error> {
         let deadline = self.supervisor.borrow().next_deadline(Instant::now());
+        let deadline = self.unclaimed.borrow().next_look().map_or(deadline, |at| at.min(deadline));
         self.wait(ruby, deadline)?;
         ruby.thread_check_ints()?;
 
@@ -138,12 +141,15 @@ impl Master {
     fn reap(&self, ruby: &Ruby) -> Result<(), Error> {
         let pids: Vec<Pid> = self.supervisor.borrow().workers().filter_map(WorkerHandle::pid).collect();
         for pid in pids {
-            let ended: Value = self.handler(ruby).funcall("reap", (pid.as_raw(),))?;
-            if let Some(event) = exit_event(pid, ended)? {
-                self.tell(ruby, event)?;
-            }
+            self.reap_one(ruby, pid)?;
         }
-        Ok(())
+        let unclaimed = self.unclaimed.borrow_mut().look(Instant::now());
+        unclaimed.map_or(Ok(()), |pid| self.reap_one(ruby, pid))
+    }
+
+    fn reap_one(&self, ruby: &Ruby, pid: Pid) -> Result<(), Error> {
+        let ended: Value = self.handler(ruby).funcall("reap", (pid.as_raw(),))?;
+        exit_event(pid, ended)?.map_or(Ok(()), |event| self.tell(ruby, event))
     }
 
     /// Tells the supervisor what happened, and does what it says.

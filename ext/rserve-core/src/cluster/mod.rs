@@ -23,6 +23,7 @@ pub mod pipes;
 mod server_stats;
 pub mod signal;
 mod supervisor;
+mod unclaimed;
 mod worker_handle;
 mod worker_set;
 
@@ -38,6 +39,7 @@ pub use inbox::Inbox;
 pub use options::{CullingStrategy, Options};
 pub use server_stats::ServerStats;
 pub use supervisor::Supervisor;
+pub use unclaimed::Unclaimed;
 pub use worker_handle::WorkerHandle;
 
 /// Position of a worker in the cluster, from 0; reused after a respawn.

@@ -1,0 +1,134 @@
+# frozen_string_literal: true
+
+require_relative "../helpers/server_case"
+
+# What a cluster tells of its life: hooks, events, titles, log lines, and the workers that gems look for.
+class ClusterLifecycleTest < ServerCase
+  parallelize_me!
+
+  HOOKS = <<~'RUBY'
+    say = ->(what) { $stdout.syswrite("#{Process.pid} #{what}\n") }
+    before_fork { say["before_fork"] }
+    on_worker_fork { |index| say["before_worker_fork #{index}"] }
+    after_worker_fork { |index| say["after_worker_fork #{index}"] }
+    on_worker_boot { |index| say["before_worker_boot #{index}"] }
+    on_booted { say["booted"] }
+    on_worker_shutdown { |index| say["before_worker_shutdown #{index}"] }
+    after_worker_shutdown { |worker| say["after_worker_shutdown #{worker.index} #{worker.process_status.success?}"] }
+    on_stopped { say["stopped"] }
+  RUBY
+
+  def test_hooks_run_in_order_and_where_they_belong
+    spawn_server "-w", "1", config: HOOKS
+    assert_log(/ booted$/)
+    server.signal(:INT)
+    assert_exits 0
+    worker = server.log[/Worker 0 \(PID: (\d+)\)/, 1]
+    assert_equal [
+      "master before_fork", "master before_worker_fork 0", "master after_worker_fork 0", "master booted",
+      "master after_worker_shutdown 0 true", "master stopped"
+    ], said_by(server.pid, "master")
+    assert_equal ["worker before_worker_boot 0", "worker before_worker_shutdown 0"], said_by(worker, "worker")
+  end
+
+  def test_worker_0_runs_the_refork_hooks_once_for_each_refork
+    spawn_server "-w", "3", config: <<~RUBY
+      fork_worker 0
+      on_refork { $stdout.syswrite("before_refork\n") }
+      after_refork { $stdout.syswrite("after_refork\n") }
+    RUBY
+    3.times { |index| server.wait_for_log(/Worker #{index} .* booted/) }
+    server.signal(:URG)
+    [1, 2].each { |index| server.wait_for_log(/Worker #{index} .* booted .* phase: 1/) }
+    assert_log(/after_refork/)
+    assert_serving
+    assert_equal %w[before_refork after_refork], server.log.scan(/^(?:before|after)_refork$/)
+    assert_equal 1, server.log.scan(/Worker 0 .* booted/).size
+  end
+
+  def test_gems_find_the_workers_and_may_end_them
+    spawn_server "-w", "2", config: <<~'RUBY'
+      on_booted do
+        cluster = ObjectSpace.each_object(Puma::Cluster).first
+        workers = cluster.instance_variable_get(:@workers)
+        $stdout.syswrite("found #{workers.map { |worker| [worker.index, worker.pid] }}\n")
+        workers.first.term
+      end
+    RUBY
+    found = server.wait_for_log(/found \[\[0, (\d+)\], \[1, (\d+)\]\]/).captures
+    assert_equal found.sort, server.log.scan(/Worker \d \(PID: (\d+)\) booted/).flatten.first(2).sort
+    server.wait_until("worker 0 is replaced", 10) { server.log.scan(/Worker 0 .* booted/).size == 2 }
+  end
+
+  def test_processes_have_puma_s_titles
+    skip_unless :linux
+    spawn_server "-w", "1", "--tag", "shop"
+    worker = server.wait_for_log(/Worker 0 \(PID: (\d+)\)/)[1]
+    assert_match(/\Arserve \S+ \(tcp:[^)]+\) \[shop\]/, title(server.pid))
+    assert_match(/\Arserve: cluster worker 0: #{server.pid} \[shop\]/, title(worker))
+  end
+
+  def test_children_that_nobody_waits_for_are_reaped_and_those_that_somebody_does_are_not
+    spawn_server "-w", "1", config: <<~'RUBY'
+      before_fork do
+        Process.spawn("exit 3")
+        waited = Process.detach(Process.spawn("exit 4"))
+        Thread.new { $stdout.syswrite("waited for #{waited.value.exitstatus}\n") }
+      end
+    RUBY
+    assert_log(/waited for 4/)
+    assert_log(/! reaped unknown child process pid=(\d+) status=pid \1 exit 3/)
+    refute_log(/reaped .* exit 4/)
+  end
+
+  def test_threads_of_a_preloaded_app_are_warned_of
+    app = file("threads.ru", <<~RUBY)
+      Thread.new { sleep }
+      Thread.new { sleep }.thread_variable_set(:fork_safe, true)
+      run ->(_) { [200, {}, []] }
+    RUBY
+    spawn_server "-w", "2", "--preload", app: app
+    assert_log(/! WARNING: Detected 1 Thread\(s\) started in app boot:\n.*#<Thread/)
+  end
+
+  def test_term_ends_a_worker_that_is_still_booting
+    spawn_server "-w", "1", config: "on_worker_boot { $stdout.syswrite(\"booting\\n\"); sleep }"
+    assert_log(/booting/)
+    server.signal(:TERM)
+    assert_exits :TERM
+    assert_log(/Early termination of worker/)
+  end
+
+  def test_term_in_the_middle_of_a_hot_restart_ends_the_server
+    [[], %w[-w 2]].each do |arguments|
+      spawn_server(*arguments, config: <<~RUBY)
+        on_restart do
+          Process.kill(:TERM, Process.pid)
+          sleep 0.1 # for the thread that handles it
+        end
+      RUBY
+      server.signal(:USR2)
+      assert_exits :TERM
+    end
+  end
+
+  def test_signals_in_the_middle_of_a_hot_restart_neither_end_nor_stop_the_server
+    spawn_server "-w", "1",
+                 config: "on_restart { %i[USR2 USR1 TTIN TTOU].each { |name| Process.kill(name, Process.pid) } }"
+    mark = server.mark
+    server.signal(:USR2)
+    pester = Thread.new do
+      loop { %i[USR2 USR1 TTIN TTOU].each { |name| server.signal(name) } && sleep(0.001) }
+    end
+    server.wait_for_log(/Restarting\.\.\./, after: mark)
+    server.wait_for_log(/Ctrl-C/, after: mark)
+    pester.kill.join
+    server.wait_until("it answers", 20) { get("/", timeout: 1).status == 200 rescue false } # rubocop:disable Style/RescueModifier
+  end
+
+  private
+
+  def said_by(pid, name) = server.log.scan(/^#{pid} (.*)/).map { |what,| "#{name} #{what}" }
+
+  def title(pid) = File.read("/proc/#{pid}/cmdline").delete("\0").strip
+end
