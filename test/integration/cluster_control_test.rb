@@ -1,0 +1,98 @@
+# frozen_string_literal: true
+
+require "open3"
+require_relative "../helpers/server_case"
+
+# What the operator of a cluster sees: statistics by rservectl, and what systemd is told.
+class ClusterControlTest < ServerCase
+  parallelize_me!
+
+  KEYS = %w[started_at workers phase booted_workers old_workers worker_status versions].freeze
+  WORKER_KEYS = %w[started_at pid index phase booted last_checkin last_status].freeze
+
+  # A worker's figures at each level.
+  FIGURES = {
+    6 => %w[backlog running pool_capacity max_threads requests_count busy_threads],
+    7 => %w[backlog running pool_capacity busy_threads backlog_max max_threads requests_count reactor_max],
+    8 => %w[backlog running pool_capacity busy_threads io_threads backlog_max max_threads requests_count reactor_max]
+  }.freeze
+
+  PUMAS = { 6 => "6.6.0", 7 => "7.2.1", 8 => "8.0.2" }.freeze
+
+  FIGURES.each do |level, figures|
+    define_method("test_statistics_are_pumas_key_for_key_at_level_#{level}") do
+      spawn_cluster("--compat", level.to_s)
+      text = stats_when { |stats| stats["worker_status"].all? { |worker| worker["last_status"].any? } }
+      refute_match(/[:,] /, text, "no white space, as Puma's")
+      stats = JSON.parse(text)
+      assert_equal KEYS, stats.keys
+      assert_equal [2, 0, 2, 0], stats.values_at("workers", "phase", "booted_workers", "old_workers")
+      assert_equal PUMAS[level], stats.dig("versions", "puma")
+      stats["worker_status"].each_with_index do |worker, index|
+        assert_equal WORKER_KEYS, worker.keys
+        assert_equal [index, 0, true], worker.values_at("index", "phase", "booted")
+        assert_match(/\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\z/, worker["last_checkin"])
+        assert_equal figures, worker["last_status"].keys
+        assert_equal [2, 2], worker["last_status"].values_at("pool_capacity", "max_threads")
+      end
+    end
+  end
+
+  def test_requests_of_the_workers_are_counted_and_told
+    spawn_cluster(config: "worker_check_interval 1\nworker_timeout 5")
+    10.times { assert_serving }
+    stats_when do |stats|
+      stats["worker_status"].sum { |worker| worker.dig("last_status", "requests_count").to_i } == 10
+    end
+  end
+
+  def test_systemd_hears_of_the_cluster
+    path = File.join(folder, "notify")
+    listener = Socket.new(:UNIX, :DGRAM)
+    listener.bind(Addrinfo.unix(path))
+    spawn_cluster(env: { "NOTIFY_SOCKET" => path, "WATCHDOG_USEC" => "400000" })
+    pool = "{ 0/2 threads, 2 available, 0 backlog }"
+    hear(listener, "READY=1", "WATCHDOG=1", "STATUS=rserve 0.1.0: cluster: 2/2, worker_status: [#{pool},#{pool}]")
+    server.signal(:USR1)
+    hear(listener, "RELOADING=1", "READY=1")
+    server.signal(:USR2)
+    hear(listener, "RELOADING=1", "READY=1")
+    server.signal(:TERM)
+    hear(listener, "STOPPING=1")
+    assert_exits :TERM
+  ensure
+    listener&.close
+  end
+
+  private
+
+  def spawn_cluster(*arguments, config: "", **options)
+    @url = "tcp://127.0.0.1:#{UniquePort.call}"
+    spawn_server("-w", "2", "-t", "0:2", "--control-url", @url, "--control-token", "secret", *arguments,
+                 config: "#{config}\n", **options)
+    2.times { |index| assert_log(/Worker #{index} .* booted/) }
+  end
+
+  # @return [String] the statistics, once they are as wanted
+  def stats_when
+    text = nil
+    server.wait_until("the statistics are as wanted", 10) do
+      output, status = Open3.capture2e(RbConfig.ruby, "-Ilib", TestServer.rservectl, "-C", @url, "-T", "secret",
+                                       "stats", chdir: TestServer::ROOT)
+      assert_predicate status, :success?, output
+      text = output.lines.last
+      yield JSON.parse(text)
+    end
+    text
+  end
+
+  # Waits for the messages, in this order; others may come in between.
+  def hear(listener, *messages)
+    heard = []
+    until messages.empty?
+      flunk "systemd did not hear #{messages.first.inspect} but #{heard.inspect}" unless listener.wait_readable(15)
+      heard << listener.recv(1024)
+      messages.shift if heard.last == messages.first
+    end
+  end
+end
