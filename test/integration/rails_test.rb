@@ -26,6 +26,14 @@ class RailsTest < ServerCase
     assert_exits 0
   end
 
+  def test_rails_server_finds_it_without_being_told
+    port = UniquePort.call
+    start_process([RbConfig.ruby, "bin/rails", "server", "-b", "127.0.0.1", "-p", port.to_s],
+                  port:, chdir: @app, env: @env)
+    assert_log(/Booting Puma/)
+    check_the_app
+  end
+
   def test_the_executable_in_the_app
     port = UniquePort.call
     start_process([RbConfig.ruby, "-S", "bundle", "exec", @name, "-b", "tcp://127.0.0.1:#{port}", "-e", "production"],

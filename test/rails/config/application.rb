@@ -4,6 +4,8 @@ require "logger" # Active Support 6.1 does not, and concurrent-ruby stopped doin
 require "rails"
 require "action_controller/railtie"
 
+Bundler.require
+
 # The smallest Rails app that is one: a router, a controller, sessions.
 class Application < Rails::Application
   config.load_defaults Rails::VERSION::STRING.to_f
