@@ -43,6 +43,4 @@ end
 
 # Who asks for Puma where there is none gets rserve: rackup, `rails server` and Capybara try that name first. Last in the
 # load path, so that this alone takes nobody's place.
-if defined?(Gem) && Gem::Specification.stubs_for("puma").empty?
-  $LOAD_PATH << File.join(__dir__, "rserve/compat")
-end
+$LOAD_PATH << File.join(__dir__, "rserve/compat") if defined?(Gem) && Gem::Specification.stubs_for("puma").empty?
