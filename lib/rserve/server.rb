@@ -145,15 +145,20 @@ module Rserve
 
     # @return [Hash{Symbol => Integer}] the level's figures, in Puma's order; before {#run}, those of an empty pool
     def stats
-      figures = @reactor ? @reactor.stats : { pool_capacity: @max_threads, max_threads: @max_threads }
+      figures = @reactor ? @reactor.take_stats : idle_figures
       CompatLevel.stat_names(compat_level).to_h { |name| [name, figures.fetch(name, 0)] }
     end
 
     STAT_METHODS.each do |name|
-      define_method(name) { stats[name] } unless method_defined?(name)
+      define_method(name) { (@reactor ? @reactor.stats : idle_figures).fetch(name, 0) } unless method_defined?(name)
     end
 
     private
+
+    # Before there is a pool.
+    def idle_figures
+      { pool_capacity: @max_threads, max_threads: @max_threads }
+    end
 
     def make_options(options)
       defaults = Configuration.defaults(options[:compat] || CompatLevel.from_env)

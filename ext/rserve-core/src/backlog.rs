@@ -81,9 +81,13 @@ impl Backlog {
         self.len.load(Ordering::Acquire)
     }
 
-    /// The most requests that waited since the last call.
-    pub(crate) fn take_most(&self) -> usize {
-        self.most.swap(self.len(), Ordering::Relaxed)
+    /// The most requests that waited since [`Backlog::forget_most`].
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn forget_most(&self) {
+        self.most.store(self.len(), Ordering::Relaxed);
     }
 
     /// Whether the oldest request was already complete at `then`.

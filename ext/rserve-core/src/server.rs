@@ -281,7 +281,15 @@ impl Server {
         self.monitor.join();
     }
 
-    /// The counters at this moment. Asking resets what counts "since the last reading".
+    /// The counters at this moment, as a reading: what counts "since the last reading" starts anew.
+    pub fn take_stats(&self) -> ServerStats {
+        let stats = self.stats();
+        self.backlog.forget_most();
+        self.connections_max.store(0, Ordering::Relaxed);
+        stats
+    }
+
+    /// The counters at this moment.
     pub fn stats(&self) -> ServerStats {
         let max_threads = self.options.max_threads;
         let running = self.spawned.load(Ordering::Acquire);
@@ -290,12 +298,12 @@ impl Server {
         let waiting = running.saturating_sub(busy);
         ServerStats {
             backlog: backlog as u64,
-            backlog_max: self.backlog.take_most() as u64,
+            backlog_max: self.backlog.most() as u64,
             busy_threads: busy as u64,
             io_threads: 0,
             max_threads: max_threads as u64,
             pool_capacity: (waiting + max_threads.saturating_sub(running)) as u64,
-            reactor_max: self.connections_max.swap(0, Ordering::Relaxed) as u64,
+            reactor_max: self.connections_max.load(Ordering::Relaxed) as u64,
             requests_count: self.requests_count.load(Ordering::Relaxed),
             running: running as u64,
         }

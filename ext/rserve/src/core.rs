@@ -240,6 +240,10 @@ impl Core {
         self.server.status() == Status::Running
     }
 
+    fn take_stats(ruby: &Ruby, this: &Self) -> Result<RHash, Error> {
+        worker::to_hash(ruby, &this.server.take_stats())
+    }
+
     fn stats(ruby: &Ruby, this: &Self) -> Result<RHash, Error> {
         worker::to_hash(ruby, &this.server.stats())
     }
@@ -712,5 +716,6 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("trim", method!(Core::trim, 1))?;
     class.define_method("running?", method!(Core::is_running, 0))?;
     class.define_method("stats", method!(Core::stats, 0))?;
+    class.define_method("take_stats", method!(Core::take_stats, 0))?;
     Ok(())
 }
