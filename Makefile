@@ -12,9 +12,9 @@ PORT ?= 9292
 APP ?= test/rackup/hello.ru
 # Beside the project: the mission's test file, and the Debian roots with newer Rubies.
 MISSION ?= ../shared/mission/test_integration_cluster.rb
-# What runs Puma's own tests unedited, and which files of them.
+# What runs Puma's own tests unedited, and which files of them: all of them, or a comma list.
 PUMA_SUITE ?= ../shared/tools/puma-suite
-UPSTREAM ?= integration_cluster,integration_single,integration_pumactl,plugin,redirect_io,preserve_bundler_env,skip_sigusr2,url_map
+UPSTREAM ?=
 DEBIAN_ROOT ?= ../shared/tools/debian-root
 FUZZ_SECONDS ?= 20
 
@@ -28,7 +28,7 @@ help:
 	@echo 'make serve    build, and serve $(APP) on port $(PORT)'
 	@echo 'make test     build, and run every test and lint'
 	@echo 'make mission  run the mission'"'"'s cluster tests (MISSION=FILE)'
-	@echo 'make upstream run test files of Puma'"'"'s own suite (UPSTREAM=NAME,…)'
+	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma'
 	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
@@ -86,11 +86,11 @@ test-mission: compile
 	@if test -f '$(MISSION)'; then $(MAKE) mission; else echo 'No mission file at $(MISSION): its tests are left out'; fi
 
 upstream: compile
-	@gem/tasks/upstream '$(PUMA_SUITE)' '$(UPSTREAM)' $(UPSTREAMOPTS)
+	@$(RUBY) gem/tasks/upstream '$(PUMA_SUITE)' '$(UPSTREAM)'
 
 .PHONY: test-upstream
 test-upstream: compile
-	@IF_THERE=1 gem/tasks/upstream '$(PUMA_SUITE)' '$(UPSTREAM)' -v
+	@IF_THERE=1 $(RUBY) gem/tasks/upstream '$(PUMA_SUITE)' '$(UPSTREAM)'
 
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) gem/tasks/fuzz

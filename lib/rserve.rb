@@ -41,6 +41,6 @@ rescue LoadError => e
         "rserve's native library for this Ruby (#{RUBY_VERSION}) is missing: run `rake compile` in its folder"
 end
 
-# Who asks for Puma where there is none gets rserve: rackup, `rails server` and Capybara try that name first. Last in the
-# load path, so that this alone takes nobody's place.
+# Who asks for Puma where there is none gets rserve: rackup, `rails server` and Capybara try that name first. It comes
+# last in the load path, so that this alone takes nobody's place.
 $LOAD_PATH << File.join(__dir__, "rserve/compat") if defined?(Gem) && Gem::Specification.stubs_for("puma").empty?

@@ -7,6 +7,8 @@ module Rserve
     # @raise [LoadError] when that gem is missing or older than 1.3
     def self.detect
       require "concurrent/utility/processor_counter"
+      raise LoadError, "concurrent-ruby is too old" unless Concurrent.respond_to?(:available_processor_count)
+
       Concurrent.available_processor_count.to_i
     rescue LoadError
       warn <<~TEXT
