@@ -21,6 +21,18 @@ use crate::tls::Fault;
 /// Octets read at once.
 const READ_SIZE: usize = 64 * 1024;
 
+/// Octets of one connection that are read before other connections get their turn.
+const READ_BUDGET: usize = 1 << 20;
+
+/// Pieces of a chunked body up to this size are put together before they are stored.
+const GATHERED: usize = 16 * 1024;
+
+/// How long a body may take, however few octets of it come …
+const BODY_GRACE: Duration = Duration::from_secs(60);
+
+/// … and how many must have come for each second more.
+const BODY_RATE: u64 = 500;
+
 /// Octets of one response that are sent before other connections get their turn.
 const SEND_BUDGET: usize = 1 << 20;
 
@@ -124,9 +136,13 @@ pub(crate) enum Outcome {
 pub(crate) enum Patience {
     /// The deadline that is set stays.
     Unchanged,
+    /// The connection came to a new state, which has a deadline of its own.
+    Anew,
     /// A request begins: all of its head must come in `first_data_timeout`.
     FirstData,
-    /// A response or the reading of a refused client makes no progress: `write_timeout`.
+    /// Some of a body came: [`Exchange::body_due`].
+    Body,
+    /// Some of a response was taken: `write_timeout` for the next.
     Stalled,
 }
 
@@ -151,6 +167,10 @@ pub(crate) struct Exchange {
     /// What follows once `outgoing` is empty.
     after_sending: AfterSending,
     lingered: usize,
+    /// Octets of the current request's body as it came, chunk sizes and all.
+    body_octets: u64,
+    /// What was left to be sent when the socket last took nothing more.
+    unsent: Option<u64>,
     /// When octets of the response last went to the socket.
     sent_at: Option<Instant>,
     /// Octets of `outgoing` are held back to go out together; somebody has promised to flush them.
@@ -190,6 +210,8 @@ impl Exchange {
             preface: options.proxy_protocol,
             after_sending: AfterSending::Close,
             lingered: 0,
+            body_octets: 0,
+            unsent: None,
             sent_at: None,
             corked: false,
             patience: Patience::Unchanged,
@@ -252,13 +274,20 @@ impl Exchange {
             match self.phase {
                 Phase::Receiving => return self.receive(options, now),
                 Phase::Sending => match self.flush() {
-                    Ok(Flushed::All) => match self.after_sending {
-                        AfterSending::KeepAlive => self.phase = Phase::Receiving,
-                        AfterSending::Close | AfterSending::Abort => return Outcome::Close,
-                        AfterSending::Linger => self.linger(),
-                    },
+                    Ok(Flushed::All) => {
+                        self.patience = Patience::Anew;
+                        match self.after_sending {
+                            AfterSending::KeepAlive => self.phase = Phase::Receiving,
+                            AfterSending::Close | AfterSending::Abort => return Outcome::Close,
+                            AfterSending::Linger => self.linger(),
+                        }
+                    }
                     Ok(Flushed::Blocked) => {
-                        self.patience = Patience::Stalled;
+                        // A client that does not read may well send: that is no progress.
+                        let left = self.outgoing.left();
+                        if self.unsent.replace(left).is_none_or(|before| left < before) {
+                            self.patience = Patience::Stalled;
+                        }
                         return Outcome::Wait;
                     }
                     Ok(Flushed::More) => return Outcome::Again,
@@ -291,7 +320,11 @@ impl Exchange {
                 return outcome;
             }
         }
+        let mut budget = READ_BUDGET;
         while !self.drained {
+            if budget == 0 {
+                return Outcome::Again;
+            }
             let Some(stream) = &mut self.stream else { return Outcome::Close };
             let count = match stream.receive(scratch) {
                 Ok(Received::Octets(count)) => count,
@@ -322,8 +355,10 @@ impl Exchange {
             if let Some(outcome) = outcome {
                 return outcome;
             }
+            budget = budget.saturating_sub(count);
             if !self.receiver.awaits_head() {
-                self.patience = Patience::FirstData;
+                self.body_octets += count as u64;
+                self.patience = Patience::Body;
             }
         }
         Outcome::Wait
@@ -363,6 +398,8 @@ impl Exchange {
     /// Understands as much of `octets` as belongs to the current request: how many octets, and whether it is complete.
     fn digest(&mut self, octets: &[u8], options: &Options, now: Instant) -> Result<(usize, bool), Refusal> {
         let mut at = 0;
+        // A file is not written to for every octet that somebody sends as a chunk.
+        let mut gathered = Vec::new();
         loop {
             let rest = &octets[at..];
             let in_head = self.receiver.awaits_head();
@@ -377,22 +414,52 @@ impl Exchange {
                 Err(error) => return Err(Refusal::Body(error)),
             };
             match progress {
-                Progress::Partial { consumed } => return Ok((at + consumed, false)),
+                Progress::Partial { consumed } => {
+                    self.store(&gathered, options)?;
+                    return Ok((at + consumed, false));
+                }
                 Progress::Head { consumed } => {
                     self.request.octets.clear();
                     self.request.octets.extend_from_slice(&rest[..consumed]);
                     self.request.head_at = now;
+                    self.body_octets = 0;
                     at += consumed;
                     self.expect_body(octets.len() > at, options)?;
                 }
                 Progress::Data { consumed, data } => {
-                    let body = &mut self.request.body;
-                    body.append(&rest[data], &options.temp_folder).map_err(Refusal::Storage)?;
+                    let piece = &rest[data];
+                    if gathered.len() + piece.len() > GATHERED {
+                        self.store(&gathered, options)?;
+                        gathered.clear();
+                    }
+                    if piece.len() < GATHERED && self.request.head.framing == Framing::Chunked {
+                        gathered.extend_from_slice(piece);
+                    } else {
+                        self.store(piece, options)?;
+                    }
                     at += consumed;
                 }
-                Progress::End { consumed } => return Ok((at + consumed, true)),
+                Progress::End { consumed } => {
+                    self.store(&gathered, options)?;
+                    return Ok((at + consumed, true));
+                }
             }
         }
+    }
+
+    /// Adds octets to the body of the request.
+    fn store(&mut self, octets: &[u8], options: &Options) -> Result<(), Refusal> {
+        if octets.is_empty() {
+            return Ok(());
+        }
+        self.request.body.append(octets, &options.temp_folder).map_err(Refusal::Storage)
+    }
+
+    /// When a body is given up of which some came `now`: after `pause` without any more of it, as in Puma, or when all
+    /// of it together comes too slowly.
+    pub(crate) fn body_due(&self, now: Instant, pause: Duration) -> Instant {
+        let earned = Duration::from_secs(self.body_octets / BODY_RATE);
+        (now + pause).min(self.request.head_at + BODY_GRACE + earned)
     }
 
     fn expect_body(&mut self, begun: bool, options: &Options) -> Result<(), Refusal> {
@@ -512,9 +579,9 @@ impl Exchange {
         self.outgoing.push_file(file, offset, len);
     }
 
-    /// Octets that wait in memory for the socket.
-    pub(crate) fn waiting(&self) -> usize {
-        if self.corked { 0 } else { self.outgoing.in_memory() }
+    /// What of the response the socket has not taken yet.
+    pub(crate) fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
@@ -528,6 +595,7 @@ impl Exchange {
     pub(crate) fn finish(&mut self, after: AfterSending) {
         if self.phase == Phase::Ready {
             self.after_sending = after;
+            self.unsent = None;
             self.corked = false;
             self.sent_at = None;
             self.head_begun = false;

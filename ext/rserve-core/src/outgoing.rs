@@ -14,6 +14,10 @@ use crate::stream::Stream;
 /// Octets of one response that may wait in memory.
 pub const MEMORY_LIMIT: usize = 64 * 1024;
 
+/// Octets of one response that may wait in memory and a file before whoever makes more of them should wait, too: an
+/// endless stream must not fill the disk.
+pub const HELD_LIMIT: u64 = 16 << 20;
+
 /// Octets that are still to be sent, in order.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -52,6 +56,27 @@ impl Outgoing {
         self.in_memory
     }
 
+    /// Octets waiting, in memory and files.
+    pub fn left(&self) -> u64 {
+        self.parts
+            .iter()
+            .map(|part| match part {
+                Part::Memory { octets, sent } => (octets.len() - sent) as u64,
+                Part::File { remaining, .. } => *remaining,
+            })
+            .sum()
+    }
+
+    /// Octets of memory and of files that are taken up: a file is as long as all that was written to it until the last
+    /// octet of it is sent.
+    pub fn held(&self) -> u64 {
+        let spilled = self.parts.iter().map(|part| match part {
+            Part::File { offset, remaining, spill: true, .. } => offset + remaining,
+            _ => 0,
+        });
+        self.in_memory as u64 + spilled.sum::<u64>()
+    }
+
     /// Queues a copy of what is left of `slices` after their first `sent` octets.
     ///
     /// # Errors
@@ -77,7 +102,11 @@ impl Outgoing {
         if self.in_memory + octets.len() <= MEMORY_LIMIT {
             self.in_memory += octets.len();
             match self.parts.back_mut() {
-                Some(Part::Memory { octets: tail, .. }) => tail.extend_from_slice(octets),
+                Some(Part::Memory { octets: tail, sent }) => {
+                    // A client that always leaves a little would make this grow for ever.
+                    tail.drain(..std::mem::take(sent));
+                    tail.extend_from_slice(octets);
+                }
                 _ => self.parts.push_back(Part::Memory { octets: octets.to_vec(), sent: 0 }),
             }
             return Ok(());
@@ -134,5 +163,48 @@ impl Outgoing {
             budget = budget.saturating_sub(taken);
         }
         Ok(if stream.flush()? { Flushed::All } else { Flushed::Blocked })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn what_was_sent_takes_no_memory_however_long_a_client_lags_behind() {
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut stream = Stream::new(ours.into());
+        let (mut outgoing, folder) = (Outgoing::default(), std::env::temp_dir());
+        let mut fill = vec![b'f'; 1 << 20];
+        while stream.send(&fill).unwrap().is_some() {}
+        fill.truncate(8000);
+        let mut buffer = vec![0; 8000];
+        for _ in 0..1000 {
+            outgoing.push(&[IoSlice::new(&fill)], 0, &folder).unwrap();
+            client.read_exact(&mut buffer).unwrap();
+            outgoing.flush(&mut stream, usize::MAX).unwrap();
+        }
+        let memory = outgoing.parts.iter().map(|part| match part {
+            Part::Memory { octets, .. } => octets.capacity(),
+            Part::File { .. } => 0,
+        });
+        assert!(memory.sum::<usize>() <= 4 * MEMORY_LIMIT);
+        assert!(outgoing.left() > 0, "the client was not behind");
+    }
+
+    #[test]
+    fn a_file_counts_for_all_that_it_holds() {
+        let (_client, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut stream = Stream::new(ours.into());
+        let mut outgoing = Outgoing::default();
+        let octets = vec![b'o'; 1 << 20];
+        outgoing.push(&[IoSlice::new(&octets)], 0, &std::env::temp_dir()).unwrap();
+        outgoing.flush(&mut stream, usize::MAX).unwrap();
+        assert_eq!(outgoing.held(), 1 << 20);
+        assert!(outgoing.left() < 1 << 20);
     }
 }

@@ -30,6 +30,12 @@ const ACCEPT_BATCH: usize = 64;
 /// How long no connection is taken after the process ran out of descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often it is told at most that no connection can be taken.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Connections that have been idle for less are not closed to make room for others.
+const SPARED_IDLE: Duration = Duration::from_secs(1);
+
 /// How soon a listener is looked at again that had to wait for a free thread.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
@@ -54,6 +60,8 @@ pub(crate) struct Reactor {
     gate: Option<Gate>,
     /// The pause is because a connection was left to other workers.
     left: bool,
+    /// When it was last told that no connection can be taken.
+    told_at: Option<Instant>,
     slots: Slots,
     /// Connections that have more to do than one turn allowed.
     again: Vec<ConnectionId>,
@@ -75,6 +83,7 @@ impl Reactor {
             paused_until: None,
             gate: None,
             left: false,
+            told_at: None,
             slots: Slots::default(),
             again: Vec::new(),
             draining: false,
@@ -209,8 +218,12 @@ impl Reactor {
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
                 Err(errno) => {
                     // EMFILE, ENFILE, ENOBUFS, ENOMEM, or a listener that broke.
-                    server.notify(Notice::AcceptFailed(errno));
-                    self.pause(now + EXHAUSTED_PAUSE);
+                    if self.told_at.is_none_or(|at| now >= at + TELL_EVERY) {
+                        self.told_at = Some(now);
+                        server.notify(Notice::AcceptFailed(errno));
+                    }
+                    let pause = if self.make_room(server, now) { Duration::ZERO } else { EXHAUSTED_PAUSE };
+                    self.pause(now + pause);
                     return false;
                 }
             }
@@ -242,6 +255,27 @@ impl Reactor {
         if let Some(gate) = &mut self.gate {
             gate.report(server.work(), self.slots.len(), server.requests_begun());
         }
+    }
+
+    /// Closes connections that nobody has used for a while, so that others can be taken; `false` when there are none.
+    fn make_room(&mut self, server: &Server, now: Instant) -> bool {
+        // An idle connection's deadline tells since when it is idle.
+        let patience = server.options.persistent_timeout.saturating_sub(SPARED_IDLE);
+        let latest = server.millis(now + patience);
+        let is_idle = |exchange: &Exchange| exchange.is_idle() && exchange.served() > 0;
+        let mut idle: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|connection| connection.deadline.load(Ordering::Relaxed) <= latest)
+            .filter(|connection| !connection.is_busy() && is_idle(&connection.exchange()))
+            .map(Arc::clone)
+            .collect();
+        idle.sort_by_key(|connection| connection.deadline.load(Ordering::Relaxed));
+        idle.truncate(ACCEPT_BATCH);
+        for connection in &idle {
+            self.close(connection, &mut connection.exchange());
+        }
+        !idle.is_empty()
     }
 
     fn go_on(&mut self, server: &Server, id: ConnectionId, edges: u8, now: Instant) {

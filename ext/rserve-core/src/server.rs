@@ -393,17 +393,18 @@ impl Server {
 
     /// Sets when a waiting connection is given up.
     pub(crate) fn set_deadline(&self, connection: &Connection, exchange: &Exchange, now: Instant) {
-        let none = connection.deadline.load(Ordering::Relaxed) == NEVER;
         let limit = match exchange.patience {
             Patience::FirstData => self.options.first_data_timeout,
-            Patience::Stalled => self.options.write_timeout,
-            Patience::Unchanged if !none => return,
-            Patience::Unchanged if exchange.may_hurry() && self.status() >= Status::Draining => DRAIN_GRACE,
-            Patience::Unchanged if exchange.phase() == Phase::Lingering => LINGER_TIME,
-            Patience::Unchanged if exchange.is_idle() && exchange.served() > 0 => {
-                self.options.persistent_timeout
+            Patience::Body => {
+                let due = exchange.body_due(now, self.options.first_data_timeout);
+                return self.deadline_at(connection, due);
             }
-            Patience::Unchanged => self.options.first_data_timeout,
+            Patience::Stalled => self.options.write_timeout,
+            Patience::Unchanged if connection.deadline.load(Ordering::Relaxed) != NEVER => return,
+            _ if exchange.may_hurry() && self.status() >= Status::Draining => DRAIN_GRACE,
+            _ if exchange.phase() == Phase::Lingering => LINGER_TIME,
+            _ if exchange.is_idle() && exchange.served() > 0 => self.options.persistent_timeout,
+            _ => self.options.first_data_timeout,
         };
         self.deadline_at(connection, now + limit);
     }

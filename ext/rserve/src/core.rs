@@ -601,7 +601,7 @@ impl Core {
         callable: Value,
         client: Obj<Client>,
     ) -> Result<Sent, Error> {
-        let flushed = writer.flush(ruby).and_then(|()| writer.wait(ruby, 0));
+        let flushed = writer.flush(ruby).and_then(|()| writer.wait(ruby));
         if flushed.is_err() {
             client.end();
             writer.abort();

@@ -14,9 +14,6 @@ use crate::buffer;
 use crate::gvl::without_gvl;
 use crate::protect::{self, Exit};
 
-/// Octets that may wait for the client before the thread that makes more of them waits, too.
-const HIGH_WATER: usize = 48 * 1024;
-
 /// The longest wait without looking whether Ruby wants the thread.
 const WAIT_SLICE: Duration = Duration::from_millis(100);
 
@@ -76,14 +73,14 @@ impl Writer {
         }
     }
 
-    /// Sends one part of the body, without waiting. Gives the octets that now wait for the client.
-    fn send(&mut self, part: &[u8]) -> io::Result<usize> {
+    /// Sends one part of the body, without waiting. `true` when too much waits for the client now.
+    fn send(&mut self, part: &[u8]) -> io::Result<bool> {
         if self.failed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let part = &part[..self.admit(part)];
         if part.is_empty() && self.head.is_empty() {
-            return Ok(0);
+            return Ok(false);
         }
         let mut prefix = std::mem::take(&mut self.head);
         let mut suffix: &[u8] = &[];
@@ -98,11 +95,11 @@ impl Writer {
         outcome
     }
 
-    /// Sends one part of the body; waits, without the GVL, while the client does not read.
+    /// Sends one part of the body; waits, without the GVL, for a client that leaves too much unread.
     pub(crate) fn write(&mut self, ruby: &Ruby, part: &[u8]) -> Result<(), Exit> {
         match self.send(part) {
-            Ok(waiting) if waiting > HIGH_WATER => self.wait(ruby, HIGH_WATER / 2),
-            Ok(_) => Ok(()),
+            Ok(true) => self.wait(ruby),
+            Ok(false) => Ok(()),
             Err(_) => Err(lost(ruby, "the client closed the connection")),
         }
     }
@@ -158,16 +155,16 @@ impl Writer {
         self.write(ruby, &[])
     }
 
-    /// Waits until all that was written is out, down to `level` octets.
-    pub(crate) fn wait(&mut self, ruby: &Ruby, level: usize) -> Result<(), Exit> {
+    /// Waits until all that was written is out.
+    pub(crate) fn wait(&mut self, ruby: &Ruby) -> Result<(), Exit> {
         let limit = self.server.options().write_timeout;
-        let (mut least, mut since) = (usize::MAX, Instant::now());
+        let (mut least, mut since) = (u64::MAX, Instant::now());
         loop {
             let (server, connection) = (&self.server, &self.connection);
             let waited = without_gvl(|| server.wait_writable(connection, WAIT_SLICE), &|| {});
             protect::check_interrupts()?;
             match waited {
-                Some(Ok(waiting)) if waiting <= level => return Ok(()),
+                Some(Ok(0)) => return Ok(()),
                 Some(Ok(waiting)) if waiting < least => (least, since) = (waiting, Instant::now()),
                 Some(Ok(_)) if since.elapsed() >= limit => {
                     self.failed = true;

@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::connection::WRITABLE;
 
 /// A client and our side of its connection.
 fn connected(options: &Options) -> (UnixStream, Exchange) {
@@ -82,7 +83,7 @@ fn what_the_client_does_not_read_waits_in_order() {
     for part in &parts {
         exchange.write(&[IoSlice::new(part)], &options).unwrap();
     }
-    assert!(exchange.waiting() <= crate::outgoing::MEMORY_LIMIT, "the rest is in a file");
+    assert!(exchange.outgoing().in_memory() <= crate::outgoing::MEMORY_LIMIT, "the rest is in a file");
     exchange.finish(AfterSending::KeepAlive);
     let mut read = Vec::new();
     while exchange.progress(&options, Instant::now()) == Outcome::Wait && read.len() < 2_000_000 {
@@ -176,4 +177,110 @@ fn who_sends_no_body_is_told_to_continue_right_before_the_response() {
             assert_eq!(all, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
         }
     }
+}
+
+/// A connection in the middle of a body, of which `octets` came `after` the head.
+fn in_body(octets: usize, after: Duration) -> (UnixStream, Exchange, Instant, Instant) {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    let head_at = Instant::now();
+    client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, head_at), Outcome::Wait);
+    client.write_all(&vec![b'x'; octets]).unwrap();
+    exchange.saw(READABLE);
+    let now = head_at + after;
+    assert_eq!(exchange.progress(&options, now), Outcome::Wait);
+    assert_eq!(exchange.patience, Patience::Body);
+    (client, exchange, head_at, now)
+}
+
+#[test]
+fn a_body_may_pause_but_not_trickle() {
+    let pause = Duration::from_secs(30);
+    for (octets, after, want) in [
+        (1, 0, 30),
+        (1, 29, 59),
+        // An octet every 29 seconds is a pause each time, and too little together.
+        (1, 58, 60),
+        (5_000, 58, 70),
+        (50_000, 58, 88),
+    ] {
+        let (_client, exchange, head_at, now) = in_body(octets, Duration::from_secs(after));
+        let due = exchange.body_due(now, pause).duration_since(head_at).as_secs();
+        assert_eq!(due, want, "{octets} octets after {after} s");
+    }
+}
+
+#[test]
+fn a_client_that_sends_and_does_not_read_makes_no_progress() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let body = vec![b'b'; 4 << 20];
+    exchange.write(&[IoSlice::new(&body)], &options).unwrap();
+    exchange.finish(AfterSending::KeepAlive);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    assert_eq!(exchange.patience, Patience::Stalled, "the first wait has a deadline");
+
+    client.write_all(b"G").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    assert_eq!(exchange.patience, Patience::Unchanged, "which an octet sent does not move");
+
+    assert!(!received(&mut client).is_empty());
+    exchange.saw(WRITABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    assert_eq!(exchange.patience, Patience::Stalled, "and octets taken do");
+}
+
+#[test]
+fn a_fast_sender_lets_others_have_their_turn() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    let writer = std::thread::spawn(move || {
+        client.set_nonblocking(false).unwrap();
+        client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 8388608\r\n\r\n").unwrap();
+        client.write_all(&vec![b'x'; 8 << 20]).unwrap();
+        client
+    });
+    let mut turns = 0;
+    loop {
+        exchange.saw(READABLE);
+        match exchange.progress(&options, Instant::now()) {
+            Outcome::Queue => break,
+            Outcome::Again => turns += 1,
+            _ => std::thread::yield_now(),
+        }
+    }
+    writer.join().unwrap();
+    assert!(turns <= 8, "{turns}");
+    assert_eq!(exchange.take_request().body.len(), 8 << 20);
+}
+
+#[test]
+fn a_body_of_tiny_chunks_arrives_whole() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    let mut sent = Vec::new();
+    for (number, size) in
+        [1, 2, 30_000, 1, 16_384, 16_383, 90_000, 3].into_iter().cycle().take(64).enumerate()
+    {
+        let piece = vec![number as u8; size];
+        client.set_nonblocking(false).unwrap();
+        client.write_all(format!("{size:x}\r\n").as_bytes()).unwrap();
+        client.write_all(&piece).unwrap();
+        client.write_all(b"\r\n").unwrap();
+        sent.extend(piece);
+        exchange.saw(READABLE);
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    }
+    client.write_all(b"0\r\n\r\n").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let Body::File { mut file, .. } = exchange.take_request().body else { panic!("still in memory") };
+    let mut stored = Vec::new();
+    file.read_to_end(&mut stored).unwrap();
+    assert_eq!(stored, sent);
 }

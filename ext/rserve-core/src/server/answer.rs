@@ -10,37 +10,35 @@ use nix::errno::Errno;
 use super::{Notice, Server, Status};
 use crate::connection::Connection;
 use crate::exchange::{AfterSending, Exchange, Outcome, Request};
+use crate::outgoing::{Flushed, HELD_LIMIT};
 use crate::stream::Stream;
 
 impl Server {
-    /// Sends a part of the response to `connection`, whose request the caller is serving, without ever waiting. Gives
-    /// the octets that wait in memory for the socket: a caller that has more to send should let them go down first
-    /// ([`Server::wait_writable`]).
+    /// Sends a part of the response to `connection`, whose request the caller is serving, without ever waiting.
     ///
     /// # Errors
     ///
     /// The connection is lost; [`Server::finish`] is still to be called.
-    pub fn write(&self, connection: &Connection, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub fn write(&self, connection: &Connection, slices: &[IoSlice<'_>]) -> io::Result<()> {
         self.check_home()?;
-        let mut exchange = connection.exchange();
-        exchange.write(slices, &self.options)?;
-        Ok(exchange.waiting())
+        connection.exchange().write(slices, &self.options)
     }
 
     /// As [`Server::write`], for one of the parts of which an application makes many: parts that follow each other
-    /// closely go out together, at the latest a few milliseconds after they came.
+    /// closely go out together, at the latest a few milliseconds after they came. `true` when so much of the response
+    /// waits for the client that the caller should wait, too ([`Server::wait_writable`]).
     ///
     /// # Errors
     ///
     /// As [`Server::write`].
-    pub fn write_part(&self, connection: &Arc<Connection>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub fn write_part(&self, connection: &Arc<Connection>, slices: &[IoSlice<'_>]) -> io::Result<bool> {
         self.check_home()?;
         let mut exchange = connection.exchange();
         if exchange.write_part(slices, &self.options, Instant::now())? {
             self.corked().push(Arc::clone(connection));
             self.monitor.rouse();
         }
-        Ok(exchange.waiting())
+        Ok(exchange.outgoing().held() > HELD_LIMIT)
     }
 
     /// Sends what [`Server::write_part`] held back; `false` when there was nothing.
@@ -60,20 +58,22 @@ impl Server {
     }
 
     /// Waits up to `limit` for the client to take what waits, and sends it; to be called without the GVL. Gives the
-    /// octets that still wait in memory.
+    /// octets that still wait.
     ///
     /// # Errors
     ///
     /// The connection is lost.
-    pub fn wait_writable(&self, connection: &Connection, limit: Duration) -> io::Result<usize> {
+    pub fn wait_writable(&self, connection: &Connection, limit: Duration) -> io::Result<u64> {
         self.check_home()?;
         let mut exchange = connection.exchange();
         if let Some(stream) = exchange.stream() {
             let millis = u16::try_from(limit.as_millis()).unwrap_or(u16::MAX);
             crate::sys::wait_writable(stream.as_fd(), millis)?;
         }
-        exchange.flush()?;
-        Ok(exchange.waiting())
+        Ok(match exchange.flush()? {
+            Flushed::All => 0,
+            _ => exchange.outgoing().left().max(1),
+        })
     }
 
     /// The response to `connection` is complete, or as complete as it will get: the caller lets go of the connection.
