@@ -1,0 +1,478 @@
+//! One request: environment, application, response, and whatever of it goes wrong.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use magnus::rb_sys::{AsRawValue, FromRawValue};
+use magnus::value::ReprValue;
+use magnus::{Error, RArray, RHash, Ruby, Value, typed_data::Obj};
+use rserve_core::connection::Connection;
+use rserve_core::exchange::{AfterSending, Refusal, Request};
+use rserve_core::options::Compat;
+use rserve_http1::ResponseFraming;
+
+use super::Core;
+use crate::client::Client;
+use crate::env::{self, Extras};
+use crate::gvl::without_gvl;
+use crate::response::{self, Asked, Body, Fields};
+use crate::stream::Stream;
+use crate::writer::Writer;
+use crate::{buffer, error};
+
+/// What the thread has to do once the response is out or given up and the connection was let go: an error is no
+/// exception but an exit that goes on (`Thread#kill`).
+type Sent = Result<(), Error>;
+
+impl Core {
+    /// Serves one request. Errors are the thread's, not the application's: a `Thread#kill`, an interrupt.
+    pub(super) fn serve(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        request: Request,
+    ) -> Result<(), Error> {
+        match catch_unwind(AssertUnwindSafe(|| self.serve_request(ruby, connection, request))) {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                // The panic hook has told where. The connection's state is unknown: it goes.
+                self.server.finish(connection, AfterSending::Close);
+                let _ = self
+                    .handler(ruby)
+                    .funcall::<_, _, Value>("log_failure", ("a panic while serving a request",));
+                Ok(())
+            }
+        }
+    }
+
+    fn serve_request(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        mut request: Request,
+    ) -> Result<(), Error> {
+        let asked = Asked {
+            version: request.head.version,
+            head_request: request.head.method.of(&request.octets) == b"HEAD",
+            keep_alive: request.head.keep_alive && self.server.may_keep_alive(&request),
+        };
+        if request.refusal.is_some() {
+            return self.refuse(ruby, connection, &request, asked);
+        }
+        let method = request.head.method.of(&request.octets);
+        if self.methods.as_ref().is_some_and(|known| !known.iter().any(|known| known.as_bytes() == method)) {
+            return self.unsupported(ruby, connection, asked, method);
+        }
+        let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
+        let built = self.environment(ruby, connection, &mut request, client);
+        self.server.recycle(connection, request);
+        let env = match built {
+            Ok(env) => env,
+            Err(failure) => return self.failed(ruby, connection, asked, failure, None, client),
+        };
+        let app = ruby.get_inner(self.app.get());
+        let outcome = app.funcall::<_, _, Value>("call", (env,));
+        match outcome {
+            Ok(triple) => self.respond(ruby, connection, asked, triple, env, client),
+            Err(failure) => self.failed(ruby, connection, asked, failure, Some(env), client),
+        }
+    }
+
+    fn environment(
+        &self,
+        ruby: &Ruby,
+        connection: &Connection,
+        request: &mut Request,
+        client: Obj<Client>,
+    ) -> Result<RHash, Error> {
+        let length = request.body.len();
+        let input = env::input(ruby, &mut request.body)?;
+        let early_hints: Option<Value> = match self.early_hints {
+            true => Some(client.funcall("method", (ruby.to_symbol("early_hints"),))?),
+            false => None,
+        };
+        let extras = Extras { client: client.as_value(), input, length, early_hints };
+        let env = self.env.borrow().build(ruby, connection, request, &extras)?;
+        client.set_env(env.as_value());
+        let verifying = self.verifying.borrow().get(connection.listener()).copied();
+        if verifying == Some(true)
+            && let Some(der) = self.server.peer_certificate(connection)
+        {
+            let certificate: Value =
+                self.handler(ruby).funcall("peer_certificate", (ruby.str_from_slice(&der),))?;
+            env.aset("puma.peercert", certificate)?;
+        }
+        Ok(env)
+    }
+
+    /// The application failed before anything was sent: `lowlevel_error` says what the client gets.
+    fn failed(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        asked: Asked,
+        failure: Error,
+        env: Option<RHash>,
+        client: Obj<Client>,
+    ) -> Result<(), Error> {
+        let Some(exception) = error::exception(&failure) else {
+            // A `throw` past us, or `Thread#kill`: the connection is visibly aborted, the thread goes its way.
+            client.end();
+            self.server.finish(connection, AfterSending::Close);
+            return Err(failure);
+        };
+        if client.is_hijacked() {
+            client.end();
+            self.server.finish(connection, AfterSending::Close);
+            return error::forgive(
+                self.handler(ruby).funcall::<_, _, Value>("application_error", (exception, env)),
+            );
+        }
+        let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_error", (exception, env));
+        let answered = answer.as_ref().ok().copied();
+        let sent = answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client));
+        // What was to say what went wrong went wrong itself.
+        let sent = sent.or_else(|failure| match error::exception(&failure) {
+            Some(_) => self.send(ruby, connection, asked, plain_error(ruby, 500)?, None, client),
+            None => Err(failure),
+        });
+        match sent {
+            Ok(sent) => sent.and(self.after(ruby, env, client, answered, Some(exception))),
+            Err(failure) => {
+                client.end();
+                self.server.finish(connection, AfterSending::Close);
+                error::forgive::<()>(Err(failure))
+            }
+        }
+    }
+
+    /// A request whose method the operator does not want served (RFC 9110 §15.6.2).
+    fn unsupported(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        asked: Asked,
+        method: &[u8],
+    ) -> Result<(), Error> {
+        let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
+        let method = ruby.str_from_slice(method);
+        let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", (method,));
+        let asked = Asked { keep_alive: asked.keep_alive && self.compat < Compat::Puma8, ..asked };
+        match answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client)) {
+            Ok(sent) => sent,
+            Err(failure) => self.failed(ruby, connection, asked, failure, None, client),
+        }
+    }
+
+    /// A request that the server itself answers.
+    fn refuse(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        request: &Request,
+        asked: Asked,
+    ) -> Result<(), Error> {
+        let Some(refusal) = &request.refusal else { return Ok(()) };
+        let octets = request.octets.as_slice();
+        let malformed = matches!(refusal, Refusal::Head(_)) && refusal.status() != 413;
+        let about = (
+            refusal.status(),
+            refusal.to_string(),
+            ruby.str_from_slice(request.head.method.of(octets)),
+            ruby.str_from_slice(request.head.target.of(octets)),
+            (!malformed).then(|| connection.peer().ip().to_string()),
+        );
+        let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_refusal", about);
+        let send = |triple| self.send_refusal(ruby, connection, asked, refusal, triple);
+        let sent = answer.and_then(send).or_else(|failure| match error::exception(&failure) {
+            Some(_) => plain_error(ruby, refusal.status()).and_then(send),
+            None => Err(failure),
+        });
+        if let Err(failure) = sent {
+            self.server.finish(connection, AfterSending::Linger);
+            return error::forgive::<()>(Err(failure));
+        }
+        Ok(())
+    }
+
+    /// Sends `triple`, whose body is an Array, as the last answer on this connection. An error means that nothing was
+    /// sent.
+    fn send_refusal(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        asked: Asked,
+        refusal: &Refusal,
+        triple: Value,
+    ) -> Result<(), Error> {
+        let too_large = refusal.status() == 413;
+        let (status, headers, body) = RArray::try_convert_triple(triple)?;
+        let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
+        let status = response::sendable(ruby, response::status(status)?)?;
+        let body = Body::of(ruby, body, status, &mut fields)?;
+        let mut plan = response::plan(&fields, Asked { keep_alive: false, ..asked }, status);
+        if too_large && asked.keep_alive && self.compat < Compat::Puma8 {
+            // Closed all the same: Puma up to 7 does not say so.
+            plan.connection = None;
+        }
+        let mut head = buffer::take();
+        if matches!(refusal, Refusal::Head(_)) && !too_large {
+            response::malformed_head(&fields, asked, status, &plan, self.spelling, &mut head);
+        } else {
+            response::head(&fields, asked, status, &plan, self.spelling, &mut head);
+        }
+        let mut writer = Writer::new(&self.server, connection, plan.framing, head, false);
+        if let Body::Strings(strings, length) = body {
+            response::send_strings(&mut writer, strings, length);
+        }
+        writer.finish_lingering();
+        Ok(())
+    }
+
+    /// Sends the application's response, whatever comes of it.
+    fn respond(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        asked: Asked,
+        triple: Value,
+        env: RHash,
+        client: Obj<Client>,
+    ) -> Result<(), Error> {
+        if client.is_hijacked() {
+            self.server.finish(connection, AfterSending::Close);
+            self.close(ruby, body_of(triple), env)?;
+            return self.after(ruby, Some(env), client, Some(triple), None);
+        }
+        match self.send(ruby, connection, asked, triple, Some(env), client) {
+            Ok(sent) => {
+                sent.and(self.close(ruby, body_of(triple), env))?;
+                self.after(ruby, Some(env), client, Some(triple), None)
+            }
+            Err(failure) => {
+                let outcome = self.failed(ruby, connection, asked, failure, Some(env), client);
+                outcome.and(self.close(ruby, body_of(triple), env))
+            }
+        }
+    }
+
+    /// Sends `triple`. An error means that nothing was sent and the connection is still ours.
+    fn send(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        asked: Asked,
+        triple: Value,
+        env: Option<RHash>,
+        client: Obj<Client>,
+    ) -> Result<Sent, Error> {
+        let (status, headers, body) = RArray::try_convert_triple(triple)?;
+        let status = response::status(status)?;
+        if status == -1 {
+            // Puma's asynchronous response: the application answers on the socket, or never.
+            client.end();
+            self.server.finish(connection, AfterSending::Close);
+            return Ok(Ok(()));
+        }
+        let status = response::sendable(ruby, status)?;
+        let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
+        let body = Body::of(ruby, body, status, &mut fields)?;
+        let mut plan = response::plan(&fields, asked, status);
+        if matches!(body, Body::Hijack(_)) && fields.content_length.is_none() {
+            plan.framing = ResponseFraming::UntilClose;
+            plan.chunked = false;
+        }
+        let mut head = buffer::take();
+        response::head(&fields, asked, status, &plan, self.spelling, &mut head);
+        buffer::give(fields.lines);
+        let mut writer = Writer::new(&self.server, connection, plan.framing, head, plan.keep_alive);
+        if !matches!(body, Body::Hijack(_)) {
+            client.answer();
+        }
+        let bodiless = plan.framing == ResponseFraming::None;
+        let outcome = match body {
+            Body::Hijack(callable) => return self.hand_over(ruby, connection, writer, callable, client),
+            Body::Strings(strings, length) => {
+                response::send_strings(&mut writer, strings, length);
+                Ok(())
+            }
+            Body::File(fd, offset, length) => {
+                let _ = writer.write_file(ruby, fd.into(), offset, length);
+                client.end();
+                // The file may have to come from a disk.
+                let mut writer = Some(writer);
+                let mut finish = || writer.take().map_or((), Writer::finish);
+                if without_gvl(&mut finish, &|| {}).is_none() {
+                    finish();
+                }
+                return Ok(Ok(()));
+            }
+            Body::Call(callable) if !bodiless => return self.stream(ruby, writer, callable, env, client),
+            Body::Each(each) if !bodiless => {
+                client.writer.put(writer);
+                let outcome = response::send_each(client, each);
+                let Some(back) = client.writer.take() else {
+                    // Another thread still has it: the response ends with what that one writes.
+                    client.end();
+                    return Ok(outcome.or_else(|failure| self.cut_short(ruby, failure, env, false)));
+                };
+                writer = back;
+                outcome
+            }
+            Body::Each(_) | Body::Call(_) | Body::Empty => Ok(()),
+        };
+        match outcome {
+            Ok(()) => {
+                client.end();
+                writer.finish();
+                Ok(Ok(()))
+            }
+            // Nothing has left: there is still time for a proper error.
+            Err(failure) if writer.is_unsent() && error::exception(&failure).is_some() => Err(failure),
+            Err(failure) => {
+                client.end();
+                let lost = writer.has_failed();
+                writer.abort();
+                Ok(self.cut_short(ruby, failure, env, lost))
+            }
+        }
+    }
+
+    /// A body failed when part of the response was out: all that is left is to tell the log.
+    fn cut_short(&self, ruby: &Ruby, failure: Error, env: Option<RHash>, lost: bool) -> Result<(), Error> {
+        let Some(exception) = error::exception(&failure) else { return Err(failure) };
+        if !lost {
+            error::forgive(self.handler(ruby).funcall::<_, _, Value>("body_error", (exception, env)))?;
+        }
+        Ok(())
+    }
+
+    /// A streaming body (Rack 3): called with a stream that may live longer than the call.
+    fn stream(
+        &self,
+        ruby: &Ruby,
+        writer: Writer,
+        callable: Value,
+        env: Option<RHash>,
+        client: Obj<Client>,
+    ) -> Result<Sent, Error> {
+        let stream: Obj<Stream> = ruby.obj_wrap(Stream::new(writer));
+        let outcome = callable.funcall::<_, _, Value>("call", (stream,));
+        client.end();
+        if let Err(failure) = outcome {
+            let mut lost = true;
+            if let Some(writer) = stream.take() {
+                lost = writer.has_failed();
+                writer.abort();
+            }
+            return Ok(self.cut_short(ruby, failure, env, lost));
+        }
+        // The head must not wait for the first write of a stream that was only put aside.
+        stream.flush_head(ruby);
+        Ok(Ok(()))
+    }
+
+    /// Partial hijack: the head goes out, then the application gets the socket.
+    fn hand_over(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        mut writer: Writer,
+        callable: Value,
+        client: Obj<Client>,
+    ) -> Result<Sent, Error> {
+        let flushed = writer.flush(ruby).and_then(|()| writer.wait(ruby));
+        if flushed.is_err() {
+            client.end();
+            writer.abort();
+            return Ok(Ok(()));
+        }
+        let socket: Result<Value, Error> = client.funcall("call", ());
+        let outcome = socket.and_then(|socket| callable.funcall::<_, _, Value>("call", (socket,)));
+        self.server.finish(connection, AfterSending::Close);
+        match outcome {
+            Ok(_) => Ok(Ok(())),
+            Err(failure) => {
+                // Nobody has the socket now.
+                let closed = error::forgive(client.funcall::<_, _, Value>("close", ()));
+                Ok(closed.and(self.cut_short(ruby, failure, None, false)))
+            }
+        }
+    }
+
+    /// `body.close`, once, whatever happened.
+    fn close(&self, ruby: &Ruby, body: Option<Value>, env: RHash) -> Result<(), Error> {
+        let Some(body) = body else { return Ok(()) };
+        if RArray::from_value(body).is_some_and(|array| array.class().as_raw() == ruby.class_array().as_raw())
+        {
+            return Ok(());
+        }
+        let closed = body.respond_to("close", false).and_then(|closes| match closes {
+            true => body.funcall::<_, _, Value>("close", ()).map(|_| ()),
+            false => Ok(()),
+        });
+        closed.or_else(|failure| self.cut_short(ruby, failure, Some(env), false))
+    }
+
+    /// `rack.after_reply` and `rack.response_finished`.
+    fn after(
+        &self,
+        ruby: &Ruby,
+        env: Option<RHash>,
+        client: Obj<Client>,
+        triple: Option<Value>,
+        failure: Option<Value>,
+    ) -> Result<(), Error> {
+        client.end();
+        let Some(env) = env else { return Ok(()) };
+        let keys = self.env.borrow();
+        let (reply, finished) = (keys.after_reply_key(ruby), keys.response_finished_key(ruby));
+        drop(keys);
+        // SAFETY: Hash and keys are live; with String keys of exact class nothing is called that could raise.
+        let pending = unsafe {
+            let listed = |key| {
+                let value = Value::from_raw(rb_sys::rb_hash_lookup(env.as_raw(), key));
+                RArray::from_value(value).is_some_and(|array| !array.is_empty())
+            };
+            listed(reply) || listed(finished)
+        };
+        if pending
+            && let Err(failure) =
+                self.handler(ruby).funcall::<_, _, Value>("after_reply", (env, triple, failure))
+            && error::exception(&failure).is_none()
+        {
+            return Err(failure);
+        }
+        Ok(())
+    }
+}
+
+/// The last resort.
+fn plain_error(ruby: &Ruby, status: u16) -> Result<Value, Error> {
+    let triple = ruby.ary_new();
+    triple.push(status)?;
+    triple.push(ruby.hash_new())?;
+    triple.push(ruby.ary_new())?;
+    Ok(triple.as_value())
+}
+
+/// The body of a response that may be malformed.
+fn body_of(triple: Value) -> Option<Value> {
+    let triple = RArray::from_value(triple)?;
+    triple.entry::<Value>(2).ok().filter(|body| !body.is_nil())
+}
+
+trait Triple {
+    fn try_convert_triple(value: Value) -> Result<(Value, Value, Value), Error>;
+}
+
+impl Triple for RArray {
+    /// `status, headers, body = value`
+    fn try_convert_triple(value: Value) -> Result<(Value, Value, Value), Error> {
+        let triple = match RArray::from_value(value) {
+            Some(triple) => triple,
+            None => RArray::to_ary(value)?,
+        };
+        Ok((triple.entry(0)?, triple.entry(1)?, triple.entry(2)?))
+    }
+}
