@@ -90,6 +90,7 @@ module Rserve
       dir = @launcher.restart_dir
       log "+ Changing to #{dir}"
       Dir.chdir(dir)
+      @launcher.refresh_title
       true
     end
 

@@ -205,6 +205,12 @@ module Rserve
       tag.empty? ? buffer : "#{buffer} [#{tag}]"
     end
 
+    # The directory was entered again, and may be another release's by now: titles tell its name unless told another.
+    def refresh_title
+      @options.default_options[:tag] = File.basename(Dir.getwd)
+      set_process_title
+    end
+
     # Does this configuration ask for worker processes?
     def clustered?
       (@options[:workers] || 0).positive?

@@ -68,6 +68,27 @@ class ClusterLifecycleTest < ServerCase
     assert_match(/\Arserve: cluster worker 0: #{server.pid} \[shop\]/, title(worker))
   end
 
+  def test_a_phased_restart_enters_the_release_that_the_symlink_names_now
+    skip_unless :linux
+    root = folder
+    %w[one two].each do |release|
+      FileUtils.mkdir(File.join(root, release))
+      File.write(File.join(root, release, "config.ru"), "run ->(_) { [200, {}, [#{release.dump}]] }\n")
+    end
+    File.symlink("one", current = File.join(root, "current"))
+    spawn_server "-w", "1", app: nil, chdir: current, env: { "PWD" => current }
+    server.wait_for_log(/booted/)
+    assert_serving "one"
+
+    File.unlink(current)
+    File.symlink("two", current)
+    server.signal(:USR1)
+    worker = server.wait_for_log(/Worker 0 \(PID: (\d+)\) booted .* phase: 1/)[1]
+    assert_serving "two"
+    assert_match(/\[two\]/, title(server.pid))
+    assert_match(/\[two\]/, title(worker))
+  end
+
   def test_children_that_nobody_waits_for_are_reaped_and_those_that_somebody_does_are_not
     spawn_server "-w", "1", config: <<~'RUBY'
       before_fork do
@@ -97,6 +118,14 @@ class ClusterLifecycleTest < ServerCase
     server.signal(:TERM)
     assert_exits :TERM
     assert_log(/Early termination of worker/)
+  end
+
+  def test_a_worker_ends_by_term_also_when_its_app_has_trapped_it
+    spawn_server "-w", "1", config: "on_worker_boot { trap(:TERM) { $stdout.syswrite(\"mine\\n\") } }"
+    server.wait_for_log(/booted/)
+    server.signal(:TERM)
+    assert_exits :TERM
+    refute_log(/mine/)
   end
 
   def test_term_in_the_middle_of_a_hot_restart_ends_the_server

@@ -40,6 +40,7 @@ module Rserve
         log_gemfile
         @config.run_hooks(:before_worker_boot, @index, @log_writer, @hook_data)
         @server = prepare_server
+        trap_term
         booted
         @link.mold? ? serve_and_fork : serve
         @config.run_hooks(:before_worker_shutdown, @index, @log_writer, @hook_data)
@@ -58,9 +59,14 @@ module Rserve
       def trap_signals
         Signal.trap("INT", "IGNORE") # Ctrl-C reaches every process of the terminal; the master decides
         Signal.trap("CHLD", "DEFAULT")
-        Signal.trap("TERM") { terminate }
+        trap_term
         # In a trap no lock can be taken, and reopening a stream takes its lock.
         Signal.trap("HUP") { Thread.new { redirected_io? ? redirect_io : terminate } }
+      end
+
+      # Set before the application is loaded, and again after: what it set for itself would keep the worker from ending.
+      def trap_term
+        Signal.trap("TERM") { terminate }
       end
 
       def terminate
