@@ -22,6 +22,7 @@ class ClusterTest < ServerCase
 
   def test_killing_a_worker_costs_its_own_connections_only
     spawn_cluster app: PID, threads: 2
+    server.wait_until("both workers take connections", 10) { workers_of_new_connections(12).size == 2 }
     clients = Array.new(12) { server.connect }
     workers = clients.to_h { |io| [io, worker_of(io)] }
     victim = workers.values.first
@@ -31,10 +32,9 @@ class ClusterTest < ServerCase
     refute_empty survivors
     survivors.each { |io, pid| assert_equal pid, worker_of(io) }
     server.wait_for_log(/booted/, after: mark)
-    more = Array.new(20) { server.connect }
-    assert_equal 2, more.map { |io| worker_of(io) }.uniq.size, "workers that take new connections"
+    server.wait_until("two workers take new connections", 10) { workers_of_new_connections(20).size == 2 }
   ensure
-    [*clients, *more].each(&:close)
+    clients&.each(&:close)
   end
 
   def test_term_answers_everything_that_was_accepted
@@ -90,11 +90,24 @@ class ClusterTest < ServerCase
     sent&.each(&:close)
   end
 
+  # Says in a file that it has begun, and takes its time.
+  SLEEPY = <<~'RUBY'
+    run lambda { |env|
+      if env["PATH_INFO"] == "/slow"
+        File.write("#{ENV["BEGUN"]}/#{Process.pid}-#{env.object_id}", "")
+        sleep 5
+      end
+      [200, {}, ["done"]]
+    }
+  RUBY
+
   def test_a_busy_worker_leaves_new_connections_to_the_other
-    spawn_cluster app: PID, threads: 2
-    sleepers = Array.new(2) { server.connect.tap { |io| io.write("GET /sleep5 HTTP/1.1\r\nHost: a\r\n\r\n") } }
+    begun = folder
+    spawn_cluster app: file("sleepy.ru", SLEEPY), threads: 2, env: { "BEGUN" => begun }
+    sleepers = Array.new(2) { server.connect.tap { |io| io.write("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n") } }
+    server.wait_until("both have begun", 10) { Dir.children(begun).size == 2 }
     started = now
-    20.times { get("/sleep0") }
+    20.times { get("/quick") }
     assert_operator now - started, :<, 3, "seconds for twenty quick requests beside two slow ones"
   ensure
     sleepers&.each(&:close)
@@ -117,8 +130,9 @@ class ClusterTest < ServerCase
 
   private
 
-  def spawn_cluster(app: "test/rackup/hello.ru", threads: 5, config: "")
-    spawn_server("-w", "2", "-t", "#{threads}:#{threads}", app:, config: "worker_check_interval 1\n#{config}")
+  def spawn_cluster(app: "test/rackup/hello.ru", threads: 5, config: "", **options)
+    spawn_server("-w", "2", "-t", "#{threads}:#{threads}", app:, config: "worker_check_interval 1\n#{config}",
+                                                           **options)
     @mark = 0
     wait_for_workers(0)
   end
@@ -149,6 +163,14 @@ class ClusterTest < ServerCase
   def worker_of(io)
     io.write("GET /sleep0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     Integer(ResponseReader.new(io).receive.body[/\d+\z/])
+  end
+
+  # @return [Array<Integer>] pids
+  def workers_of_new_connections(count)
+    clients = Array.new(count) { server.connect }
+    clients.map { |io| worker_of(io) }.uniq
+  ensure
+    clients&.each(&:close)
   end
 
   # The newest process of each index, by index.
