@@ -264,6 +264,8 @@ impl Exchange {
                         self.patience = Patience::Anew;
                         match self.after_sending {
                             AfterSending::KeepAlive => self.phase = Phase::Receiving,
+                            // Who sends more than is read would be reset, perhaps before it has read the response.
+                            AfterSending::Close if !self.input.is_empty() => self.linger(),
                             AfterSending::Close | AfterSending::Abort => return Outcome::Close,
                             AfterSending::Linger => self.linger(),
                         }
