@@ -10,7 +10,7 @@ class Conversation
 
   attr_reader :kase, :cuts, :port, :answer
 
-  # @param kase [CaseTable::Case]
+  # @param kase [CaseTable::Case] or something that judges for itself (`fault`)
   # @param cuts [Array<Integer>] offsets at which the octets are cut into packets
   def initialize(kase, cuts, host, port)
     @kase = kase
@@ -53,6 +53,8 @@ class Conversation
   # @return [String, nil] what is wrong, for every outcome that was allowed
   def fault(seen)
     return "the connection is still open" if @ending == :open
+    return "reset" if @ending == :reset
+    return @kase.fault(@answer, requests(seen)) if @kase.respond_to?(:fault)
 
     faults = @kase.outcomes.map { |outcome| fault_of(outcome, seen) }
     faults.join("; or: ") if faults.all?
@@ -65,8 +67,7 @@ class Conversation
   def fault_of(outcome, seen)
     wanted = outcome.requests.map { |request| request.b.split(/ /, 3) }
     wanted << %w[GET /probe] unless outcome.closes
-    got = seen.map { |one| [*one["env"].values_at("REQUEST_METHOD", "REQUEST_URI"), one["body"]] }
-    got.each { |request| request.map! { |text| octets(text) } }
+    got = requests(seen)
     wanted.each { |request| request[2] ||= "" }
     return "the application saw #{got.inspect[0, 600]}, not #{wanted.inspect[0, 600]}" if got != wanted
 
@@ -81,6 +82,12 @@ class Conversation
       return "#{key} is #{got.inspect}, not #{value.inspect}" if got != value&.b
     end
     nil
+  end
+
+  # Method, target and body of each.
+  def requests(seen)
+    texts = seen.map { |one| [*one["env"].values_at("REQUEST_METHOD", "REQUEST_URI"), one["body"]] }
+    texts.each { |request| request.map! { |text| octets(text) } }
   end
 
   # What the oracle made JSON's text from.
