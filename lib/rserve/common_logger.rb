@@ -44,13 +44,18 @@ module Rserve
       query = env[Const::QUERY_STRING].to_s
       [
         env[Const::HTTP_X_FORWARDED_FOR] || env[Const::REMOTE_ADDR] || "-",
-        env["REMOTE_USER"] || "-",
+        printable(env["REMOTE_USER"] || "-"),
         Time.now.strftime(DATE_FORMAT),
         env[Const::REQUEST_METHOD],
         env[Const::PATH_INFO],
         query.empty? ? "" : "?#{query}",
         env[Const::HTTP_VERSION] || env[Const::SERVER_PROTOCOL]
       ]
+    end
+
+    # The only part that a client can put a line's end into: Basic authentication is Base64.
+    def printable(text)
+      text.b.gsub(/[^\x20-\x7e]/n) { |octet| format("\\x%02x", octet.ord) }
     end
 
     def write(env, line)

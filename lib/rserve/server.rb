@@ -188,6 +188,9 @@ module Rserve
         out_of_band: !@options.all_of(:out_of_band).empty?,
         supported_http_methods: supported_methods,
         proxy_protocol:,
+        proxies: @options[:proxy_protocol_from],
+        strict_host: @options[:strict_host],
+        strict_framing: @options[:strict_framing],
         max_keep_alive: keep == Float::INFINITY ? nil : keep,
         remote_address_value:,
         temp_folder: Dir.tmpdir

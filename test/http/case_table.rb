@@ -50,6 +50,9 @@ module CaseTable
       add(name, octets, [outcome(sees, declined: status, closes: true)], **options)
     end
 
+    # The connection ends, and not a word is said.
+    def drops(name, octets, **options) = add(name, octets, [outcome([], closes: true)], **options)
+
     # Either refused with `status`, or read as `requests` and nothing else.
     def refuses_or_takes(name, octets, status, *requests, closes: false, **options)
       add(name, octets, [outcome([], refusal: status), outcome(requests, closes:)], **options)
@@ -86,9 +89,10 @@ module CaseTable
     end
   end
 
-  # @return [Array<Case>] of every table
-  def self.load
-    cases = Dir[File.join(__dir__, "cases/*.rb")].flat_map do |path|
+  # @param folder [String] beneath cases/: those for servers that are configured in some way
+  # @return [Array<Case>] of every table in it
+  def self.load(folder = "")
+    cases = Dir[File.join(__dir__, "cases", folder, "*.rb")].flat_map do |path|
       Table.new(File.basename(path, ".rb")).tap { |table| table.instance_eval(File.binread(path), path) }.cases
     end
     twice = cases.map { |kase| [kase.name, kase.source] }.tally.select { |_, count| count > 1 }.keys

@@ -24,6 +24,31 @@ class RawCasesTest < ServerCase
     assert_cases(CASES.flat_map { |kase| cuts(kase).map { |at| [kase, [at]] } })
   end
 
+  # Servers that are configured otherwise, and what is different there.
+  CONFIGURED = {
+    "strict" => "rserve { strict_host; strict_framing }",
+    "limited" => "http_content_length_limit 10",
+    "proxy_v1" => "set_remote_address proxy_protocol: :v1",
+    "proxy_v2" => "rserve { proxy_protocol :v2, from: '127.0.0.0/8' }"
+  }.freeze
+
+  CONFIGURED.each do |folder, config|
+    define_method("test_#{folder}") do
+      cases = CaseTable.load(folder)
+      runs = cases.flat_map { |kase| [[], *cuts(kase).map { |at| [at] }].map { |at| [kase, at] } }
+      assert_cases(runs, config: "#{config}\n")
+    end
+  end
+
+  def test_a_proxy_that_is_not_trusted
+    log = file("oracle.log", "")
+    spawn_server app: "test/http/oracle.ru", env: { "ORACLE_LOG" => log },
+                 config: "rserve { proxy_protocol :v1, from: %w[10.0.0.0/8] }\n"
+    assert_equal 400, request("PROXY TCP4 6.6.6.6 127.0.0.1 1 2\r\nGET / HTTP/1.1\r\n\r\n").status
+    assert_serving "GET / 0\n"
+    assert_equal "127.0.0.1", JSON.parse(File.read(log).lines.last).dig("env", "REMOTE_ADDR")
+  end
+
   def test_octet_by_octet
     short = CASES.select { |kase| kase.octets.bytesize <= SHORT }
     assert_cases(short.map { |kase| [kase, (1...kase.octets.bytesize).to_a] })
@@ -40,9 +65,9 @@ class RawCasesTest < ServerCase
     (ends + (1..16).map { |part| size * part / 17 } + [size]).uniq.select(&:positive?).sort
   end
 
-  def assert_cases(runs, *arguments)
+  def assert_cases(runs, *arguments, config: nil)
     log = file("oracle.log", "")
-    spawn_server "-t", "2:4", *arguments, app: "test/http/oracle.ru", env: { "ORACLE_LOG" => log }
+    spawn_server("-t", "2:4", *arguments, app: "test/http/oracle.ru", env: { "ORACLE_LOG" => log }, config:)
     faults = CaseRunner.new(ServerProcess::HOST, server.port, log).run(runs)
     assert faults.empty?, ["#{faults.size} of #{runs.size} runs went wrong:", *faults.first(20)].join("\n")
     assert_serving "GET / 0\n"

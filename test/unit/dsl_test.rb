@@ -33,6 +33,10 @@ class DSLTest < Minitest::Test
     "environment 'x'\ntag get(:environment)" => { tag: "x" },
     "inject { workers 4 }" => { workers: 4 },
     "rserve { write_timeout 3 } if respond_to?(:rserve)" => { write_timeout: 3.0 },
+    "rserve { strict_host }" => { strict_host: true },
+    "rserve { strict_framing false }" => { strict_framing: false },
+    "rserve { proxy_protocol :v2, from: '10.0.0.0/8' }" =>
+      { remote_address: :proxy_protocol, remote_address_proxy_protocol: :v2, proxy_protocol_from: ["10.0.0.0/8"] },
     "rserve { compat 6 }" => { compat: 6, persistent_timeout: 20 }
   }.freeze
 
@@ -58,6 +62,8 @@ class DSLTest < Minitest::Test
       "plugin :nosuch" => "Unable to find plugin: nosuch",
       "rserve { write_timeout 'x' }" => 'invalid value for Float(): "x"',
       "rserve { wirte_timeout 1 }" => "unknown configuration word `wirte_timeout`, did you mean `write_timeout`?",
+      "rserve { proxy_protocol :v3 }" => "proxy_protocol must be :v1 or :v2, not :v3",
+      "rserve { proxy_protocol :v1, from: '10.0.0.0/99' }" => "10.0.0.0/99",
       "puma_compat 5" => "compat level must be one of 6, 7, 8"
     }.each do |text, message|
       assert_includes assert_raises(StandardError, text) { evaluate(text) }.message, message

@@ -54,6 +54,15 @@ pub struct Connection {
     exchange: Mutex<Exchange>,
 }
 
+/// Whether `peer` may speak for others. Whoever can open a UNIX socket may.
+fn is_proxy(peer: Peer, options: &Options) -> bool {
+    match peer {
+        Peer::Ip(ip, _) => options.proxies.iter().any(|network| network.contains(ip)),
+        Peer::Unix => true,
+        Peer::Unknown => false,
+    }
+}
+
 impl Connection {
     pub(crate) fn new(
         id: ConnectionId,
@@ -62,7 +71,11 @@ impl Connection {
         options: &Options,
         now: Instant,
     ) -> Self {
-        let exchange = Mutex::new(Exchange::new(stream, options, now));
+        let mut exchange = Exchange::new(stream, options, now);
+        if !options.proxies.is_empty() && !is_proxy(peer, options) {
+            exchange.expect_no_preface();
+        }
+        let exchange = Mutex::new(exchange);
         Self { id, peer, listener, state: AtomicU8::new(0), deadline: AtomicU64::new(NEVER), exchange }
     }
 

@@ -205,6 +205,11 @@ impl Exchange {
         }
     }
 
+    /// The client is no load balancer.
+    pub(crate) fn expect_no_preface(&mut self) {
+        self.preface = None;
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.phase
     }

@@ -14,6 +14,7 @@ pub mod connection;
 pub mod exchange;
 pub mod listener;
 mod monitor;
+pub mod network;
 pub mod options;
 pub mod outgoing;
 mod reactor;

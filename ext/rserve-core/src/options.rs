@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rserve_http1::Limits;
 
+use crate::network::Network;
+
 /// Which Puma a server imitates where Puma's versions contradict each other (`docs/design` §7).
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Compat {
@@ -55,6 +57,8 @@ pub struct Options {
     pub auto_trim_time: Duration,
     /// Every connection may start with a PROXY header, which then says who the client is.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Who is believed when it sends a PROXY header; from anybody else it is no HTTP. Empty is everybody.
+    pub proxies: Vec<Network>,
     /// Which Puma is imitated.
     pub compat: Compat,
 }
@@ -75,6 +79,7 @@ impl Default for Options {
             temp_folder: std::env::temp_dir(),
             auto_trim_time: Duration::from_secs(30),
             proxy_protocol: None,
+            proxies: Vec::new(),
             compat: Compat::default(),
         }
     }

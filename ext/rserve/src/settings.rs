@@ -27,7 +27,7 @@ pub(crate) fn flag(settings: RHash, name: &str) -> Result<bool, Error> {
 }
 
 /// The options of `settings`, a Hash with Symbol keys; what is missing has Puma's default.
-pub(crate) fn server(_ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
+pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     let mut options = Options::default();
     if let Some(threads) = get(settings, "min_threads")? {
         options.min_threads = threads;
@@ -52,6 +52,21 @@ pub(crate) fn server(_ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
         Some(2) => Some(ProxyProtocol::V2),
         _ => None,
     };
+    if let Some(proxies) = get::<Vec<String>>(settings, "proxies")? {
+        options.proxies = proxies
+            .iter()
+            .map(|network| {
+                network.parse().map_err(|failure| {
+                    Error::new(
+                        ruby.exception_arg_error(),
+                        format!("proxy_protocol from {network}: {failure}"),
+                    )
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+    }
+    options.limits.strict_host = flag(settings, "strict_host")?;
+    options.limits.strict_framing = flag(settings, "strict_framing")?;
     options.max_keep_alive = get(settings, "max_keep_alive")?;
     options.limits.body = get(settings, "http_content_length_limit")?;
     if let Some(folder) = get::<String>(settings, "temp_folder")? {

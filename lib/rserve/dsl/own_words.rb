@@ -37,6 +37,46 @@ module Rserve
       def write_timeout(seconds)
         @options[:write_timeout] = Float(seconds)
       end
+
+      # Whether a request on HTTP/1.1 must name its host (RFC 9112 §3.2). One that does not is answered 400.
+      #
+      # The default is false, as in Puma.
+      def strict_host(answer = true)
+        @options[:strict_host] = answer
+      end
+
+      # Whether to refuse requests with both `Content-Length` and `Transfer-Encoding`, or with a transfer coding other
+      # than `chunked`. A proxy in front that reads the wrong one of the two could be made to smuggle requests.
+      #
+      # The default is false, as in Puma: `chunked` decides, and the connection is closed after such a request.
+      def strict_framing(answer = true)
+        @options[:strict_framing] = answer
+      end
+
+      # The PROXY protocol that load balancers in front speak: who the client is comes before its first request.
+      #
+      # @example
+      #   proxy_protocol :v2, from: %w[10.0.0.0/8 fd00::/8]
+      # @param version [Symbol] `:v1` or `:v2`
+      # @param from [Array<String>] addresses and networks of the load balancers; empty for any client
+      def proxy_protocol(version, from: [])
+        unless %i[v1 v2].include?(version)
+          raise ArgumentError, "proxy_protocol must be :v1 or :v2, not #{version.inspect}"
+        end
+
+        @options[:remote_address] = :proxy_protocol
+        @options[:remote_address_proxy_protocol] = version
+        @options[:proxy_protocol_from] = Array(from).each { |network| check_network(network) }
+      end
+
+      private
+
+      def check_network(network)
+        require "ipaddr"
+        IPAddr.new(network)
+      rescue IPAddr::Error
+        raise ArgumentError, "proxy_protocol from #{network.inspect}: not an address or ADDRESS/BITS"
+      end
     end
   end
 end
