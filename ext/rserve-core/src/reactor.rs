@@ -4,6 +4,7 @@
 //! thread that holds the GVL (without waiting), by one that released it, or by the monitor.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,8 +59,8 @@ pub(crate) struct Reactor {
     paused_until: Option<Instant>,
     /// Shared listeners: whether to take a connection.
     gate: Option<Gate>,
-    /// The pause is because a connection was left to other workers.
-    left: bool,
+    /// A connection was left to other workers: look again in every turn, and not after this.
+    left_until: Option<Instant>,
     /// When it was last told that no connection can be taken.
     told_at: Option<Instant>,
     slots: Slots,
@@ -82,7 +83,7 @@ impl Reactor {
             watched: false,
             paused_until: None,
             gate: None,
-            left: false,
+            left_until: None,
             told_at: None,
             slots: Slots::default(),
             again: Vec::new(),
@@ -155,17 +156,16 @@ impl Reactor {
             // One more millisecond: epoll rounds down, and a turn just before the deadline would be for nothing.
             Duration::from_millis(due.saturating_sub(server.millis(now)) + 1)
         });
-        let pause = self.paused_until.map(|until| until.saturating_duration_since(now));
-        [limit, deadline, pause].into_iter().flatten().min()
+        let left = |until: Option<Instant>| until.map(|until| until.saturating_duration_since(now));
+        [limit, deadline, left(self.paused_until), left(self.left_until)].into_iter().flatten().min()
     }
 
     fn dispatch(&mut self, server: &Server, event: &mio::event::Event, now: Instant) {
         match event.token() {
             WAKER => {}
             Token(token) if token >= FIRST_LISTENER => {
-                if self.accept(server, token - FIRST_LISTENER, now) {
-                    self.pause(now); // There may be more, and epoll will not say so again.
-                }
+                let index = token - FIRST_LISTENER;
+                self.accept_from(server, index..index + 1, now);
             }
             token => {
                 let mut edges = 0;
@@ -194,10 +194,7 @@ impl Reactor {
                 return false;
             }
             if let Err(pause) = self.ask(server, index, now) {
-                if let Some(pause) = pause {
-                    self.left = true;
-                    self.pause(now + pause);
-                }
+                self.left_until = pause.map(|pause| now + pause).or(self.left_until);
                 return false;
             }
             let Some(listener) = self.listeners.get(index) else { return false };
@@ -209,12 +206,7 @@ impl Reactor {
                         self.slots.insert(|id| Connection::new(id, index, accepted, options, now));
                     self.run(server, &connection, now);
                 }
-                Err(Errno::EAGAIN) => {
-                    if let Some(gate) = &mut self.gate {
-                        gate.nothing_waits();
-                    }
-                    return false;
-                }
+                Err(Errno::EAGAIN) => return false,
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
                 Err(errno) => {
                     // EMFILE, ENFILE, ENOBUFS, ENOMEM, or a listener that broke.
@@ -231,11 +223,16 @@ impl Reactor {
         true
     }
 
-    fn accept_all(&mut self, server: &Server, now: Instant) {
-        for index in 0..self.listeners.len() {
+    fn accept_from(&mut self, server: &Server, listeners: Range<usize>, now: Instant) {
+        for index in listeners {
             if self.accept(server, index, now) {
-                self.pause(now);
+                self.pause(now); // There may be more, and epoll will not say so again.
             }
+        }
+        if self.left_until.is_none()
+            && let Some(gate) = &mut self.gate
+        {
+            gate.nothing_waits();
         }
     }
 
@@ -388,11 +385,12 @@ impl Reactor {
                 if !self.watched {
                     self.watch_listeners(server);
                 }
-                let freed = self.left && self.gate.as_mut().is_some_and(Gate::looks_again);
-                if freed || self.paused_until.is_some_and(|until| until <= now) {
+                let resumes = self.paused_until.is_some_and(|until| until <= now);
+                if resumes {
                     self.paused_until = None;
-                    self.left = false;
-                    self.accept_all(server, now);
+                }
+                if resumes || self.left_until.take().is_some() {
+                    self.accept_from(server, 0..self.listeners.len(), now);
                 }
             }
             Status::New => {}

@@ -4,14 +4,14 @@
 //! take it: of 20 keep-alive connections, one of two workers may get all, and a
 //! worker whose threads all hang may get those that it can never answer.
 //! But a worker that holds back for no reason is idle time: a connection is left
-//! only to a worker that is clearly less busy, has an idle thread, and shows
-//! that it lives.
+//! only to a worker that has clearly fewer, no more work than oneself and an idle
+//! thread, and shows that it lives.
 
 use std::time::{Duration, Instant};
 
 use super::Index;
 
-/// How much busier a worker may be before it leaves connections to another;
+/// How many more connections a worker may have before it leaves them to another;
 /// beyond 16 times this, in proportion.
 const SLACK: u32 = 2;
 
@@ -44,11 +44,6 @@ impl Load {
     pub(super) fn is_full(&self) -> bool {
         self.work >= self.threads
     }
-
-    /// One order for all, so that two workers never leave a connection to each other.
-    fn weight(&self) -> u32 {
-        self.connections.saturating_add(self.work)
-    }
 }
 
 /// What to do with a waiting connection.
@@ -58,7 +53,7 @@ pub enum Verdict {
     Accept,
     /// Take none now.
     Leave {
-        /// Ask again after this time, or when a thread is free.
+        /// Ask again after this time at the latest.
         look_again: Duration,
     },
 }
@@ -150,8 +145,10 @@ impl Balancer {
 
 /// Whether `other` should have the connection rather than `own`.
 fn is_better(other: &Load, own: &Load) -> bool {
-    let slack = SLACK.max(own.weight() / 16);
-    !other.is_full() && (own.is_full() || own.weight() > other.weight().saturating_add(slack))
+    let slack = SLACK.max(own.connections / 16);
+    let has_fewer = own.connections > other.connections.saturating_add(slack);
+    // Connections of one request each come and go faster than figures tell: who has nothing to do takes what there is.
+    !other.is_full() && (own.is_full() || (has_fewer && other.work <= own.work))
 }
 
 #[cfg(test)]
@@ -181,7 +178,8 @@ mod tests {
             ((0, 0), &[(0, 0)], Verdict::Accept, "equal"),
             ((1, 1), &[(0, 0)], Verdict::Accept, "within the slack"),
             ((0, 3), &[(0, 0)], LEAVE, "more connections"),
-            ((3, 3), &[(1, 1)], LEAVE, "more of everything"),
+            ((4, 4), &[(1, 1)], LEAVE, "more of everything"),
+            ((1, 9), &[(2, 2)], Verdict::Accept, "more connections, but less to do"),
             ((4, 4), &[(5, 5)], Verdict::Accept, "the other has no thread"),
             ((4, 40), &[(5, 5)], Verdict::Accept, "many connections, but the other has no thread"),
             ((5, 5), &[(4, 4)], LEAVE, "no thread here, one there"),

@@ -13,14 +13,12 @@ pub struct Gate {
     balancer: Balancer,
     others: Vec<Load>,
     open: bool,
-    /// The last connection was left because no thread was free.
-    was_full: bool,
 }
 
 impl Gate {
     /// Closed; see [`Gate::open`].
     pub fn new(place: Place) -> Self {
-        Self { place, balancer: Balancer::default(), others: Vec::new(), open: false, was_full: false }
+        Self { place, balancer: Balancer::default(), others: Vec::new(), open: false }
     }
 
     /// From now on the worker takes connections, with so many threads. May be repeated.
@@ -47,34 +45,22 @@ impl Gate {
         self.place.report(figure(work), figure(connections));
     }
 
-    /// Whether to take the next connection, by the figures last reported. `one_waits` is only called when not.
+    /// Whether to take the next connection, by the figures last reported. `one_waits` is only called when not; if it says no
+    /// for all listeners, [`Gate::nothing_waits`] is to follow.
     ///
     /// # Errors
     ///
-    /// Not a failure: it is to be left to another worker. `Some` is the time after which to
-    /// ask again, if not [`Gate::looks_again`] before; `None` when none waits.
+    /// Not a failure: it is to be left to another worker. `Some` is the time after which to ask again, at the latest;
+    /// `None` when none waits.
     pub fn ask(&mut self, one_waits: impl FnOnce() -> bool, now: Instant) -> Result<(), Option<Duration>> {
         self.place.others(&mut self.others);
-        let own = self.place.own();
-        match self.balancer.verdict(own, &self.others, now) {
+        match self.balancer.verdict(self.place.own(), &self.others, now) {
             Verdict::Accept => Ok(()),
-            Verdict::Leave { .. } if !one_waits() => {
-                self.balancer.nothing_waits();
-                Err(None)
-            }
-            Verdict::Leave { look_again } => {
-                self.was_full = own.is_full();
-                Err(Some(look_again))
-            }
+            Verdict::Leave { look_again } => Err(one_waits().then_some(look_again)),
         }
     }
 
-    /// Whether the reason is gone for which a connection was left: a thread is free again.
-    pub fn looks_again(&mut self) -> bool {
-        self.was_full && !self.place.own().is_full()
-    }
-
-    /// No connection waits.
+    /// No connection waits that was left to others, at any listener.
     pub fn nothing_waits(&mut self) {
         self.balancer.nothing_waits();
     }
