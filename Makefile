@@ -30,6 +30,7 @@ help:
 	@echo 'make mission  run the mission'"'"'s cluster tests (MISSION=FILE)'
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma'
+	@echo 'make starvation  measure what greedy and hostile clients cost'
 	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
 
@@ -94,6 +95,10 @@ test-upstream: compile
 
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) gem/tasks/fuzz
+
+.PHONY: starvation
+starvation: compile
+	bench/starvation $(STARVATION)
 
 bench: compile
 	@gem/tasks/packages $(BENCH_PACKAGES)

@@ -1,0 +1,98 @@
+# frozen_string_literal: true
+
+require "etc"
+require "fileutils"
+require "rbconfig"
+require "tmpdir"
+require_relative "../../../test/helpers/server_process"
+
+# The rserve that the greedy clients go for: one process with five threads, and what it uses.
+class Victim
+  APP = <<~'RUBY'
+    large = ["l" * 10_000_000]
+    small = ["small"]
+    run lambda { |env|
+      input = env["rack.input"]
+      buffer = +""
+      nil while input&.read(65_536, buffer)
+      [200, { "content-type" => "text/plain" }, env["PATH_INFO"] == "/large" ? large : small]
+    }
+  RUBY
+  GET = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+  # @param config [String] lines of its config file
+  # @param descriptors [Integer] how many it may have
+  # @yieldparam victim [Victim]
+  def self.open(...)
+    victim = new(...)
+    yield victim
+  ensure
+    victim&.stop
+  end
+
+  def initialize(config: "", descriptors: 10_000)
+    @folder = Dir.mktmpdir("rserve-starvation")
+    app = write("app.ru", APP)
+    settings = write("config.rb", "#{config}\nthreads 5, 5\n")
+    port = TCPServer.open(ServerProcess::HOST, 0) { |server| server.addr[1] }
+    @server = ServerProcess.new(["sh", "-c", "ulimit -n #{descriptors}; exec \"$@\"", "sh", RbConfig.ruby, "-Ilib",
+                                 "gem/exe/rserve", "-b", "tcp://#{ServerProcess::HOST}:#{port}", "-e", "production",
+                                 "-C", settings, app], port:)
+    @server.wait_for_log(/Ctrl-C/)
+  end
+
+  def stop
+    @server&.stop
+    FileUtils.rm_rf(@folder)
+  end
+
+  def connect = @server.connect
+  def connect_many(count) = Array.new(count) { connect }
+
+  # @return [Integer] how many lines of its log since `mark` match
+  def log_lines(pattern, mark) = @server.log.byteslice(mark..).lines.grep(pattern).size
+  def mark = @server.mark
+
+  # @return [GoodTraffic::Outcome] of requests that are made while the block runs
+  def beside_good_traffic(&) = GoodTraffic.beside(method(:connect), &)
+
+  # Has `count` requests answered, a hundred at a time on one connection.
+  def serve(count)
+    socket = connect
+    socket.write(GET)
+    size = socket.readpartial(4096).bytesize
+    (count / 100).times do
+      socket.write(GET * 100)
+      left = size * 100
+      left -= socket.readpartial([left, 65_536].min).bytesize while left.positive?
+    end
+  ensure
+    socket&.close
+  end
+
+  # A server's first requests make it grow, and only they.
+  def warm_up = serve(2000)
+
+  # Connections that were just closed are counted for a moment.
+  def settle(wanted)
+    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 3
+    sleep 0.05 while descriptors > wanted && Process.clock_gettime(Process::CLOCK_MONOTONIC) < deadline
+  end
+
+  # @return [Integer] kilobytes
+  def resident = File.read("/proc/#{@server.pid}/status")[/VmRSS:\s+(\d+)/, 1].to_i
+  def descriptors = Dir.children("/proc/#{@server.pid}/fd").size
+
+  def processor_seconds
+    ticks = File.read("/proc/#{@server.pid}/stat").split(") ").last.split.values_at(11, 12).sum(&:to_i)
+    ticks / Etc.sysconf(Etc::SC_CLK_TCK).to_f
+  end
+
+  private
+
+  def write(name, content)
+    path = File.join(@folder, name)
+    File.write(path, content)
+    path
+  end
+end
