@@ -8,11 +8,12 @@ require "rserve/const"
 module Rserve
   # Every class that loads itself when it is first named, by the file it is in.
   {
-    "binder" => %i[Binder], "cli" => %i[CLI], "client" => %i[Client], "cluster" => %i[Cluster],
+    "binder" => %i[Binder], "blame" => %i[Blame], "check" => %i[Check], "cli" => %i[CLI],
+    "client" => %i[Client], "cluster" => %i[Cluster],
     "common_logger" => %i[CommonLogger], "config_error" => %i[ConfigError OperatorError],
     "configuration" => %i[Configuration], "control_cli" => %i[ControlCLI], "control_server" => %i[ControlServer],
     "dsl" => %i[DSL], "error_logger" => %i[ErrorLogger], "events" => %i[Events], "launcher" => %i[Launcher],
-    "log_writer" => %i[LogWriter],
+    "listener_owner" => %i[ListenerOwner], "log_writer" => %i[LogWriter],
     "mini_ssl" => %i[MiniSSL], "null_io" => %i[NullIO], "options" => %i[UserFileDefaultOptions],
     "plugin" => %i[Plugin PluginLoader PluginRegistry Plugins UnknownPlugin], "rack_handler" => %i[RackHandler],
     "runner" => %i[Runner], "sd_notify" => %i[SdNotify],
@@ -32,14 +33,7 @@ module Rserve
   end
 end
 
-begin
-  require "rserve/#{RbConfig::CONFIG.fetch("ruby_version")}/rserve"
-rescue LoadError => e
-  raise if e.path && !e.path.end_with?("/rserve")
-
-  raise LoadError,
-        "rserve's native library for this Ruby (#{RUBY_VERSION}) is missing: run `rake compile` in its folder"
-end
+require "rserve/native"
 
 # Who asks for Puma where there is none gets rserve: rackup, `rails server` and Capybara try that name first. It comes
 # last in the load path, so that this alone takes nobody's place.

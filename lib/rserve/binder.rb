@@ -6,6 +6,7 @@ require "rserve/runtime"
 require "rserve/const"
 require "rserve/config_error"
 require "rserve/configuration"
+require "rserve/listener_owner"
 require "rserve/util"
 
 module Rserve
@@ -188,7 +189,7 @@ module Rserve
         return loopback_addresses.each { |address| add_tcp_listener(address, port, optimize_for_latency, backlog) }
       end
 
-      server = TCPServer.new(host.delete("[]"), port)
+      server = open_tcp_socket(host.delete("[]"), port)
       server.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1) if optimize_for_latency
       server.setsockopt(Socket::SOL_SOCKET, Socket::SO_REUSEADDR, true)
       server.listen(backlog)
@@ -425,6 +426,13 @@ module Rserve
       path.gsub("%20", " ").split("?").first
     end
 
+    def open_tcp_socket(host, port)
+      TCPServer.new(host, port)
+    rescue Errno::EADDRINUSE => e
+      owner = ListenerOwner.of_tcp(host, port)
+      raise owner ? e.exception("#{e.message} (#{owner})") : e
+    end
+
     def bind_unix_path(path, umask)
       old_umask = File.umask(umask || 0)
       if File.exist?(path)
@@ -443,7 +451,8 @@ module Rserve
     rescue SystemCallError
       nil
     else
-      raise "There is already a server bound to: #{path}"
+      owner = ListenerOwner.of_unix(path)
+      raise "There is already a server bound to: #{path}#{" (#{owner})" if owner}"
     end
 
     def take_over(io)

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rserve/runtime"
+require "rserve/blame"
 require "rserve/const"
 require "rserve/config_error"
 require "rserve/control_server"
@@ -99,6 +100,7 @@ module Rserve
         @app = @config.app
       rescue StandardError, ScriptError => e
         log "! Unable to load application: #{e.class}: #{e.message}"
+        log "!   at #{Blame.frame(e)}"
         raise
       end
 
@@ -151,7 +153,8 @@ module Rserve
       url = "#{url}#{url.include?("?") ? "&" : "?"}umask=#{umask}" if umask && url.start_with?("unix:")
       binder.parse([url], nil, "Starting control server")
     rescue Errno::EADDRINUSE, RuntimeError => e
-      raise e.class, "Error: Control server address '#{url}' is already in use. Original error: #{e.message}"
+      taken = e.class.new("Error: Control server address '#{url}' is already in use. Original error: #{e.message}")
+      raise taken.extend(OperatorError)
     end
 
     def redirect(stream, name, path, append)

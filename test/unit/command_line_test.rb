@@ -77,7 +77,8 @@ class CommandLineTest < Minitest::Test
       port = taken.addr[1]
       _, err, status = rserve("-b", "tcp://127.0.0.1:#{port}", File.join(TestServer::ROOT, "test/rackup/hello.ru"))
       assert_equal 1, status.exitstatus
-      assert_equal %(rserve: Address already in use - bind(2) for "127.0.0.1" port #{port}\n), err
+      assert_equal %(rserve: Address already in use - bind(2) for "127.0.0.1" port #{port} ) +
+                   %((pid #{Process.pid}: #{own_command})\n), err
     end
   end
 
@@ -90,6 +91,9 @@ class CommandLineTest < Minitest::Test
     cli.send(:setup_options)
     cli.instance_variable_get(:@conf)
   end
+
+  # As /proc has it.
+  def own_command = File.read("/proc/self/cmdline").tr("\0", " ").strip.gsub(/[[:cntrl:]]+/, " ").slice(0, 80)
 
   def rserve(*argv, chdir: Dir.pwd)
     Open3.capture3(RbConfig.ruby, File.join(TestServer::ROOT, "gem/exe/rserve"), *argv, chdir:)

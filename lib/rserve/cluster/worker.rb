@@ -103,6 +103,7 @@ module Rserve
       rescue Exception => e # rubocop:disable Lint/RescueException
         log "! Unable to start worker"
         log "#{e.class}: #{e.message}"
+        log "  at #{Blame.frame(e)}"
         log e.backtrace.map { |line| "    #{line}" }.join("\n") if e.backtrace
         exit 1
       end

@@ -1,0 +1,36 @@
+# frozen_string_literal: true
+
+require "rbconfig"
+
+module Rserve
+  # Which line of the operator's own an exception comes from, among the frames of gems, Ruby and this server.
+  module Blame
+    LIBRARIES = [
+      *RbConfig::CONFIG.values_at("rubylibprefix", "sitedir"), __dir__, "<internal:", "(eval"
+    ].freeze
+    private_constant :LIBRARIES
+
+    module_function
+
+    # @param error [Exception]
+    # @return [String, nil] the innermost frame that is not a library's, else the innermost of all
+    def frame(error)
+      frames = error.backtrace.to_a
+      libraries = LIBRARIES + gem_folders
+      frames.find { |frame| !frame.start_with?(*libraries) } || frames.first
+    end
+
+    # @return [String] e.g. "config.ru:3: cannot load such file -- rails (LoadError)"
+    def line(error)
+      message = error.message.lines.first.to_s.chomp
+      return message if error.is_a?(SyntaxError) && message.match?(/\A\S+:\d+:/)
+
+      [frame(error).to_s[/\A.+?:\d+/], "#{message} (#{error.class})"].compact.join(": ")
+    end
+
+    def gem_folders
+      defined?(Gem) ? Gem.path.flat_map { |path| [File.join(path, "gems"), File.join(path, "bundler/gems")] } : []
+    end
+    private_class_method :gem_folders
+  end
+end
