@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rserve"
+require "rserve/blame"
 require "rserve/compat"
 require "rserve/config_error"
 require "rserve/configuration"
@@ -46,9 +47,8 @@ module Rserve
     rescue SystemCallError => e
       give_up(e.message.sub(/ @ \w+/, "")) # without the C function's name
     rescue ScriptError, StandardError => e
-      place = e.backtrace&.first.to_s[/\A.+?:\d+/]
       warn e.full_message if ENV.key?("PUMA_DEBUG")
-      give_up(e.is_a?(SyntaxError) ? e.message : "#{place}: #{e.message.lines.first&.chomp} (#{e.class})")
+      give_up(e.is_a?(SyntaxError) ? e.message : Blame.line(e))
     end
     private_class_method :configured
 
@@ -57,9 +57,9 @@ module Rserve
     end
     private_class_method :give_up
 
-    # Runs until the server is stopped.
+    # Runs until the server is stopped; with `--check`, only says what it would run.
     def run
-      @launcher.run
+      @check ? Check.new(@launcher).run : @launcher.run
     end
 
     private
@@ -68,6 +68,7 @@ module Rserve
       command_line = Native.parse_command_line(Rserve.product.title, Rserve.product.version, @argv)
       leave(command_line) if command_line.key?(:exit_status)
 
+      @check = command_line[:check]
       @log_writer = LogWriter.new(NullIO.new, $stderr, env: @env) if command_line[:silent]
       $LOAD_PATH.unshift(*command_line.fetch(:include, []))
       token = command_line.slice(:control_token).transform_keys { :control_auth_token }

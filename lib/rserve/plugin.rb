@@ -12,7 +12,11 @@ module Rserve
 
   # The plugins one launcher uses, in the order they were asked for.
   class PluginLoader
+    # @return [Array<String>] what each was asked for by
+    attr_reader :names
+
     def initialize
+      @names = []
       @instances = []
     end
 
@@ -20,6 +24,7 @@ module Rserve
     # @raise [UnknownPlugin]
     def create(name)
       plugin = Plugins.find(name).new
+      @names << name.to_s
       @instances << plugin
       plugin
     end

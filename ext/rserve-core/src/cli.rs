@@ -43,7 +43,7 @@ pub enum Value {
 /// | `workers` | Integer, or Text "auto" |
 /// | `threads` | List of two Integers: min and max |
 /// | `extra_runtime_dependencies`, `include`, `plugins` | List of Text |
-/// | `debug`, `early_hints`, `log_requests`, `preload`, `prune_bundler`, `redirect_append`, `silent` | Flag |
+/// | `check`, `debug`, `early_hints`, `log_requests`, `preload`, `prune_bundler`, `redirect_append`, `silent` | Flag |
 /// | `control_token`, `control_url`, `dir`, `environment`, `pidfile`, `rackup`, `redirect_stderr`, `redirect_stdout`, `restart_command`, `state`, `tag` | Text |
 pub type Options = Vec<(&'static str, Value)>;
 
@@ -77,6 +77,7 @@ pub fn parse(program: Program<'_>, args: impl IntoIterator<Item = OsString>) -> 
     Ok(options(&mut matches))
 }
 
+const APPLICATION: &str = "Application";
 const BINDING: &str = "Binding";
 const CLUSTER: &str = "Processes and threads";
 const CONTROL: &str = "Control and state";
@@ -138,7 +139,7 @@ fn command(program: Program<'_>) -> Command {
                 .help("Gems that a pruned master keeps"),
         )
         .arg(flag("early-hints").help("Send 103 Early Hints"))
-        .next_help_heading("Application")
+        .next_help_heading(APPLICATION)
         .arg(
             value("config", 'C', "PATH")
                 .action(ArgAction::Append)
@@ -187,6 +188,7 @@ fn command(program: Program<'_>) -> Command {
                 .help("Begin those files anew (default)"),
         )
         .next_help_heading(OTHER)
+        .arg(flag("check").short('n').help("Load everything, say what would run, and end"))
         .arg(flag("version").short('V').help("Print the version"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Print this"))
 }
@@ -306,6 +308,7 @@ fn options(matches: &mut ArgMatches) -> Options {
         give(name, given.then(|| Value::Flag(matches.get_flag(on))));
     }
     for (name, id) in [
+        ("check", "check"),
         ("debug", "debug"),
         ("early_hints", "early-hints"),
         ("preload", "preload"),
@@ -435,6 +438,7 @@ mod tests {
             (&["-v", "-q"], "log_requests", Value::Flag(false)),
             (&["--no-redirect-append", "--redirect-append"], "redirect_append", on.clone()),
             (&["-s"], "silent", on.clone()),
+            (&["-n"], "check", on.clone()),
             (&["-t", "1:5"], "threads", pair(1, 5)),
             (&["-t5"], "threads", pair(5, 5)),
             (&["-t", ":5"], "threads", pair(0, 5)),

@@ -1,0 +1,140 @@
+# frozen_string_literal: true
+
+require "rserve/blame"
+require "rserve/config_error"
+require "rserve/listener_owner"
+require "rserve/log_writer"
+require "rserve/null_io"
+require "rserve/state_file"
+
+module Rserve
+  # `rserve --check`: loads the configuration and the application, opens the listeners and closes them again, and says
+  # what would run. No hook runs, nothing is forked, no file is written.
+  #
+  # An address that this configuration's own server listens on, by its pid file or state file, is no mistake: a check
+  # comes before a restart.
+  class Check
+    # Blocks of the config file that belong to the server's life, as they are named in Puma 7.
+    HOOKS = %i[
+      before_fork before_worker_fork before_worker_boot before_thread_start after_worker_fork before_thread_exit
+      before_worker_shutdown after_worker_shutdown before_refork after_refork on_restart before_restart out_of_band
+    ].freeze
+    private_constant :HOOKS
+
+    # @param launcher [Launcher]
+    # @param stdout [IO]
+    def initialize(launcher, stdout = $stdout)
+      @launcher = launcher
+      @options = launcher.options
+      @config = launcher.config
+      @stdout = stdout
+    end
+
+    # @raise [OperatorError] what would keep the server from starting
+    def run
+      seconds = load_application
+      listening = try_listeners
+      facts(seconds, listening).each do |name, lines|
+        Array(lines).each_with_index { |line, index| @stdout.puts format("%-14s %s", index.zero? ? name : "", line) }
+      end
+      @stdout.puts "Ready to start; nothing was started."
+    end
+
+    private
+
+    def load_application
+      raise ConfigError, "no application: there is no #{@config.rackup}" unless @config.app_configured?
+
+      begun = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      @config.app
+      Process.clock_gettime(Process::CLOCK_MONOTONIC) - begun
+    rescue ConfigError
+      raise
+    rescue StandardError, ScriptError => e
+      raise ConfigError, "Unable to load application: #{Blame.line(e)}"
+    end
+
+    # @return [Array<String>] each URL, with a remark where one is due
+    def try_listeners
+      urls = @options[:binds] + [@options[:control_url]].compact
+      ours = urls.select { |url| ListenerOwner.of_url(url)&.pids&.include?(running_pid) }
+      @launcher.binder.parse(urls - ours, LogWriter.new(NullIO.new, $stderr))
+      @options[:binds].map { |url| ours.include?(url) ? "#{url} (now pid #{running_pid}'s)" : url }
+    rescue SystemCallError, RuntimeError, ArgumentError, MiniSSL::SSLError => e
+      raise e.extend(OperatorError)
+    ensure
+      @launcher.binder.close_listeners
+    end
+
+    # @return [Integer, nil] of the server that these files say is running
+    def running_pid
+      @running_pid ||= pid_of_pidfile || pid_of_state
+    end
+
+    def pid_of_pidfile
+      path = @options[:pidfile]
+      Integer(File.read(path), exception: false) if path && File.readable?(path)
+    end
+
+    def pid_of_state
+      path = @options[:state]
+      StateFile.new.tap { |state| state.load(path) }.pid if path && File.readable?(path)
+    end
+
+    def facts(seconds, listening)
+      product = Rserve.product
+      {
+        "Server" => "#{product.title} #{product.version}, compat level #{@config.compat_level}, " \
+                    "Ruby #{RUBY_VERSION} (#{RUBY_PLATFORM})",
+        "Configuration" => @config.config_files.compact.then { |files| files.empty? ? "none" : files },
+        "Directory" => @launcher.restart_dir,
+        "Environment" => @config.environment_str,
+        "Application" => "#{@options[:app] ? "from the configuration" : @config.rackup} " \
+                         "(loaded in #{seconds.round(1)} s)",
+        "Mode" => mode,
+        "Threads" => "#{@options[:min_threads]} to #{@options[:max_threads]}#{" in each worker" if clustered?}",
+        "Listening" => listening,
+        "Control" => control,
+        "Files" => files,
+        "Plugins" => @config.plugins.names.then { |names| names.empty? ? "none" : names.join(", ") },
+        "Hooks" => hooks
+      }
+    end
+
+    def clustered?
+      @launcher.clustered?
+    end
+
+    def mode
+      return "single, without workers" unless clustered?
+
+      workers = @options[:workers]
+      loaded = @options[:preload_app] ? "loaded once, before they are forked" : "loaded by each of them"
+      forks = ", forked from worker 0" if @options[:fork_worker]
+      "cluster of #{workers} #{workers == 1 ? "worker" : "workers"}#{forks}; the application is #{loaded}"
+    end
+
+    def control
+      url = @options[:control_url]
+      return "none" unless url
+
+      token = @options[:control_auth_token].to_s
+      "#{url}, #{["", "none"].include?(token) ? "without a token" : "with a token"}"
+    end
+
+    def files
+      { "pid in" => :pidfile, "state in" => :state, "output to" => :redirect_stdout, "errors to" => :redirect_stderr }
+        .filter_map { |what, option| "#{what} #{@options[option]}" if @options[option] }.join(", ")
+        .then { |text| text.empty? ? "none" : text }
+    end
+
+    def hooks
+      blocks = HOOKS.to_h { |name| [name, @options.all_of(name).size] }
+      events = @config.event_hooks.map(&:first).tally
+      all = blocks.merge(events) { |_, one, other| one + other }.reject { |_, count| count.zero? }
+      return "none" if all.empty?
+
+      all.map { |name, count| count > 1 ? "#{name} (#{count})" : name.to_s }.join(", ")
+    end
+  end
+end
