@@ -33,9 +33,14 @@ class BenchServer
     wait_until_it_answers
   end
 
+  # A server that does not end when it is asked to is killed.
   def stop
     Process.kill(:INT, @pid)
-    Process.wait(@pid)
+    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 10
+    until Process.wait(@pid, Process::WNOHANG)
+      Process.kill(:KILL, @pid) if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+      sleep 0.02
+    end
   rescue Errno::ESRCH, Errno::ECHILD
     nil
   ensure
