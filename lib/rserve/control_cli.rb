@@ -30,6 +30,7 @@ module Rserve
       "status" => "",
       "stop" => "SIGTERM",
       "thread-backtraces" => nil,
+      "top" => nil,
       "worker-count-down" => "SIGTTOU",
       "worker-count-up" => "SIGTTIN"
     }.freeze
@@ -73,7 +74,9 @@ module Rserve
 
       exiting_on_failure do
         prepare_configuration
-        if @control_url && !NO_REQ_COMMANDS.include?(@command)
+        if @command == "top" && @control_url
+          watch
+        elsif @control_url && !NO_REQ_COMMANDS.include?(@command)
           send_request
         else
           send_signal
@@ -157,16 +160,20 @@ module Rserve
     end
 
     def send_request
-      return message("#{product_name} is started") if @command == "status" && ControlRequest.reachable?(@control_url)
+      return report_figures if @command == "status" && ControlRequest.reachable?(@control_url)
 
       status, body = ControlRequest.new(@control_url, @control_auth_token).get(@command)
+      raise Failure, refusal(status, body) unless status == 200
+
+      message "Command #{@command} sent success"
+      message body if PRINTABLE_COMMANDS.include?(@command)
+    end
+
+    def refusal(status, body)
       case status
-      when 200
-        message "Command #{@command} sent success"
-        message body if PRINTABLE_COMMANDS.include?(@command)
-      when 403 then raise Failure, "Unauthorized access to server (wrong auth token)"
-      when 404 then raise Failure, "Command error: #{body}"
-      else raise Failure, "Bad response from server: #{status}"
+      when 403 then "Unauthorized access to server (wrong auth token)"
+      when 404 then "Command error: #{body}"
+      else "Bad response from server: #{status}"
       end
     end
 
@@ -193,6 +200,40 @@ module Rserve
       message "#{product_name} is started"
     rescue Errno::ESRCH
       raise Failure, "#{product_name} is not running"
+    end
+
+    # Puma's client says no more than that the server is started, and scripts may compare it; ours adds what it knows.
+    def report_figures
+      message "#{product_name} is started"
+      return if Rserve.poses_as_puma?
+
+      require "rserve/control/figures"
+      require "rserve/control/words"
+      message Control::Words.status(figures)
+    rescue ControlRequest::Failure
+      nil # it is started all the same
+    end
+
+    # @return [Control::Figures]
+    def figures
+      status, body = ControlRequest.new(@control_url, @control_auth_token).get("stats")
+      raise ControlRequest::Failure, refusal(status, body) unless status == 200
+
+      Control::Figures.parse(body, pid: @pid)
+    end
+
+    def watch
+      require "rserve/control/top"
+      terminal = Control::Terminal.new($stdin, @stdout)
+      Control::Top.new(terminal, @stdout, local: local?) do
+        read_state_file if @state # a server that was restarted may be elsewhere
+        figures
+      end.run
+    end
+
+    def local?
+      @control_url.start_with?("unix:") ||
+        @control_url.match?(%r{\A\w+://(localhost|127\.[\d.]+|0\.0\.0\.0|\[::1?\])[:/]})
     end
 
     def product_name

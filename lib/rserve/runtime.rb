@@ -34,6 +34,11 @@ module Rserve
       @poses_as_puma = true
     end
 
+    # Does it go by Puma's name?
+    def poses_as_puma?
+      @poses_as_puma ? true : false
+    end
+
     # @return [Hash] statistics of the running server, symbol keys
     def stats_hash
       @stats_object.stats

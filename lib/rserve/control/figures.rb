@@ -1,0 +1,75 @@
+# frozen_string_literal: true
+
+require "json"
+require "time"
+require "rserve/control_request"
+
+module Rserve
+  module Control
+    # A running server's statistics, alike for a cluster and for single mode.
+    class Figures
+      # What a process that serves requests last said of itself. `index`, `phase` and `checked_in` are nil in single
+      # mode; `busy`, `threads` (at most so many), `backlog` and `requests` are nil until it has said anything.
+      Worker = Struct.new(:index, :pid, :phase, :booted, :checked_in, :busy, :threads, :backlog, :requests,
+                          keyword_init: true)
+
+      # @param json [String] what the control server answers to `stats`
+      # @param pid [Integer, nil] of the server, which in single mode is not in its statistics
+      # @raise [ControlRequest::Failure] when it is none
+      def self.parse(json, pid: nil)
+        new(Hash(JSON.parse(json)), pid:)
+      rescue JSON::ParserError, TypeError, KeyError, ArgumentError
+        raise ControlRequest::Failure, "Server sent no statistics"
+      end
+
+      # @return [Array<Worker>] the process itself in single mode
+      attr_reader :workers
+
+      # @return [Time]
+      attr_reader :started_at
+
+      # @return [Integer, nil] nil in single mode
+      attr_reader :phase
+
+      def initialize(stats, pid: nil)
+        @started_at = Time.iso8601(stats.fetch("started_at"))
+        @phase = stats["phase"]
+        @cluster = stats.key?("worker_status")
+        @workers = @cluster ? stats["worker_status"].map { |status| worker(status) } : [single(stats, pid)]
+      end
+
+      def cluster?
+        @cluster
+      end
+
+      # @param name [Symbol] `:busy`, `:threads`, `:backlog` or `:requests`
+      # @return [Integer] of all workers together
+      def total(name)
+        workers.sum { |worker| worker[name] || 0 }
+      end
+
+      # @return [Integer] workers that take requests
+      def booted
+        workers.count(&:booted)
+      end
+
+      private
+
+      def worker(status)
+        Worker.new(**status.slice("index", "pid", "phase", "booted").transform_keys(&:to_sym),
+                   checked_in: Time.iso8601(status.fetch("last_checkin")), **load_of(status.fetch("last_status")))
+      end
+
+      def single(stats, pid)
+        Worker.new(pid:, booted: true, **load_of(stats))
+      end
+
+      # Puma below 6.5 does not say how many threads are busy.
+      def load_of(status)
+        max, capacity = status.values_at("max_threads", "pool_capacity")
+        busy = status.fetch("busy_threads") { max - capacity if max && capacity }
+        { busy:, threads: max, backlog: status["backlog"], requests: status["requests_count"] }
+      end
+    end
+  end
+end
