@@ -22,7 +22,7 @@ FUZZ_SECONDS ?= 20
 export BUNDLE_SILENCE_DEPRECATIONS = true
 export BUNDLE_SILENCE_ROOT_WARNING = true
 
-.PHONY: help serve test mission upstream bench matrix compile clean setup bundle lint borders test-rust test-ruby unit integration smoke fuzz
+.PHONY: help serve test mission upstream bench matrix package compile clean setup bundle lint borders test-rust test-ruby unit integration smoke fuzz
 
 help:
 	@echo 'make serve    build, and serve $(APP) on port $(PORT)'
@@ -31,6 +31,7 @@ help:
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma'
 	@echo 'make starvation  measure what greedy and hostile clients cost'
+	@echo 'make package  build the gems into pkg/, and try both (SUITES="trixie sid": the native one for their Rubies, too)'
 	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
 
@@ -106,6 +107,11 @@ bench: compile
 
 matrix:
 	@DEBIAN_ROOT='$(DEBIAN_ROOT)' BUILD_PACKAGES='$(BUILD_PACKAGES)' gem/tasks/matrix
+
+# The native gem brings a library for this Ruby, and for those of the Debian suites that SUITES names.
+package: compile
+	SUITES='$(SUITES)' DEBIAN_ROOT='$(DEBIAN_ROOT)' $(RUBY) -S rake --quiet package
+	@$(MAKE) smoke
 
 clean:
 	rm -rf target lib/rserve/[0-9]* pkg tmp Gemfile.lock

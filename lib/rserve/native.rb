@@ -15,14 +15,17 @@ module Rserve
       built = Dir.children(__dir__).grep(/\A\d+\.\d+\.\d+\z/).sort - [abi]
       fault = reason ? "does not load: #{reason}" : "is missing"
       others = " (there is one for #{built.join(", ")})" unless reason || built.empty?
-      super("rserve's native library for Ruby #{abi} #{fault}#{others}. To build it: #{remedy}")
+      super("rserve's native library for Ruby #{abi} #{fault}#{others}. #{remedy}")
     end
 
     private
 
     def remedy
       root = File.expand_path("../..", __dir__)
-      File.basename(File.dirname(root)) == "gems" ? "gem pristine rserve" : "cd #{root} && rake compile"
+      return "To build it: cd #{root} && rake compile" unless File.basename(File.dirname(root)) == "gems"
+      return "To build it: gem pristine rserve" if File.exist?(File.join(root, "ext"))
+
+      "This gem came with its libraries; to build one: gem install rserve --platform ruby"
     end
   end
 
