@@ -11,15 +11,17 @@ require_relative "strict_reading"
 #
 # FUZZ_REQUESTS  connections for each seed (3000)
 # FUZZ_SEEDS     seeds, separated by commas (one, of the day)
+# FUZZ_WORKERS   processes; 0 is single mode (0)
 class FuzzTest < ServerCase
   REQUESTS = Integer(ENV.fetch("FUZZ_REQUESTS", 3000))
   SEEDS = ENV.fetch("FUZZ_SEEDS") { Time.now.strftime("%Y%m%d") }.split(",").map(&:to_i)
+  WORKERS = ENV.fetch("FUZZ_WORKERS", "0")
 
   def self.limit = 60 + (REQUESTS * SEEDS.size / 50)
 
   def test_server_and_strict_reading_agree
     log = file("oracle.log", "")
-    spawn_server "-t", "2:4", app: "test/http/oracle.ru", env: { "ORACLE_LOG" => log }
+    spawn_server "-t", "2:4", "-w", WORKERS, app: "test/http/oracle.ru", env: { "ORACLE_LOG" => log }
     runner = CaseRunner.new(ServerProcess::HOST, server.port, log)
     SEEDS.each do |seed|
       mill = RequestMill.new(seed)
