@@ -4,7 +4,7 @@
 # Packages to build and serve; a "?" marks one that not every Debian has.
 BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev libssl-dev pkg-config ruby-rack ruby-rackup? ruby-minitest ruby-nio4r
 TEST_PACKAGES = rubocop puma curl procps ruby-rails ruby-sqlite3
-BENCH_PACKAGES = wrk puma util-linux procps
+BENCH_PACKAGES = wrk puma unicorn? ruby-rails util-linux procps
 
 RUBY ?= ruby
 BUNDLE = $(RUBY) -S bundle
@@ -29,7 +29,7 @@ help:
 	@echo 'make test     build, and run every test and lint'
 	@echo 'make mission  run the mission'"'"'s cluster tests (MISSION=FILE)'
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
-	@echo 'make bench    compare with Puma'
+	@echo 'make bench    compare with Puma and Unicorn, half an hour (BENCH="--rounds 1 …")'
 	@echo 'make starvation  measure what greedy and hostile clients cost'
 	@echo 'make package  build the gems into pkg/, and try both (SUITES="trixie sid": the native one for their Rubies, too)'
 	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
@@ -103,7 +103,7 @@ starvation: compile
 
 bench: compile
 	@gem/tasks/packages $(BENCH_PACKAGES)
-	bench/run
+	bench/run --svg docs/benchmark.svg $(BENCH)
 
 matrix:
 	@DEBIAN_ROOT='$(DEBIAN_ROOT)' BUILD_PACKAGES='$(BUILD_PACKAGES)' gem/tasks/matrix

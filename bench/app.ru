@@ -11,10 +11,10 @@ class Chunks
   def each = 50.times { yield CHUNK }
 end
 
-# Computes for a millisecond of processor time.
-def compute
+# Computes for so many seconds of processor time.
+def compute(seconds)
   from = Process.clock_gettime(Process::CLOCK_THREAD_CPUTIME_ID)
-  nil while Process.clock_gettime(Process::CLOCK_THREAD_CPUTIME_ID) - from < 0.001
+  nil while Process.clock_gettime(Process::CLOCK_THREAD_CPUTIME_ID) - from < seconds
 end
 
 # What most stacks have in front of the app: something that times, something that tags, something that looks at cookies.
@@ -37,7 +37,9 @@ app = lambda do |env|
   when "/chunks" then return [200, TEXT.dup, Chunks.new]
   when "/echo" then return [200, TEXT.dup, [env["rack.input"].read]]
   when "/sleep" then sleep 0.005
-  when "/cpu" then compute
+  when "/cpu" then compute(0.001)
+  when "/wait" then sleep 0.1
+  when "/work" then compute(0.02)
   end
   [200, TEXT.dup, HELLO]
 end

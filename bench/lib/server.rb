@@ -2,14 +2,18 @@
 
 require "etc"
 require "fileutils"
+require "openssl"
 require "socket"
 require "tempfile"
+require "tmpdir"
+require_relative "../../test/helpers/certificates"
 
-# A server under measurement, on one core, and what it has used.
+# A server under measurement, on one core or more, and what it has used.
 class BenchServer
-  # Name => executable and what it needs on the load path. Debian's Puma is a gem of this same Ruby.
+  # Name => what Ruby is to run. Debian's Puma and Unicorn are gems of this same Ruby.
   COMMANDS = {
     "rserve" => -> { ["-Ilib", "gem/exe/rserve"] },
+    "unicorn" => -> { ["-S", "unicorn"] },
     "puma" => -> { [Gem.bin_path("puma", "puma")] }
   }.freeze
 
@@ -22,29 +26,32 @@ class BenchServer
 
   attr_reader :port
 
+  # Whether a server of this name can run that workload. Unicorn has no TLS.
+  def self.able?(name, workload) = name != "unicorn" || !workload[:tls]
+
   def initialize(name, workload, core:)
     @port = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
-    @log = Tempfile.create("bench-server")
-    threads = "#{workload[:threads]}:#{workload[:threads]}"
-    arguments = ["-b", "tcp://127.0.0.1:#{port}", "-w", workload[:workers].to_s, "-t", threads, "-C", "-",
-                 "-e", "production", "-q", workload[:app]]
-    @pid = Process.spawn("taskset", "-c", core, RbConfig.ruby, *COMMANDS.fetch(name).call, *arguments,
-                         in: File::NULL, out: @log.path, err: %i[child out])
+    @tls = workload[:tls]
+    @folder = Dir.mktmpdir("bench-server")
+    @pid = Process.spawn("taskset", "-c", core, RbConfig.ruby, *COMMANDS.fetch(name).call, *arguments(name, workload),
+                         in: File::NULL, out: log, err: %i[child out])
     wait_until_it_answers
   end
+
+  def url = "#{@tls ? "https" : "http"}://127.0.0.1:#{port}"
 
   # A server that does not end when it is asked to is killed.
   def stop
     Process.kill(:INT, @pid)
-    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 10
+    deadline = now + 10
     until Process.wait(@pid, Process::WNOHANG)
-      Process.kill(:KILL, @pid) if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+      Process.kill(:KILL, @pid) if now > deadline
       sleep 0.02
     end
   rescue Errno::ESRCH, Errno::ECHILD
     nil
   ensure
-    FileUtils.rm_f(@log.path)
+    FileUtils.rm_rf(@folder)
   end
 
   # @return [Usage] of the server's processes together, those that ended included
@@ -53,14 +60,49 @@ class BenchServer
              .reduce { |sum, one| Usage.new(sum.cpu + one.cpu, sum.switches + one.switches) }
   end
 
-  # @return [Integer] proportional share of memory in bytes, all processes together
-  def memory = processes.sum { |pid| File.read("/proc/#{pid}/smaps_rollup")[/^Pss: +(\d+)/, 1].to_i * 1024 }
+  # @return [Hash] pss: proportional share of all processes together; private: what a process that serves has written
+  #   to and shares with none, the mean of them (bytes)
+  def memory
+    serving = processes.size > 1 ? processes.drop(1) : processes
+    { pss: processes.sum { |pid| rollup(pid, "Pss") },
+      private: serving.sum { |pid| rollup(pid, "Private_Dirty") } / serving.size }
+  end
 
   private
 
   TICKS_PER_SECOND = Etc.sysconf(Etc::SC_CLK_TCK).to_f
   private_constant :TICKS_PER_SECOND
 
+  def log = File.join(@folder, "log")
+
+  def arguments(name, workload)
+    return unicorn_arguments(workload) if name == "unicorn"
+
+    threads = "#{workload[:threads]}:#{workload[:threads]}"
+    ["-b", address, "-w", workload[:workers].to_s, "-t", threads, "-C", "-", "-e", "production", "-q", workload[:app]]
+  end
+
+  # As many processes as the others have threads. What they do themselves is Rack::ContentLength's part here.
+  def unicorn_arguments(workload)
+    processes = [workload[:workers], 1].max * workload[:threads]
+    config = write("unicorn.rb", "worker_processes #{processes}\npreload_app true\n")
+    app = write("app.ru", <<~RUBY)
+      use Rack::ContentLength
+      run [*Rack::Builder.parse_file(#{File.expand_path(workload[:app]).dump})].first
+    RUBY
+    ["-l", "127.0.0.1:#{port}", "-E", "production", "-c", config, app]
+  end
+
+  def write(name, text) = File.join(@folder, name).tap { |path| File.write(path, text) }
+
+  def address
+    return "tcp://127.0.0.1:#{port}" unless @tls
+
+    cert, key = Certificates.new(@folder).issue("bench")
+    "ssl://127.0.0.1:#{port}?cert=#{cert}&key=#{key}"
+  end
+
+  # @return [Array<Integer>] the one that was started first
   def processes
     parents = Dir.glob("/proc/[0-9]*/stat").to_h do |path|
       [path[/\d+/].to_i, File.read(path)[/\) \S (\d+)/, 1].to_i]
@@ -69,6 +111,8 @@ class BenchServer
     end
     [@pid] + parents.select { |_, parent| parent == @pid }.keys
   end
+
+  def rollup(pid, field) = File.read("/proc/#{pid}/smaps_rollup")[/^#{field}: +(\d+)/, 1].to_i * 1024
 
   # Fields 14 to 17 of proc(5)'s stat: user and system time, its own and its reaped children's.
   def cpu(pid) = File.read("/proc/#{pid}/stat")[/\) (.*)/, 1].split[11, 4].sum(&:to_i) / TICKS_PER_SECOND
@@ -82,17 +126,23 @@ class BenchServer
   end
 
   def wait_until_it_answers
-    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 20
-    begin
-      TCPSocket.open("127.0.0.1", port) do |socket|
-        socket.write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        raise Errno::ECONNREFUSED if socket.read.empty?
-      end
-    rescue Errno::ECONNREFUSED, Errno::ECONNRESET
-      late = Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
-      abort "The server did not start:\n#{File.read(@log.path)}" if late || Process.wait(@pid, Process::WNOHANG)
+    deadline = now + 30
+    until answers?
+      abort "The server did not start:\n#{File.read(log)}" if now > deadline || Process.wait(@pid, Process::WNOHANG)
       sleep 0.02
-      retry
     end
   end
+
+  def answers?
+    socket = TCPSocket.new("127.0.0.1", port)
+    socket = OpenSSL::SSL::SSLSocket.new(socket).tap { |tls| tls.sync_close = true }.connect if @tls
+    socket.write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    !socket.read.empty?
+  rescue Errno::ECONNREFUSED, Errno::ECONNRESET, OpenSSL::SSL::SSLError
+    false
+  ensure
+    socket&.close
+  end
+
+  def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
 end

@@ -5,11 +5,15 @@
 # app          rackup file
 # workers      processes; 0 is single mode
 # threads      Ruby threads of each
+# tls          whether over TLS
 # connections  clients at a time; 5 unless the name says otherwise
 # headers      of each request
 # path, method, body of each request; a fresh connection for each request with `close: true`
-DEFAULT_WORKLOAD = { app: "test/rackup/hello.ru", workers: 0, threads: 5, connections: 5, headers: {}, path: "/",
-                     method: "GET", body: nil, close: false }.freeze
+# rate         requests a second, however fast they are answered; without it, as many as are answered
+# slow_path    one in `slow_every` requests is for it, and not timed
+# idle, slow   other clients meanwhile: connected and silent ones, and ones on slow lines
+DEFAULT_WORKLOAD = { app: "test/rackup/hello.ru", workers: 0, threads: 5, tls: false, connections: 5, headers: {},
+                     path: "/", method: "GET", body: nil, close: false }.freeze
 
 # What a browser sends with every request.
 BROWSER_HEADERS = {
@@ -34,5 +38,15 @@ WORKLOADS = {
   "close" => { close: true, connections: 20 },
   "sleep" => { app: "bench/app.ru", path: "/sleep", connections: 20 },
   "cpu" => { app: "bench/app.ru", path: "/cpu", connections: 20 },
-  "cpu 2x5" => { app: "bench/app.ru", path: "/cpu", connections: 20, workers: 2 }
+  "cpu 2x5" => { app: "bench/app.ru", path: "/cpu", connections: 20, workers: 2 },
+  "1000 idle" => { idle: 1000 },
+  "500 slow" => { app: "bench/app.ru", rate: 1000, connections: 50, slow: 500 },
+  "mixed wait" => { app: "bench/app.ru", rate: 500, connections: 100, slow_every: 20, slow_path: "/wait" },
+  "mixed cpu" => { app: "bench/app.ru", rate: 500, connections: 100, slow_every: 20, slow_path: "/work" },
+  "tls" => { tls: true },
+  "tls close" => { tls: true, close: true },
+  "rails plain" => { app: "bench/rails/config.ru", path: "/plain" },
+  "rails plain 2x5" => { app: "bench/rails/config.ru", path: "/plain", workers: 2, connections: 10 },
+  "rails erb" => { app: "bench/rails/config.ru", path: "/page" },
+  "rails erb 2x5" => { app: "bench/rails/config.ru", path: "/page", workers: 2, connections: 10 }
 }.transform_values { |workload| DEFAULT_WORKLOAD.merge(workload) }.freeze

@@ -1,0 +1,73 @@
+# frozen_string_literal: true
+
+require "cgi"
+
+# A report drawn for the README: for each workload a bar for each server, as long as the server is economical compared
+# with the last one. Workloads whose rate the client chose are left out.
+class Chart
+  WIDTH = 760
+  LABELS = 150
+  BAR = 12
+  GAP = 10
+  HEAD = 54
+  COLOURS = ["#c0392b", "#7f8c8d", "#bdc3c7"].freeze
+  LONGEST = WIDTH - LABELS - 70
+  private_constant :WIDTH, :LABELS, :BAR, :GAP, :HEAD, :COLOURS, :LONGEST
+
+  # @param report [Report]
+  def initialize(report)
+    @machine = report.machine
+    @ratios = report.ratios.transform_values { |servers| servers.transform_values { |ratio| ratio[:cpu] }.compact }
+                    .reject { |_, servers| servers.empty? }
+    @servers = @ratios.values.flat_map(&:keys).uniq
+    @longest = @ratios.values.flat_map(&:values).max || 1
+  end
+
+  # @return [String]
+  def to_svg
+    top = HEAD
+    rows = @ratios.map do |workload, servers|
+      row(workload, servers, top).tap { top += (servers.size * BAR) + GAP }
+    end
+    <<~SVG
+      <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 #{WIDTH} #{top}" font-family="sans-serif" font-size="12">
+      <rect width="#{WIDTH}" height="#{top}" fill="#fff"/>
+      #{text(8, 20, title, size: 14)}
+      #{legend}
+      #{rows.join("\n")}
+      </svg>
+    SVG
+  end
+
+  private
+
+  def title = "Requests for the same processor time, compared with #{@servers.last} (square root scale)"
+
+  def legend
+    versions = @servers.map { |server| "#{server} #{@machine[:versions][server]}" }
+    entries = versions.each_with_index.map do |label, index|
+      left = 8 + (index * 130)
+      "#{bar(left, 30, BAR, index)}#{text(left + BAR + 5, 40, label)}"
+    end
+    [*entries, text(8 + (versions.size * 130), 40, @machine[:ruby][/\Aruby [\d.]+/])].join("\n")
+  end
+
+  def row(workload, servers, top)
+    bars = servers.each_with_index.map do |(server, ratio), index|
+      y = top + (index * BAR)
+      # The square root, so that a tenth more and ten times as much are both to be seen.
+      length = Math.sqrt(ratio / @longest) * LONGEST
+      figure = text(LABELS + length + 5, y + BAR - 2, ratio.round(1), size: 10)
+      "#{bar(LABELS, y, length, @servers.index(server))}#{figure}"
+    end
+    [text(8, top + BAR, workload), *bars].join("\n")
+  end
+
+  def bar(left, top, length, index)
+    %(<rect x="#{left}" y="#{top}" width="#{length.round(1)}" height="#{BAR - 1}" fill="#{COLOURS[index % 3]}"/>)
+  end
+
+  def text(left, base, content, size: 12)
+    %(<text x="#{left.round(1)}" y="#{base}" font-size="#{size}" fill="#333">#{CGI.escapeHTML(content.to_s)}</text>)
+  end
+end
