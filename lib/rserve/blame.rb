@@ -13,11 +13,10 @@ module Rserve
     module_function
 
     # @param error [Exception]
-    # @return [String, nil] the innermost frame that is not a library's, else the innermost of all
+    # @return [String, nil] the innermost frame that is neither a library's nor the program's
     def frame(error)
-      frames = error.backtrace.to_a
-      libraries = LIBRARIES + gem_folders
-      frames.find { |frame| !frame.start_with?(*libraries) } || frames.first
+      others = [*LIBRARIES, *gem_folders, "#{$PROGRAM_NAME}:"]
+      error.backtrace&.find { |frame| !frame.start_with?(*others) }
     end
 
     # @return [String] e.g. "config.ru:3: cannot load such file -- rails (LoadError)"
@@ -25,7 +24,7 @@ module Rserve
       message = error.message.lines.first.to_s.chomp
       return message if error.is_a?(SyntaxError) && message.match?(/\A\S+:\d+:/)
 
-      [frame(error).to_s[/\A.+?:\d+/], "#{message} (#{error.class})"].compact.join(": ")
+      [frame(error)&.slice(/\A.+?:\d+/), "#{message} (#{error.class})"].compact.join(": ")
     end
 
     def gem_folders

@@ -100,7 +100,8 @@ module Rserve
         @app = @config.app
       rescue StandardError, ScriptError => e
         log "! Unable to load application: #{e.class}: #{e.message}"
-        log "!   at #{Blame.frame(e)}"
+        frame = Blame.frame(e)
+        log "!   at #{frame}" if frame
         raise
       end
 

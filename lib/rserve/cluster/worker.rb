@@ -103,7 +103,8 @@ module Rserve
       rescue Exception => e # rubocop:disable Lint/RescueException
         log "! Unable to start worker"
         log "#{e.class}: #{e.message}"
-        log "  at #{Blame.frame(e)}"
+        frame = Blame.frame(e)
+        log "  at #{frame}" if frame
         log e.backtrace.map { |line| "    #{line}" }.join("\n") if e.backtrace
         exit 1
       end
