@@ -59,10 +59,15 @@ test: setup-test lint test-rust compile test-ruby test-mission test-upstream fuz
 setup-test: setup
 	@gem/tasks/packages $(TEST_PACKAGES)
 
-lint: borders
+lint: borders signatures
 	cargo fmt --all --check
 	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 	rubocop --format quiet
+
+# sig/ says what the code is, where this Ruby has the rbs gem.
+.PHONY: signatures
+signatures: compile
+	@$(RUBY) gem/tasks/signatures
 
 # What Cargo.toml forbids stays forbidden: no Ruby below the bridge, no operating system below the core.
 borders:
