@@ -110,7 +110,8 @@ fn command(program: Program<'_>) -> Command {
                 .num_args(0..=1)
                 .require_equals(true)
                 .value_parser(["only"])
-                .help("Bind the sockets systemd opened, too, or only those"),
+                .hide_possible_values(true)
+                .help("Bind the sockets that systemd opened, too, or only those"),
         )
         .arg(long("idle-timeout", "SECONDS").value_parser(count).help("Stop after so long without a request"))
         .next_help_heading(CLUSTER)
@@ -191,6 +192,11 @@ fn command(program: Program<'_>) -> Command {
         .arg(flag("check").short('n').help("Load everything, say what would run, and end"))
         .arg(flag("version").short('V').help("Print the version"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Print this"))
+        .after_help(format!(
+            "Without -C, config/puma/ENV.rb or config/puma.rb is read; an option here beats the same word there.\n\
+             A running server is told what to do by {}ctl, or by signals: INT and TERM stop it, USR1 and USR2 restart it.",
+            program.name
+        ))
 }
 
 fn long(name: &'static str, value_name: &'static str) -> Arg {
