@@ -1,10 +1,13 @@
 # frozen_string_literal: true
 
 require "open3"
+require_relative "../helpers/bundles"
 require_relative "../helpers/server_case"
 
 # What an operator is told of a server that does not start.
 class FailedStartTest < ServerCase
+  include Bundles
+
   parallelize_me!
 
   def test_application_that_fails_is_blamed_on_its_own_line
@@ -41,8 +44,7 @@ class FailedStartTest < ServerCase
   private
 
   def start(root)
-    no_bundle = { "RUBYOPT" => nil, "RUBYLIB" => nil }
-    output, status = Open3.capture2e(no_bundle, RbConfig.ruby, File.join(root, "gem/exe/rserve"), "-V", chdir: root)
+    output, status = Open3.capture2e(unbundled, RbConfig.ruby, File.join(root, "gem/exe/rserve"), "-V", chdir: root)
     assert_equal 1, status.exitstatus, output
     output
   end
