@@ -364,6 +364,7 @@ module Rserve
       context = localhost_context(params) || MiniSSL::ContextBuilder.new(params, @log_writer).context
       host = uri.host || @log_writer.error("Invalid URI: #{url}")
       port = uri.port || 0
+      check_expiry(context, restarted: @inherited_fds.key?(url))
       if (fd = @inherited_fds.delete(url))
         listeners = [inherit_ssl_listener(fd, context)]
         @log_writer.log("* Inherited #{url}")
@@ -378,12 +379,17 @@ module Rserve
           @log_writer.log("* #{log_message} on ssl://#{host_port(address)}?#{uri.query}")
         end
       end
-      warn_expired(context)
       keep(url, listeners)
     end
 
-    def warn_expired(context)
-      context.native.expired.each { |place| @log_writer.log("! WARNING: #{place}: the certificate has expired") }
+    # Nobody is served by a start with an expired certificate, but a restart must not end what some clients still take.
+    def check_expiry(context, restarted:)
+      context.native.expired.each do |place|
+        message = "#{place}: the certificate has expired"
+        raise MiniSSL::SSLError, message unless restarted
+
+        @log_writer.log("! WARNING: #{message}")
+      end
     end
 
     # `store:n` stands for a text that no URL can hold.

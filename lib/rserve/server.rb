@@ -132,6 +132,12 @@ module Rserve
       end_with(:restart, sync)
     end
 
+    # Reads the certificates of TLS listeners again, whether their files have changed or not: before long, and not at all
+    # if there is anything wrong with them, which is logged.
+    def reload_certificates
+      @certificates_wanted = true
+    end
+
     def shutting_down?
       %i[stop restart halt].include?(@status)
     end
@@ -168,7 +174,8 @@ module Rserve
     def make_reactor
       reactor = Native::Core.new(self, served_app, settings)
       @tls_listeners = @binder.ios.grep(MiniSSL::Server)
-      @certificates_at = @tls_listeners.empty? ? Float::INFINITY : 0
+      @certificates_at = 0
+      follow_certificates # a worker may be younger than they are
       @binder.ios.each do |io|
         tls = io.native_context if io.is_a?(MiniSSL::Server)
         reactor.add_listener(io.to_io.fileno, prototype(@binder.env(io)), tls)
@@ -269,23 +276,28 @@ module Rserve
         when :done then break
         end
         shutting_down? ? @thread_pool.force : @thread_pool.trim
-        reload_certificates
+        follow_certificates
       end
       finish
     end
 
     # Certificates are replaced while the server runs: who comes next gets the new ones.
-    def reload_certificates
-      return if @certificates_at > (now = Process.clock_gettime(Process::CLOCK_MONOTONIC))
+    def follow_certificates
+      now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      return if @tls_listeners.empty? || @certificates_at > now
 
       @certificates_at = now + TICK
-      @tls_listeners.each do |listener|
-        next unless listener.reload_changed
+      wanted = @certificates_wanted
+      @certificates_wanted = false
+      @tls_listeners.each { |listener| renew_certificates(listener, wanted) }
+    end
 
-        @log_writer.log "* New certificates on port #{listener.addr[1]}" unless listener.closed?
-      rescue MiniSSL::SSLError => e
-        @log_writer.log "! The new certificates are of no use, the old ones stay: #{e.message}"
-      end
+    def renew_certificates(listener, wanted)
+      changed = listener.reload_changed
+      @log_writer.log "* New certificates on port #{listener.addr[1]}" if changed && !listener.closed?
+      listener.reload if wanted && !changed
+    rescue MiniSSL::SSLError => e
+      @log_writer.log "! The new certificates are of no use, the old ones stay: #{e.message}"
     end
 
     # The core has taken what waited at the listeners: whoever comes now is to be refused, not left waiting.

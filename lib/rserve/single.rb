@@ -21,9 +21,12 @@ module Rserve
       stop
     end
 
-    # Opens log files anew, or stops when there are none.
+    # Opens log files anew and reads certificates again, or stops when there are no log files.
     def hang_up
-      redirected_io? ? redirect_io : @launcher.stop
+      return @launcher.stop unless redirected_io?
+
+      redirect_io
+      @server.reload_certificates
     end
 
     # Begins to stop without answering anything.

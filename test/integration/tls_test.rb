@@ -228,16 +228,37 @@ class TLSTest < ServerCase
     connect { |tls| assert_equal "Hello World", ask(tls, "/") }
   end
 
-  def test_an_expired_certificate_is_served_and_said_to_be
-    @cert, @key = @certificates.issue("expired", days: -1)
+  def test_an_expired_certificate_does_not_end_a_hot_restart
     start
+    serial = shown.serial
+    @certificates.issue("server", days: -1)
+    assert_log(/! The new certificates are of no use, the old ones stay: cert file '#{@cert}': the certificate has exp/)
+    assert_equal serial, shown.serial
+    hot_restart
     assert_log(/! WARNING: cert file '#{@cert}': the certificate has expired/)
+    assert_raises(OpenSSL::SSL::SSLError) { shown }
+  end
+
+  def test_hang_up_reads_certificates_again
+    ["", "workers 2"].each do |mode|
+      log = file("redirected.log", "")
+      start more: "stdout_redirect #{log.dump}, #{log.dump}, true\n#{mode}"
+      faults = -> { File.read(log).scan(/! The new certificates are of no use.*cert file '#{@cert}'/).size }
+      File.write(@cert, "nonsense")
+      server.wait_until("every process tells once", 10) { faults.call == [mode[/\d/].to_i, 1].max }
+      told = faults.call
+      server.signal(:HUP)
+      server.wait_until("every process tells again", 10) { faults.call == told * 2 }
+      @cert, @key = @certificates.issue("server")
+    end
   end
 
   def test_what_the_operator_has_to_mend
     other = @certificates.issue("other").last
     locked = @certificates.issue("locked", password: "open sesame").last
+    expired, expired_key = @certificates.issue("expired", days: -1)
     {
+      { cert: expired, key: expired_key, more: "workers 2" } => /cert file '#{expired}': the certificate has expired/,
       { cert: "/nowhere.crt" } => %r{Cert file '/nowhere.crt' does not exist},
       { key: "/nowhere.key" } => %r{Key file '/nowhere.key' does not exist},
       { key: other } => /key file '#{other}': does not belong to cert file '#{@cert}'/,

@@ -61,7 +61,12 @@ module Rserve
         Signal.trap("CHLD", "DEFAULT")
         trap_term
         # In a trap no lock can be taken, and reopening a stream takes its lock.
-        Signal.trap("HUP") { Thread.new { redirected_io? ? redirect_io : terminate } }
+        Signal.trap("HUP") { Thread.new { redirected_io? ? hang_up : terminate } }
+      end
+
+      def hang_up
+        redirect_io
+        @server&.reload_certificates
       end
 
       # Set before the application is loaded, and again after: what it set for itself would keep the worker from ending.

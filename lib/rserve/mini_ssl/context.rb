@@ -139,12 +139,18 @@ module Rserve
       # @return [Boolean] whether there are new ones
       # @raise [SSLError] when the new ones are of no use; told once, and the old ones stay
       def reload_changed
-        seen = state_of_files
-        return false if @native.nil? || seen == @seen
+        return false if @native.nil? || state_of_files == @seen
 
-        @seen = seen
-        @native.reload
+        reload
         true
+      end
+
+      # As {#reload_changed}, if the files are what they were, too.
+      #
+      # @raise [SSLError]
+      def reload
+        @seen = state_of_files
+        @native.reload
       end
 
       # A copy has settings of its own.

@@ -33,6 +33,11 @@ module Rserve
         @ctx.reload_changed
       end
 
+      # (see Context#reload)
+      def reload
+        @ctx.reload
+      end
+
       # @return [Native::TlsContext]
       def native_context
         @ctx.native
