@@ -132,8 +132,8 @@ module Rserve
       end_with(:restart, sync)
     end
 
-    # Reads the certificates of TLS listeners again, whether their files have changed or not: before long, and not at all
-    # if there is anything wrong with them, which is logged.
+    # Reads the certificates of TLS listeners again before long, whether their files have changed or not. If there is
+    # anything wrong with them that is logged, and the old ones stay.
     def reload_certificates
       @certificates_wanted = true
     end
