@@ -437,6 +437,8 @@ module Rserve
     rescue Errno::EADDRINUSE => e
       owner = ListenerOwner.of_tcp(host, port)
       raise owner ? e.exception("#{e.message} (#{owner})") : e
+    rescue Errno::EACCES => e
+      raise e.exception("#{e.message} (low ports are root's, see net.ipv4.ip_unprivileged_port_start)")
     end
 
     def bind_unix_path(path, umask)

@@ -35,6 +35,28 @@ module Rserve
       "worker-count-up" => "SIGTTIN"
     }.freeze
 
+    # What each command does, in the order of its help.
+    MEANINGS = {
+      "status" => "Is it started, and how is it?",
+      "top" => "The workers and their load, live; q quits",
+      "stats" => "Statistics, as JSON",
+      "start" => "Start a server",
+      "stop" => "Answer what was accepted, and end",
+      "halt" => "End at once",
+      "restart" => "Hot restart: the same process loads everything anew",
+      "phased-restart" => "Replace one worker at a time",
+      "refork" => "Fork the workers anew from worker 0",
+      "reload-worker-directory" => "Enter the directory again, for the next phased restart",
+      "reopen-log" => "Open the log files anew",
+      "worker-count-up" => "One worker more",
+      "worker-count-down" => "One worker fewer",
+      "thread-backtraces" => "Where every thread is",
+      "gc" => "Collect garbage in the master",
+      "gc-stats" => "Its GC.stat",
+      "info" => "Log where every thread is (BSD)"
+    }.freeze
+    private_constant :MEANINGS
+
     # Commands that the control server does not know: always signals.
     NO_REQ_COMMANDS = %w[info reopen-log worker-count-down worker-count-up].freeze
 
@@ -94,15 +116,19 @@ module Rserve
 
     def define_options(parser)
       parser.banner = "Usage: #{Rserve.product.title}ctl (-p PID | -P pidfile | -S status_file | " \
-                      "-C url -T token | -F config.rb) (#{CMD_PATH_SIG_MAP.keys.join("|")})"
+                      "-C url -T token | -F config.rb) COMMAND"
+      parser.separator("\nCommands:")
+      MEANINGS.each { |command, meaning| parser.separator(Kernel.format("    %-32s %s", command, meaning)) }
+      parser.separator("\nThe server, by one of these; else by what the config file says:")
       parser.on("-S", "--state PATH", "State file of the server") { |path| @state = path }
-      parser.on("-Q", "--quiet", "Print no messages") { @quiet = true }
       parser.on("-P", "--pidfile PATH", "Pid file of the server") { |path| @pidfile = path }
       parser.on("-p", "--pid PID", Integer, "Pid of the server") { |pid| @pid = pid }
       parser.on("-C", "--control-url URL", "URL of the control server") { |url| @control_url = url }
       parser.on("-T", "--control-token TOKEN", "Token of the control server") { |token| @control_auth_token = token }
       parser.on("-F", "--config-file PATH", "Config file of the server; - for none") { |path| @config_file = path }
       parser.on("-e", "--environment ENVIRONMENT", "The application's environment") { |name| @environment = name }
+      parser.separator("\nOther:")
+      parser.on("-Q", "--quiet", "Print no messages") { @quiet = true }
       parser.on_tail("-H", "--help", "Print this") { print_and_exit(parser) }
       parser.on_tail("-V", "--version", "Print the version") { print_and_exit(Rserve.product.version) }
     end

@@ -89,6 +89,12 @@ class ControlTest < TimedTestCase
     end
   end
 
+  def test_help_has_a_line_for_each_command
+    out = StringIO.new
+    exit_status { Rserve::ControlCLI.new(["--help"], out, out, env: {}) }
+    Rserve::ControlCLI::CMD_PATH_SIG_MAP.each_key { |command| assert_match(/^    #{command} +[A-Z]/, out.string) }
+  end
+
   def test_state_file_says_where_the_server_is
     Tempfile.create("state") do |file|
       state = Rserve::StateFile.new
