@@ -193,8 +193,10 @@ impl Body {
         let unframed =
             fields.content_length.is_none() && fields.transfer_encoding == TransferEncoding::Absent;
         if unframed && !encode::no_body(status) && body.respond_to("to_ary", false)? {
-            let strings: RArray = body.funcall("to_ary", ())?;
-            return Self::strings(ruby, strings, fields);
+            // Rails' own body has the method and answers nil while it is streamed.
+            if let Some(strings) = RArray::from_value(body.funcall("to_ary", ())?) {
+                return Self::strings(ruby, strings, fields);
+            }
         }
         if fields.transfer_encoding == TransferEncoding::Absent
             && let Some((fd, offset, len)) = file(ruby, body)?
