@@ -3,10 +3,11 @@
 //! A connection has one *owner* at any time: the poller (whoever holds the reactor), or, from the moment a request is
 //! complete, the Ruby thread that serves it. Ownership is one bit of an atomic, so that handing a connection back costs
 //! no system call. The socket stays registered, edge-triggered, all the while: an edge that the poller sees on a
-//! connection that it does not own is left as a flag, and the owner looks at the flags before it lets go.
+//! connection that it does not own is left as a flag, and the owner looks at the flags before it lets go. Only what waits
+//! to be sent is sent by the poller even then: the owner may be making the next part of a response for long.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use crate::exchange::Exchange;
@@ -98,6 +99,20 @@ impl Connection {
     pub(crate) fn exchange(&self) -> MutexGuard<'_, Exchange> {
         // A panic in the middle of an exchange loses that connection's framing, not the lock.
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For who is not the owner. Whoever has the exchange now looks at [`Connection::take_writable`] after it.
+    pub(crate) fn try_exchange(&self) -> Option<MutexGuard<'_, Exchange>> {
+        match self.exchange.try_lock() {
+            Ok(exchange) => Some(exchange),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whether the socket has said, since this was last asked, that it takes more.
+    pub(crate) fn take_writable(&self) -> bool {
+        self.state.fetch_and(!WRITABLE, Ordering::AcqRel) & WRITABLE != 0
     }
 
     /// The poller saw `edges`: whether it owns the connection and may go on with it.

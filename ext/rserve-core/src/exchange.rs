@@ -161,6 +161,8 @@ pub(crate) struct Exchange {
     sent_at: Option<Instant>,
     /// Octets of `outgoing` are held back to go out together; somebody has promised to flush them.
     corked: bool,
+    /// Sending failed: nothing more will reach the client.
+    lost: bool,
     pub(crate) patience: Patience,
     /// The socket is known to epoll. A connection that brings its request at once and is closed after the response
     /// never is.
@@ -200,6 +202,7 @@ impl Exchange {
             unsent: None,
             sent_at: None,
             corked: false,
+            lost: false,
             patience: Patience::Unchanged,
             registered: false,
         }
@@ -298,6 +301,9 @@ impl Exchange {
         if mem::replace(&mut self.corked, false) {
             self.flush()?;
         }
+        if self.lost {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let mut sent = 0;
         if self.outgoing.is_empty() {
@@ -324,7 +330,7 @@ impl Exchange {
         let len: usize = slices.iter().map(|slice| slice.len()).sum();
         let closely = self.sent_at.is_some_and(|at| now.saturating_duration_since(at) < CORK_TIME);
         let room = self.outgoing.is_empty() || self.corked;
-        if closely && room && self.outgoing.in_memory() + len <= CORK_LIMIT {
+        if closely && room && !self.lost && self.outgoing.in_memory() + len <= CORK_LIMIT {
             self.outgoing.push(slices, 0, &options.temp_folder)?;
             return Ok(!mem::replace(&mut self.corked, true));
         }
@@ -352,10 +358,21 @@ impl Exchange {
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
-        match &mut self.stream {
+        if self.lost {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let flushed = match &mut self.stream {
             Some(stream) => self.outgoing.flush(stream, SEND_BUDGET),
             None => Ok(Flushed::All),
-        }
+        };
+        self.lost = flushed.is_err();
+        flushed
+    }
+
+    /// Whether octets wait for the socket to take more.
+    pub(crate) fn is_blocked(&self) -> bool {
+        let flushed = self.outgoing.is_empty() && self.stream.as_ref().is_none_or(Stream::is_flushed);
+        !flushed && !self.corked && !self.lost
     }
 
     /// The response is complete; [`Exchange::progress`] goes on from here.

@@ -278,6 +278,10 @@ impl Reactor {
     fn go_on(&mut self, server: &Server, id: ConnectionId, edges: u8, now: Instant) {
         let Some(connection) = self.slots.get(id) else { return };
         if !connection.saw(edges) {
+            let may_send = edges & WRITABLE != 0 || edges == 0;
+            if may_send && server.send_more_if_free(connection) {
+                self.again.push(id);
+            }
             return;
         }
         let connection = Arc::clone(connection);

@@ -158,6 +158,14 @@ impl Stream {
         }
     }
 
+    /// Whether the socket has all that was taken.
+    pub(crate) fn is_flushed(&self) -> bool {
+        match &self.0 {
+            Kind::Plain(_) => true,
+            Kind::Tls(tls) => tls.is_flushed(),
+        }
+    }
+
     /// Tells the peer that nothing more will be sent; reading goes on, for octets that nobody wants.
     pub fn finish_sending(&mut self) {
         self.finish();

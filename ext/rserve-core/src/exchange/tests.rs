@@ -284,3 +284,20 @@ fn a_body_of_tiny_chunks_arrives_whole() {
     file.read_to_end(&mut stored).unwrap();
     assert_eq!(stored, sent);
 }
+
+#[test]
+fn a_client_that_is_lost_while_octets_are_held_back_is_lost_for_the_next_write() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let now = Instant::now();
+    let part = [IoSlice::new(b"part")];
+    exchange.write_part(&part, &options, now).unwrap();
+    exchange.write_part(&part, &options, now).unwrap();
+    drop(client);
+    exchange.uncork(now);
+    assert!(exchange.write_part(&part, &options, now).is_err());
+    exchange.finish(AfterSending::KeepAlive);
+    assert_eq!(exchange.progress(&options, now), Outcome::Close);
+}

@@ -2,13 +2,13 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use super::{Notice, Server, Status};
-use crate::connection::Connection;
+use crate::connection::{Connection, WRITABLE};
 use crate::exchange::{AfterSending, Exchange, Outcome, Request};
 use crate::outgoing::{Flushed, HELD_LIMIT};
 use crate::stream::Stream;
@@ -38,14 +38,52 @@ impl Server {
             self.corked().push(Arc::clone(connection));
             self.monitor.rouse();
         }
-        Ok(exchange.outgoing().held() > HELD_LIMIT)
+        let ahead = exchange.outgoing().held() > HELD_LIMIT;
+        self.hand_over(connection, exchange)?;
+        Ok(ahead)
+    }
+
+    /// Leaves what the socket does not take to the poller, which goes on with it while the rest of the response is made.
+    fn hand_over(&self, connection: &Connection, mut exchange: MutexGuard<'_, Exchange>) -> io::Result<()> {
+        let mut more = false;
+        if exchange.is_blocked() {
+            self.register(connection, &mut exchange)?;
+            // An edge comes only to a socket that was full, which one that took a part need not be.
+            more = self.send_more(connection, &mut exchange);
+        }
+        drop(exchange);
+        // An edge that came meanwhile was left to this thread.
+        while connection.take_writable() {
+            more |= self.send_more(connection, &mut connection.exchange());
+        }
+        if more {
+            self.returned().again.push(connection.id());
+            let _ = self.waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Sends more of a response that is being made; `true` when the socket may take yet more.
+    fn send_more(&self, connection: &Connection, exchange: &mut Exchange) -> bool {
+        connection.take_writable();
+        exchange.saw(WRITABLE);
+        matches!(exchange.flush(), Ok(Flushed::More))
+    }
+
+    /// As [`Server::send_more`], by the poller, which owns no connection whose response is being made.
+    pub(crate) fn send_more_if_free(&self, connection: &Connection) -> bool {
+        let exchange = connection.try_exchange();
+        exchange.is_some_and(|mut exchange| self.send_more(connection, &mut exchange))
     }
 
     /// Sends what [`Server::write_part`] held back; `false` when there was nothing.
     pub(crate) fn uncork(&self, now: Instant) -> bool {
         let corked = std::mem::take(&mut *self.corked());
         for connection in &corked {
-            connection.exchange().uncork(now);
+            let mut exchange = connection.exchange();
+            exchange.uncork(now);
+            // A failure shows at the next write.
+            let _ = self.hand_over(connection, exchange);
         }
         !corked.is_empty()
     }
@@ -70,10 +108,12 @@ impl Server {
             let millis = u16::try_from(limit.as_millis()).unwrap_or(u16::MAX);
             crate::sys::wait_writable(stream.as_fd(), millis)?;
         }
-        Ok(match exchange.flush()? {
+        let left = match exchange.flush()? {
             Flushed::All => 0,
             _ => exchange.outgoing().left().max(1),
-        })
+        };
+        self.hand_over(connection, exchange)?;
+        Ok(left)
     }
 
     /// The response to `connection` is complete, or as complete as it will get: the caller lets go of the connection.

@@ -170,6 +170,10 @@ impl TlsStream {
         self.send_record(&record)
     }
 
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Sends one record; what the socket does not take is kept.
     fn send_record(&mut self, record: &[u8]) -> io::Result<bool> {
         forget_errors();

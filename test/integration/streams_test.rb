@@ -1,0 +1,78 @@
+# frozen_string_literal: true
+
+require_relative "../helpers/server_case"
+require_relative "../helpers/certificates"
+
+# Responses that are made while the client reads them.
+class StreamsTest < ServerCase
+  parallelize_me!
+
+  SIZE = 8_000_000
+
+  APP = <<~RUBY.freeze
+    gate = ENV.fetch("GATE")
+    large = Enumerator.new do |parts|
+      parts << "x" * #{SIZE}
+      warn "made"
+      sleep 0.01 until File.exist?(gate)
+      parts << "end"
+    end
+    endless = Enumerator.new do |parts|
+      # In pairs: the second of them follows so closely that it is held back for a while.
+      loop { parts << "event\n" << "data\n"; sleep 0.05 }
+    ensure
+      warn "nobody reads this"
+    end
+    no_array = ["as ", "each"].each
+    def no_array.to_ary = nil
+    run ->(env) { [200, {}, { "/large" => large, "/endless" => endless }.fetch(env["PATH_INFO"], no_array)] }
+  RUBY
+
+  def setup
+    super
+    @gate = File.join(folder, "open")
+  end
+
+  def test_what_the_client_was_slow_to_read_comes_while_the_next_part_is_made
+    start
+    read_before_the_end(server.connect)
+  end
+
+  def test_so_it_does_over_tls
+    cert, key = Certificates.new(folder).issue("server")
+    start("-b", "ssl://127.0.0.1:#{port = UniquePort.call}?cert=#{cert}&key=#{key}")
+    tls = OpenSSL::SSL::SSLSocket.new(TCPSocket.new("127.0.0.1", port))
+    tls.sync_close = true
+    read_before_the_end(tls.connect)
+  end
+
+  def test_a_client_that_leaves_ends_the_response
+    start
+    socket = server.connect
+    socket.write("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+    socket.gets("data\n")
+    socket.close
+    assert_log(/nobody reads this/)
+  end
+
+  # As that of Rails while it streams.
+  def test_a_body_whose_array_is_nil_is_read_by_each
+    start
+    assert_equal "as each", get("/").body
+  end
+
+  private
+
+  def start(*arguments) = spawn_server("-t", "2:2", *arguments, app: file("streams.ru", APP), env: { "GATE" => @gate })
+
+  def read_before_the_end(socket)
+    socket.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert_log(/made/)
+    count = 0
+    Timeout.timeout(20) { count += socket.readpartial(65_536).count("x") until count == SIZE }
+    File.write(@gate, "")
+    assert_equal "3\r\nend\r\n0\r\n\r\n", Timeout.timeout(10) { socket.read(13) }.delete_prefix("\r\n")
+  ensure
+    socket.close
+  end
+end
