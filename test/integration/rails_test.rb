@@ -1,52 +1,70 @@
 # frozen_string_literal: true
 
-require_relative "../helpers/server_case"
-require_relative "../helpers/bundles"
+require_relative "../helpers/rails_case"
 
-# The Rails app in test/rails, with rserve in its Gemfile as users have it.
-class RailsTest < ServerCase
-  include Bundles
-
-  def setup
-    super
-    skip "no Rails here" unless Bundles.installed?("railties")
-    @app = folder
-    FileUtils.cp_r("#{TestServer::ROOT}/test/rails/.", @app)
-    @name = TestServer::PUMA ? "puma" : "rserve"
-    gem = TestServer::PUMA ? "" : ", path: #{TestServer::ROOT.dump}"
-    @env = bundle(@app, "gem 'railties'\ngem 'actionpack'\ngem '#{@name}'#{gem}\n", task: "lock")
-  end
-
+# Starting a Rails app, and what of it changes while it runs.
+class RailsTest < RailsCase
   def test_rails_server
-    port = UniquePort.call
-    start_process([RbConfig.ruby, "bin/rails", "server", "-u", @name, "-b", "127.0.0.1", "-p", port.to_s],
-                  port:, chdir: @app, env: @env)
+    rails_server "-u", NAME
     check_the_app
     server.signal(:INT)
     assert_exits 0
   end
 
   def test_rails_server_finds_it_without_being_told
-    port = UniquePort.call
-    start_process([RbConfig.ruby, "bin/rails", "server", "-b", "127.0.0.1", "-p", port.to_s],
-                  port:, chdir: @app, env: @env)
+    rails_server
     assert_log(/Booting Puma/)
     check_the_app
   end
 
   def test_the_executable_in_the_app
-    port = UniquePort.call
-    start_process([RbConfig.ruby, "-S", "bundle", "exec", @name, "-b", "tcp://127.0.0.1:#{port}", "-e", "production"],
-                  port:, chdir: @app, env: @env)
+    spawn_app
+    check_the_app
+  end
+
+  def test_code_is_loaded_anew_in_development
+    controller = File.join(@app, "app/controllers/greetings_controller.rb")
+    code = File.read(controller)
+    # Rails goes by the newest time among all files, and by none that is yet to come.
+    Dir[File.join(@app, "**/*")].each { |path| age(path, 400) }
+    spawn_app environment: "development"
+    assert_equal "Hello from Rails, visit 1", get("/").body
+    edit(controller, code.sub("Hello from", "Good morning,"), 300)
+    assert_equal "Good morning, Rails, visit 1", get("/").body
+    edit(controller, "class GreetingsController < (", 200)
+    response = get("/")
+    assert_equal 500, response.status
+    assert_includes response.body, "SyntaxError"
+    edit(controller, code, 100)
+    assert_equal "Hello from Rails, visit 1", get("/").body
+  end
+
+  def test_restart_by_touching_a_file
+    spawn_app
+    assert_serving "Hello from Rails, visit 1"
+    mark = server.mark
+    FileUtils.mkdir_p(File.join(@app, "tmp"))
+    FileUtils.touch(File.join(@app, "tmp/restart.txt"))
+    server.wait_for_log(/Restarting.*Ctrl-C/m, after: mark)
     check_the_app
   end
 
   private
 
+  def edit(path, content, seconds_ago)
+    File.write(path, content)
+    age(path, seconds_ago)
+  end
+
+  def age(path, seconds)
+    time = Time.now - seconds
+    File.utime(time, time, path)
+  end
+
   def check_the_app
-    first = get("/")
+    first = visit("/")
     assert_equal "Hello from Rails, visit 1", first.body
-    assert_equal "Hello from Rails, visit 2", get("/", headers: { "Cookie" => first["Set-Cookie"][/\A[^;]+/] }).body
+    assert_equal "Hello from Rails, visit 2", visit("/", cookie: first.cookie).body
     body = { text: "über" }.to_json
     response = request("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" \
                        "Content-Length: #{body.bytesize}\r\n\r\n#{body}")

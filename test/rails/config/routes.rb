@@ -3,4 +3,15 @@
 Rails.application.routes.draw do
   root "greetings#show"
   post "/echo", to: "greetings#echo"
+  get "/raise", to: "greetings#fail"
+  get "/pid", to: "greetings#pid"
+
+  resources :notes, only: %i[index create show]
+  post "/count", to: "notes#count"
+  post "/jobs", to: "notes#later"
+
+  get "/action_cable.js", to: "files#action_cable"
+  get "/download", to: "files#download"
+  get "/stream", to: "streams#show"
+  post "/stream", to: "streams#update"
 end

@@ -9,4 +9,6 @@ class GreetingsController < ActionController::Base
   end
 
   def echo = render(json: params.require(:text))
+  def pid = render(plain: Process.pid.to_s)
+  def fail = raise("on purpose")
 end

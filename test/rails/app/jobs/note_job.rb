@@ -1,0 +1,5 @@
+# frozen_string_literal: true
+
+class NoteJob < ActiveJob::Base
+  def perform(body) = Note.create!(body:)
+end
