@@ -225,6 +225,11 @@ impl Exchange {
         self.stream.as_mut()
     }
 
+    /// The next octets of the client belong to its TLS handshake.
+    pub(crate) fn awaits_handshake(&self) -> bool {
+        self.stream.as_ref().is_some_and(Stream::awaits_handshake)
+    }
+
     /// Neither a part of a request nor of a response is on its way.
     pub(crate) fn is_idle(&self) -> bool {
         self.phase == Phase::Receiving

@@ -1,7 +1,8 @@
 //! The poller's side: epoll, accepting, deadlines. Whoever holds the reactor's lock is the poller.
 //!
 //! A [`Reactor::turn`] never runs application code and never waits for anything but epoll, so it may be done by a Ruby
-//! thread that holds the GVL (without waiting), by one that released it, or by the monitor.
+//! thread that released the GVL, or by the monitor. One that holds it only takes a [`Reactor::glance`]: a TLS handshake
+//! is a millisecond's work in which no Ruby could run.
 
 use std::io;
 use std::ops::Range;
@@ -66,6 +67,10 @@ pub(crate) struct Reactor {
     slots: Slots,
     /// Connections that have more to do than one turn allowed.
     again: Vec<ConnectionId>,
+    /// Connections in a TLS handshake that are left to a thread without the GVL.
+    handshakes: Vec<ConnectionId>,
+    /// Whoever polls holds the GVL.
+    glancing: bool,
     draining: bool,
 }
 
@@ -87,6 +92,8 @@ impl Reactor {
             told_at: None,
             slots: Slots::default(),
             again: Vec::new(),
+            handshakes: Vec::new(),
+            glancing: false,
             draining: false,
         };
         Ok((reactor, registry, waker))
@@ -105,8 +112,23 @@ impl Reactor {
         self.gate = Some(gate);
     }
 
-    /// One round of polling, for at most `limit` (`None`: until something happens).
+    /// One round of polling without waiting, by a thread that holds the GVL: handshakes are left for the next
+    /// [`Reactor::turn`].
+    pub(crate) fn glance(&mut self, server: &Server) {
+        self.glancing = true;
+        self.poll_once(server, Some(Duration::ZERO));
+        self.glancing = false;
+        server.note_handshakes(!self.handshakes.is_empty());
+    }
+
+    /// One round of polling, for at most `limit` (`None`: until something happens), by a thread without the GVL.
     pub(crate) fn turn(&mut self, server: &Server, limit: Option<Duration>) {
+        self.again.append(&mut self.handshakes);
+        self.poll_once(server, limit);
+        server.note_handshakes(false);
+    }
+
+    fn poll_once(&mut self, server: &Server, limit: Option<Duration>) {
         let now = Instant::now();
         self.sweep(server);
         self.report(server);
@@ -292,6 +314,10 @@ impl Reactor {
     /// Lets a connection that the poller owns go on.
     fn run(&mut self, server: &Server, connection: &Arc<Connection>, now: Instant) {
         let mut exchange = connection.exchange();
+        if self.glancing && exchange.awaits_handshake() {
+            self.handshakes.push(connection.id());
+            return;
+        }
         let mut outcome = exchange.progress(&server.options, now);
         if matches!(outcome, Outcome::Wait | Outcome::Again)
             && server.register(connection, &mut exchange).is_err()
@@ -479,3 +505,6 @@ impl Exchange {
         self.finish(AfterSending::Linger);
     }
 }
+
+#[cfg(test)]
+mod tests;

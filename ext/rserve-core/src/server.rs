@@ -121,6 +121,8 @@ pub struct Server {
     status: AtomicU8,
     evicting: AtomicBool,
     drain_told: AtomicBool,
+    /// Clients are in a handshake that nobody with the GVL may go on with.
+    handshakes_wait: AtomicBool,
     /// No request is to be started: something runs that wants the process to itself (`out_of_band`).
     held: AtomicBool,
     monitor: Monitor,
@@ -168,6 +170,7 @@ impl Server {
             status: AtomicU8::new(Status::New as u8),
             evicting: AtomicBool::new(false),
             drain_told: AtomicBool::new(false),
+            handshakes_wait: AtomicBool::new(false),
             held: AtomicBool::new(false),
             monitor: Monitor::default(),
             manager: Seat::default(),
@@ -207,20 +210,24 @@ impl Server {
     ///
     /// The thread could not be started.
     pub fn start(self: &Arc<Self>) -> io::Result<()> {
+        if self.begin() { self.monitor.start(self) } else { Ok(()) }
+    }
+
+    /// `false` when it has begun before.
+    pub(crate) fn begin(&self) -> bool {
         let started = self.status.compare_exchange(
             Status::New as u8,
             Status::Running as u8,
             Ordering::AcqRel,
             Ordering::Acquire,
         );
-        if started.is_err() {
-            return Ok(());
+        if started.is_ok() {
+            self.touch(Instant::now());
+            if let Some(timeout) = self.options.idle_timeout {
+                self.next_deadline.fetch_min(timeout.as_millis() as u64, Ordering::AcqRel);
+            }
         }
-        self.touch(Instant::now());
-        if let Some(timeout) = self.options.idle_timeout {
-            self.next_deadline.fetch_min(timeout.as_millis() as u64, Ordering::AcqRel);
-        }
-        self.monitor.start(self)
+        started.is_ok()
     }
 
     /// The options it was made with.
@@ -314,6 +321,14 @@ impl Server {
         self.connections_max.fetch_max(open, Ordering::Relaxed);
     }
 
+    /// Whether a thread without the GVL is to go on with handshakes.
+    pub(crate) fn note_handshakes(&self, wait: bool) {
+        // Most servers have none, and this word would travel between processors for nothing.
+        if self.handshakes_wait.load(Ordering::Relaxed) != wait {
+            self.handshakes_wait.store(wait, Ordering::Release);
+        }
+    }
+
     /// Whether [`Server::take_notices`] has something.
     pub fn has_notices(&self) -> bool {
         !self.notices.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
@@ -324,7 +339,7 @@ impl Server {
         std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn lock_reactor(&self) -> MutexGuard<'_, Reactor> {
+    pub(crate) fn lock_reactor(&self) -> MutexGuard<'_, Reactor> {
         self.reactor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

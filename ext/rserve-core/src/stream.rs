@@ -184,6 +184,11 @@ impl Stream {
         !self.is_tls()
     }
 
+    /// The next read is a step of a TLS handshake.
+    pub(crate) fn awaits_handshake(&self) -> bool {
+        matches!(&self.0, Kind::Tls(tls) if tls.awaits_handshake())
+    }
+
     /// A TLS client has begun its handshake and is not through.
     pub(crate) fn in_handshake(&self) -> bool {
         matches!(&self.0, Kind::Tls(tls) if tls.in_handshake())

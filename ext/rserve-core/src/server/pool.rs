@@ -32,7 +32,7 @@ impl Server {
             && let Some(mut reactor) = self.try_reactor()
         {
             self.last_turn.store(millis, Ordering::Relaxed);
-            reactor.turn(self, Some(Duration::ZERO));
+            reactor.glance(self);
         }
         if self.status() < Status::Done
             && let Some(connection) = self.pop()
@@ -236,7 +236,9 @@ impl Server {
     /// One look of the monitor; see [`thread_pool`]. `turns` is the count of turns at the last look.
     pub(crate) fn tick(&self, turns: u64, since: Instant) {
         let polled = self.turns.load(Ordering::Acquire) != turns;
-        if !polled && let Some(mut reactor) = self.try_reactor() {
+        if (!polled || self.handshakes_wait.load(Ordering::Acquire))
+            && let Some(mut reactor) = self.try_reactor()
+        {
             reactor.turn(self, Some(Duration::ZERO));
         }
         let load = thread_pool::Load {

@@ -202,9 +202,14 @@ impl TlsStream {
         socket.ended |= ended;
     }
 
+    /// The handshake is not through.
+    pub(crate) fn awaits_handshake(&self) -> bool {
+        !self.over && !self.ssl.ssl().is_init_finished()
+    }
+
     /// The client has begun its handshake and is not through.
     pub(crate) fn in_handshake(&self) -> bool {
-        self.ssl.get_ref().begun && !self.over && !self.ssl.ssl().is_init_finished()
+        self.ssl.get_ref().begun && self.awaits_handshake()
     }
 
     /// Reading waits for a writable edge.

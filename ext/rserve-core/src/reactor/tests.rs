@@ -1,0 +1,101 @@
+//! What a poller does with real sockets.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::thread;
+
+use openssl::asn1::Asn1Time;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::x509::{X509, X509Name};
+
+use super::*;
+use crate::options::Options;
+use crate::tls;
+
+/// A server that polls only when it is told to: without its monitor.
+fn serving(listener: &TcpListener, tls: Option<Arc<tls::Context>>) -> Arc<Server> {
+    let server = Server::new(Options::default()).unwrap();
+    server.add_listener(listener.as_raw_fd(), tls).unwrap();
+    server.begin();
+    server
+}
+
+fn context() -> Arc<tls::Context> {
+    let key = key();
+    let options = tls::Options {
+        identities: vec![tls::context::Identity {
+            certificate: tls::Pem::Text(certificate(&key).to_pem().unwrap()),
+            key: tls::Pem::Text(key.private_key_to_pem_pkcs8().unwrap()),
+            key_password: None,
+        }],
+        ca: None,
+        verify_peer: false,
+        require_certificate: false,
+        verification_flags: 0,
+        cipher_filter: None,
+        ciphersuites: None,
+        no_tlsv1: false,
+        no_tlsv1_1: false,
+        session_cache: tls::context::SessionCache::Off,
+    };
+    Arc::new(tls::Context::new(options).unwrap())
+}
+
+fn key() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+}
+
+fn certificate(key: &PKey<Private>) -> X509 {
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_nid(Nid::COMMONNAME, "localhost").unwrap();
+    let name = name.build();
+    let mut certificate = X509::builder().unwrap();
+    certificate.set_version(2).unwrap();
+    certificate.set_subject_name(&name).unwrap();
+    certificate.set_issuer_name(&name).unwrap();
+    certificate.set_pubkey(key).unwrap();
+    certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    certificate.sign(key, MessageDigest::sha256()).unwrap();
+    certificate.build()
+}
+
+#[test]
+fn a_thread_that_holds_the_gvl_takes_no_step_of_a_handshake() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = serving(&listener, Some(context()));
+    let client = thread::spawn(move || {
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        connector.set_verify(SslVerifyMode::NONE);
+        let stream = TcpStream::connect(address).unwrap();
+        let mut stream = connector.build().connect("localhost", stream).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        stream
+    });
+
+    let mut reactor = server.lock_reactor();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while reactor.handshakes.is_empty() && Instant::now() < deadline {
+        reactor.glance(&server);
+    }
+    for _ in 0..100 {
+        reactor.glance(&server);
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!client.is_finished(), "the client's handshake went on");
+    assert_eq!(server.backlog.len(), 0);
+
+    while server.backlog.len() == 0 && Instant::now() < deadline {
+        reactor.turn(&server, Some(Duration::from_millis(10)));
+    }
+    assert_eq!(server.backlog.len(), 1, "the request has come");
+    drop(reactor);
+    client.join().unwrap();
+}
