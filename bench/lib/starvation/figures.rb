@@ -115,7 +115,48 @@ class Figures
     end
   end
 
+  def handshakes
+    Victim.open(tls: true) do |victim|
+      stalled = []
+      good = victim.beside_good_traffic do
+        stalled = Array.new(200) { victim.connect_bare }
+        stalled.each_slice(2) { |_silent, begun| begun.write(CLIENT_HELLO_BEGUN) }
+        sleep 4
+      end
+      [Figure.new("200 stalled handshakes: go on", stalled.count { |socket| !gone?(socket) }, "", 200..200),
+       *unharmed("200 stalled handshakes", good, 50)]
+    end
+  end
+
+  def certificates
+    Victim.open(tls: true) do |victim|
+      delays = []
+      good = victim.beside_good_traffic { delays = Array.new(3) { seconds_to_see(victim, victim.renew_certificate) } }
+      what = "3 new certificates under load"
+      [Figure.new("#{what}: longest until one is seen", delays.max, "s", ..1),
+       Figure.new("#{what}: requests of #{good.count} lost", good.lost, "", ..0)]
+    end
+  end
+
   private
+
+  # A record's header and the first octets of the message: the rest never comes.
+  CLIENT_HELLO_BEGUN = "\x16\x03\x01\x02\x00\x01\x00".b
+  private_constant :CLIENT_HELLO_BEGUN
+
+  # @return [Float] how long new connections still got another certificate
+  def seconds_to_see(victim, serial)
+    began = now
+    sleep 0.01 until serial_shown(victim) == serial || now > began + 5
+    now - began
+  end
+
+  def serial_shown(victim)
+    tls = victim.connect
+    tls.peer_cert.serial.to_i
+  ensure
+    tls&.close
+  end
 
   def unharmed(what, good, milliseconds)
     [Figure.new("#{what}: p99 of #{good.count} good requests", good.p99, "ms", ..milliseconds),

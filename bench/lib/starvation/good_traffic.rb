@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
+require "openssl"
 
 # Requests of a client that does nothing wrong, one after the other on connections of their own, from another process.
 class GoodTraffic
@@ -53,7 +54,7 @@ class GoodTraffic
     socket = @connect.call
     socket.write(REQUEST)
     socket.read.start_with?("HTTP/1.1 200")
-  rescue SystemCallError, IOError
+  rescue SystemCallError, IOError, OpenSSL::SSL::SSLError
     false
   ensure
     socket&.close

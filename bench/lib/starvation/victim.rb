@@ -4,6 +4,7 @@ require "etc"
 require "fileutils"
 require "rbconfig"
 require "tmpdir"
+require_relative "../../../test/helpers/certificates"
 require_relative "../../../test/helpers/server_process"
 
 # The rserve that the greedy clients go for: one process with five threads, and what it uses.
@@ -22,6 +23,7 @@ class Victim
 
   # @param config [String] lines of its config file
   # @param descriptors [Integer] how many it may have
+  # @param tls [Boolean] whether it speaks TLS
   # @yieldparam victim [Victim]
   def self.open(...)
     victim = new(...)
@@ -30,14 +32,14 @@ class Victim
     victim&.stop
   end
 
-  def initialize(config: "", descriptors: 10_000)
+  def initialize(config: "", descriptors: 10_000, tls: false)
     @folder = Dir.mktmpdir("rserve-starvation")
+    @certificates = Certificates.new(@folder) if tls
     app = write("app.ru", APP)
     settings = write("config.rb", "#{config}\nthreads 5, 5\n")
     port = TCPServer.open(ServerProcess::HOST, 0) { |server| server.addr[1] }
     @server = ServerProcess.new(["sh", "-c", "ulimit -n #{descriptors}; exec \"$@\"", "sh", RbConfig.ruby, "-Ilib",
-                                 "gem/exe/rserve", "-b", "tcp://#{ServerProcess::HOST}:#{port}", "-e", "production",
-                                 "-C", settings, app], port:)
+                                 "gem/exe/rserve", "-b", url(port), "-e", "production", "-C", settings, app], port:)
     @server.wait_for_log(/Ctrl-C/)
   end
 
@@ -46,8 +48,18 @@ class Victim
     FileUtils.rm_rf(@folder)
   end
 
-  def connect = @server.connect
+  # @return [IO] with TLS on it if the server speaks that
+  def connect
+    @certificates ? handshake(connect_bare) : connect_bare
+  end
+
+  def connect_bare = @server.connect
   def connect_many(count) = Array.new(count) { connect }
+
+  # Replaces the certificate's files.
+  #
+  # @return [Integer] the new one's serial number
+  def renew_certificate = OpenSSL::X509::Certificate.new(File.read(issue_certificate.first)).serial.to_i
 
   # @return [Integer] how many lines of its log since `mark` match
   def log_lines(pattern, mark) = @server.log.byteslice(mark..).lines.grep(pattern).size
@@ -89,6 +101,26 @@ class Victim
   end
 
   private
+
+  def url(port)
+    return "tcp://#{ServerProcess::HOST}:#{port}" unless @certificates
+
+    cert, key = issue_certificate
+    "ssl://#{ServerProcess::HOST}:#{port}?cert=#{cert}&key=#{key}"
+  end
+
+  def issue_certificate = @certificates.issue("server")
+
+  def handshake(socket)
+    @context ||= OpenSSL::SSL::SSLContext.new.tap { |context| context.set_params(ca_file: @certificates.ca) }
+    tls = OpenSSL::SSL::SSLSocket.new(socket, @context)
+    tls.sync_close = true
+    tls.hostname = "localhost"
+    tls.connect
+  rescue StandardError
+    socket.close
+    raise
+  end
 
   def write(name, content)
     path = File.join(@folder, name)
