@@ -59,6 +59,8 @@ pub struct Options {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Who is believed when it sends a PROXY header; from anybody else it is no HTTP. Empty is everybody.
     pub proxies: Vec<Network>,
+    /// [`crate::server::Server::thread_suspended`] is called for every thread that lets go of the GVL in a request.
+    pub suspensions_told: bool,
     /// Which Puma is imitated.
     pub compat: Compat,
 }
@@ -80,6 +82,7 @@ impl Default for Options {
             auto_trim_time: Duration::from_secs(30),
             proxy_protocol: None,
             proxies: Vec::new(),
+            suspensions_told: false,
             compat: Compat::default(),
         }
     }

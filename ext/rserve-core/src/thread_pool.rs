@@ -3,6 +3,10 @@
 //! Waking a thread is the most expensive thing that a server does: two context switches and a fight for the GVL. So a
 //! request that becomes ready wakes nobody: the thread that found it serves it. Only when a whole tick of the monitor
 //! passes and nobody has polled, or a request still waits, another thread is called.
+//!
+//! Where Ruby tells when a thread lets go of the GVL in the middle of a request (3.2 and later), another one is called
+//! at that moment. Then a request that waits is a sign of a thread that computes, which others can only get in the way
+//! of; they are called when that goes on for long.
 
 use std::time::Duration;
 
@@ -15,6 +19,10 @@ pub struct Load {
     pub ready: usize,
     /// A request has been waiting since before the last tick.
     pub stale: bool,
+    /// A thread that lets go of the GVL in a request tells so.
+    pub told: bool,
+    /// Time since a request was last begun.
+    pub stalled: Duration,
     /// Threads that are parked.
     pub parked: usize,
     /// Threads that exist or are being made.
@@ -43,9 +51,12 @@ impl Load {
             (true, true) => 1,
             (true, false) => 0,
         };
-        let wake = wanted.min(self.parked);
-        let spawn = wanted > wake && self.ready > 0 && self.spawned < self.max_threads;
-        Call { wake, spawn }
+        let wake = match self.told && self.ready > 0 {
+            true => usize::from(self.stalled >= PATIENCE),
+            false => wanted,
+        };
+        let spawn = wanted > self.parked && self.ready > 0 && self.spawned < self.max_threads;
+        Call { wake: wake.min(self.parked), spawn }
     }
 }
 
@@ -57,8 +68,23 @@ pub fn may_trim(spawned: usize, idle: usize, ready: usize, min_threads: usize) -
 /// Time between two looks of the monitor while requests are being served.
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// Ticks without anything to do after which the monitor parks.
-pub const IDLE_TICKS: u32 = 50;
+/// Time without anything to do after which the monitor parks.
+pub const IDLE_AFTER: Duration = Duration::from_millis(50);
+
+/// The longest time between two looks, when Ruby's threads see to everything themselves.
+const LONGEST_TICK: Duration = Duration::from_millis(8);
+
+/// How long requests wait for a thread that computes before a second one is to compete with it. Ruby's own patience
+/// with such a thread is 100 ms.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// How long the monitor rests after a look, given how long it rested before. `calm` when there was nothing for it to do.
+pub fn rest(before: Duration, told: bool, calm: bool) -> Duration {
+    match told && calm {
+        true => (before * 2).min(LONGEST_TICK),
+        false => TICK,
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -81,6 +107,40 @@ mod tests {
         ] {
             assert_eq!(load.call(), Call { wake, spawn }, "{load:?}");
         }
+    }
+
+    #[test]
+    fn a_thread_that_computes_is_given_time_where_one_that_waits_would_tell() {
+        let computing =
+            Load { told: true, ready: 9, parked: 4, spawned: 5, max_threads: 5, ..Load::default() };
+        let long = PATIENCE;
+        for (load, wake, spawn) in [
+            (computing, 0, false),
+            (Load { polled: true, stale: true, ..computing }, 0, false),
+            (Load { stalled: long, ..computing }, 1, false),
+            (Load { polled: true, stalled: long, ..computing }, 1, false),
+            (Load { stalled: long, ready: 0, ..computing }, 1, false),
+            (Load { polled: true, stalled: long, ready: 0, ..computing }, 0, false),
+            (Load { parked: 0, spawned: 1, ..computing }, 0, true),
+        ] {
+            assert_eq!(load.call(), Call { wake, spawn }, "{load:?}");
+        }
+    }
+
+    #[test]
+    fn the_monitor_rests_for_longer_while_it_has_nothing_to_do() {
+        let mut before = TICK;
+        let rests: Vec<_> = std::iter::from_fn(|| {
+            Some({
+                before = rest(before, true, true);
+                before.as_millis()
+            })
+        })
+        .take(5)
+        .collect();
+        assert_eq!(rests, [2, 4, 8, 8, 8]);
+        assert_eq!(rest(LONGEST_TICK, true, false), TICK);
+        assert_eq!(rest(LONGEST_TICK, false, true), TICK);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use rserve_core::cluster;
 use rserve_core::options::{Compat, Options, ProxyProtocol};
 
 use crate::env::RemoteAddress;
+use crate::thread_events;
 
 /// The option `name`, if it is set.
 pub(crate) fn get<T: TryConvert>(settings: RHash, name: &str) -> Result<Option<T>, Error> {
@@ -28,7 +29,7 @@ pub(crate) fn flag(settings: RHash, name: &str) -> Result<bool, Error> {
 
 /// The options of `settings`, a Hash with Symbol keys; what is missing has Puma's default.
 pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
-    let mut options = Options::default();
+    let mut options = Options { suspensions_told: thread_events::ARE_TOLD, ..Options::default() };
     if let Some(threads) = get(settings, "min_threads")? {
         options.min_threads = threads;
     }

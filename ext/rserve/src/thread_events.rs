@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use rserve_core::server::Server;
 
+/// Whether this Ruby tells.
+pub(crate) const ARE_TOLD: bool = cfg!(ruby_gte_3_2);
+
 thread_local! {
     /// The server for which this thread is serving a request; null outside of one.
     static SERVING: Cell<*const Server> = const { Cell::new(std::ptr::null()) };

@@ -36,7 +36,7 @@ impl Server {
         let mut exchange = connection.exchange();
         if exchange.write_part(slices, &self.options, Instant::now())? {
             self.corked().push(Arc::clone(connection));
-            self.monitor.rouse();
+            self.monitor.hurry();
         }
         let ahead = exchange.outgoing().held() > HELD_LIMIT;
         self.hand_over(connection, exchange)?;
@@ -86,6 +86,11 @@ impl Server {
             let _ = self.hand_over(connection, exchange);
         }
         !corked.is_empty()
+    }
+
+    /// Whether [`Server::uncork`] has something to send.
+    pub(crate) fn has_corked(&self) -> bool {
+        !self.corked().is_empty()
     }
 
     /// Queues `len` octets of `file` from `offset`, after what was written before.

@@ -144,8 +144,13 @@ impl Server {
 
     /// A thread lets go of the GVL in the middle of a request: if nobody polls now, another thread should.
     pub fn thread_suspended(&self) {
-        if self.is_at_home() && !self.leading.load(Ordering::Acquire) {
+        if !self.is_at_home() || self.leading.load(Ordering::Acquire) {
+            return;
+        }
+        if self.backlog.parked() > 0 {
             self.backlog.wake(1);
+        } else if self.backlog.len() > 0 && self.spawned.load(Ordering::Acquire) < self.options.max_threads {
+            self.want_thread();
         }
     }
 
@@ -154,7 +159,7 @@ impl Server {
         if self.is_at_home() && self.backlog.len() > 0 {
             let _ = self.waker.wake();
             self.backlog.wake(1);
-            self.monitor.rouse();
+            self.monitor.hurry();
         }
     }
 
@@ -233,18 +238,28 @@ impl Server {
             .is_ok()
     }
 
-    /// One look of the monitor; see [`thread_pool`]. `turns` is the count of turns at the last look.
-    pub(crate) fn tick(&self, turns: u64, since: Instant) {
-        let polled = self.turns.load(Ordering::Acquire) != turns;
-        if (!polled || self.handshakes_wait.load(Ordering::Acquire))
+    /// What the monitor sees now, and what has happened since `last`.
+    pub(crate) fn look(&self, last: Option<&Look>) -> Look {
+        let at = Instant::now();
+        let (turns, begun) = (self.turns.load(Ordering::Acquire), self.requests_begun());
+        let since = last.map_or(at, |last| last.at);
+        let begun_at = last.filter(|last| last.begun == begun).map_or(at, |last| last.begun_at);
+        Look { at, since, turns, polled: last.is_some_and(|last| last.turns != turns), begun, begun_at }
+    }
+
+    /// Polls if nobody does, and calls threads; see [`thread_pool`].
+    pub(crate) fn tick(&self, look: &Look) {
+        if (!look.polled || self.handshakes_wait.load(Ordering::Acquire))
             && let Some(mut reactor) = self.try_reactor()
         {
             reactor.turn(self, Some(Duration::ZERO));
         }
         let load = thread_pool::Load {
-            polled,
+            polled: look.polled,
             ready: self.backlog.len(),
-            stale: self.backlog.waits_since(since),
+            stale: self.backlog.waits_since(look.since),
+            told: self.options.suspensions_told,
+            stalled: look.at - look.begun_at,
             parked: self.backlog.parked(),
             spawned: self.spawned.load(Ordering::Acquire),
             max_threads: self.options.max_threads,
@@ -254,8 +269,23 @@ impl Server {
             self.backlog.wake(call.wake);
         }
         if call.spawn {
-            self.spawn_wanted.store(true, Ordering::Release);
-            self.manager.wake();
+            self.want_thread();
         }
     }
+
+    fn want_thread(&self) {
+        self.spawn_wanted.store(true, Ordering::Release);
+        self.manager.wake();
+    }
+}
+
+/// See [`Server::look`].
+pub(crate) struct Look {
+    at: Instant,
+    since: Instant,
+    turns: u64,
+    /// Somebody polled between the two looks.
+    pub(crate) polled: bool,
+    begun: u64,
+    begun_at: Instant,
 }
