@@ -1,4 +1,9 @@
-//! CGI names of header fields (RFC 3875 §4.1.18), as Rack's environment spells them.
+//! CGI names of header fields and values of variables (RFC 3875 §4.1), as Rack's environment spells them.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use crate::encode::digits;
 
 /// Appends the environment key of the field `name`: `HTTP_` and the name in upper case with `-` as `_`;
 /// `CONTENT_TYPE` and `CONTENT_LENGTH` have no prefix.
@@ -19,6 +24,24 @@ pub(crate) fn same_name(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().map(env_octet).eq(other.iter().map(env_octet))
 }
 
+/// `REMOTE_ADDR` (RFC 3875 §4.1.8), somewhere in `buffer`.
+pub fn address(ip: IpAddr, buffer: &mut [u8; 48]) -> &[u8] {
+    let mut rest = &mut buffer[..];
+    match ip {
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                let dot: &[u8] = if index == 0 { b"" } else { b"." };
+                let _ = rest.write_all(dot).and_then(|()| rest.write_all(digits(octet.into(), &mut [0; 20])));
+            }
+        }
+        IpAddr::V6(_) => {
+            let _ = write!(rest, "{ip}");
+        }
+    }
+    let left = rest.len();
+    &buffer[..48 - left]
+}
+
 fn env_octet(octet: &u8) -> u8 {
     match octet {
         b'-' => b'_',
@@ -29,6 +52,16 @@ fn env_octet(octet: &u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_those_of_fmt() {
+        for text in
+            ["127.0.0.1", "255.255.255.255", "0.0.0.0", "::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"]
+        {
+            let ip: IpAddr = text.parse().expect("an address");
+            assert_eq!(address(ip, &mut [0; 48]), text.as_bytes());
+        }
+    }
 
     #[test]
     fn names_are_rack_keys() {

@@ -211,18 +211,21 @@ pub fn content_length(value: &[u8]) -> Option<u64> {
 }
 
 /// Appends `number` in decimal.
-pub fn decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
+pub fn decimal(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(digits(number, &mut [0; 20]));
+}
+
+/// `number` in decimal, somewhere in `buffer`.
+pub fn digits(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut start = buffer.len();
     loop {
         start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
+        buffer[start] = b'0' + (number % 10) as u8;
         number /= 10;
         if number == 0 {
-            break;
+            return &buffer[start..];
         }
     }
-    out.extend_from_slice(&digits[start..]);
 }
 
 /// Appends a time as `Sun, 06 Nov 1994 08:49:37 GMT` (IMF-fixdate, RFC 9110 §5.6.7), the value of a Date field.

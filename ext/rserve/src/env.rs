@@ -16,7 +16,7 @@ use rb_sys::VALUE;
 use rserve_core::body::Body;
 use rserve_core::connection::Connection;
 use rserve_core::exchange::Request;
-use rserve_http1::{Framing, Span, Version, cgi};
+use rserve_http1::{Framing, Span, Version, cgi, encode};
 
 use crate::text;
 
@@ -251,7 +251,7 @@ impl EnvBuilder {
         match head.framing {
             Framing::Chunked => {
                 let mut digits = [0u8; 20];
-                set(keys.content_length, text::binary(decimal(extras.length, &mut digits)));
+                set(keys.content_length, text::binary(encode::digits(extras.length, &mut digits)));
             }
             Framing::None | Framing::Length(_) => {}
         }
@@ -364,7 +364,7 @@ impl EnvBuilder {
             }
         }
         let mut buffer = [0u8; 48];
-        set(text::binary(display(ip, &mut buffer)));
+        set(text::binary(cgi::address(ip, &mut buffer)));
     }
 }
 
@@ -387,23 +387,6 @@ fn says_https(name: &[u8], value: &[u8]) -> bool {
     (name.eq_ignore_ascii_case(b"x-forwarded-proto") && starts(value))
         || (name.eq_ignore_ascii_case(b"x-forwarded-scheme") && value.eq_ignore_ascii_case(b"https"))
         || (name.eq_ignore_ascii_case(b"x-forwarded-ssl") && value.eq_ignore_ascii_case(b"on"))
-}
-
-/// Writes `ip` into `buffer`.
-fn display(ip: IpAddr, buffer: &mut [u8; 48]) -> &[u8] {
-    use std::io::Write;
-    let mut rest = &mut buffer[..];
-    let _ = write!(rest, "{ip}");
-    let left = rest.len();
-    &buffer[..48 - left]
-}
-
-fn decimal(number: u64, buffer: &mut [u8; 20]) -> &[u8] {
-    use std::io::Write;
-    let mut rest = &mut buffer[..];
-    let _ = write!(rest, "{number}");
-    let left = rest.len();
-    &buffer[..20 - left]
 }
 
 /// [`cgi::env_name`] into a buffer on the stack, which a longjmp may abandon; a name has at most 256 octets.

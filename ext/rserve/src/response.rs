@@ -217,7 +217,7 @@ impl Body {
 
     fn strings(ruby: &Ruby, strings: RArray, fields: &mut Fields) -> Result<Self, Error> {
         let mut length = 0;
-        for part in strings.into_iter() {
+        for part in text::elements(strings) {
             if part.is_nil() {
                 continue;
             }
@@ -337,14 +337,14 @@ pub(crate) fn plan(fields: &Fields, asked: Asked, status: u16) -> ResponsePlan {
 pub(crate) fn send_strings(writer: &mut Writer, strings: RArray, length: u64) {
     let mut head = writer.take_head();
     if length <= JOIN_LIMIT as u64 {
-        for part in strings.into_iter() {
+        for part in text::elements(strings) {
             // SAFETY: copied at once; nothing else runs.
             head.extend_from_slice(unsafe { text::octets(part) }.unwrap_or_default());
         }
         return writer.write_joined(head, length);
     }
     let mut parts: Vec<&[u8]> = Vec::with_capacity(GATHER.min(strings.len()));
-    for part in strings.into_iter() {
+    for part in text::elements(strings) {
         // SAFETY: the Array keeps its Strings alive, and no Ruby code runs before they are written.
         parts.push(unsafe { text::octets(part) }.unwrap_or_default());
         if parts.len() == GATHER {

@@ -2,7 +2,7 @@
 
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::value::ReprValue;
-use magnus::{RString, Ruby, Value};
+use magnus::{RArray, RString, Ruby, Value};
 use rb_sys::VALUE;
 
 /// A new unfrozen ASCII-8BIT string. May raise `NoMemoryError`: to be called under `protect`.
@@ -38,4 +38,12 @@ pub(crate) fn to_s(value: Value) -> Result<RString, magnus::Error> {
         Some(string) => Ok(string),
         None => value.funcall("to_s", ()),
     }
+}
+
+/// The elements of `array`, which is not to be changed meanwhile: unlike magnus' own iterator, this one makes no copy.
+pub(crate) fn elements(array: RArray) -> impl Iterator<Item = Value> {
+    (0..array.len()).map(move |index| {
+        // SAFETY: `array` is an Array; an index beyond its end gives nil. Raises nothing.
+        unsafe { Value::from_raw(rb_sys::rb_ary_entry(array.as_raw(), index as _)) }
+    })
 }
