@@ -19,10 +19,12 @@ const SLACK: u32 = 2;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A worker that has not moved while a connection waited for it this long is
-/// taken for stuck: stopped, starved or dead.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// taken for stuck: stopped, starved or dead. On a machine with more to do than
+/// it can, a healthy one may take some ten milliseconds to wake up.
+const PATIENCE: Duration = Duration::from_millis(50);
 
-/// A connection that nobody took for this long is taken by whoever has a thread for it.
+/// A connection that nobody took for this long is taken by a worker whose threads
+/// are all busy, but get on.
 const LONGEST: Duration = Duration::from_millis(30);
 
 /// How busy a worker is.
@@ -82,7 +84,7 @@ impl Balancer {
     /// Decides about a connection that waits now. `others` are the workers that accept.
     ///
     /// A worker without an idle thread leaves all connections in the listener's
-    /// queue, where whoever is free first takes them; unless no other worker lives. But where
+    /// queue, where whoever is free first takes them; unless there is no other worker. But where
     /// connections are kept alive nobody may ever be free: when all are full, one whose threads get on
     /// takes a connection that has waited for long. One whose threads hang never does.
     pub fn verdict(&mut self, own: Load, others: &[Load], now: Instant) -> Verdict {
@@ -91,11 +93,9 @@ impl Balancer {
         let waited = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| now - leaving.since);
         let gets_on = self.leaving.as_ref().is_some_and(|leaving| leaving.begun != self.begun);
         let leave = if !own.is_full() {
-            better && waited < LONGEST
-        } else if better {
-            true
+            better && waited < PATIENCE
         } else {
-            self.any_alive(others) && !(gets_on && waited >= LONGEST)
+            better || (!others.is_empty() && !(gets_on && waited >= LONGEST))
         };
         if !leave {
             self.leaving = None;
@@ -224,24 +224,26 @@ mod tests {
     fn stuck_worker_is_left_nothing_until_it_moves() {
         let now = Instant::now();
         let mut balancer = Balancer::default();
-        let full = load(5, 5);
+        let busy = load(4, 4);
         let mut stopped = others(&[(0, 0)]);
-        assert_eq!(balancer.verdict(full, &stopped, now), LEAVE);
-        assert_eq!(balancer.verdict(full, &stopped, now + PATIENCE), Verdict::Accept);
-        assert_eq!(balancer.verdict(full, &stopped, now + PATIENCE), Verdict::Accept, "and the next at once");
+        assert_eq!(balancer.verdict(busy, &stopped, now), LEAVE);
+        assert_eq!(balancer.verdict(busy, &stopped, now + PATIENCE), Verdict::Accept);
+        assert_eq!(balancer.verdict(busy, &stopped, now + PATIENCE), Verdict::Accept, "and the next at once");
         stopped[0].turns += 1;
-        assert_eq!(balancer.verdict(full, &stopped, now + PATIENCE), LEAVE, "it lives");
+        assert_eq!(balancer.verdict(busy, &stopped, now + PATIENCE), LEAVE, "it lives");
     }
 
     #[test]
-    fn worker_without_a_thread_takes_nothing_while_another_lives() {
+    fn worker_whose_threads_hang_takes_nothing_while_there_is_another() {
         let now = Instant::now();
-        let mut balancer = Balancer::default();
-        let mut full = others(&[(5, 5)]);
-        for millis in 0..1_000 {
-            full[0].turns += 1;
-            let verdict = balancer.verdict(load(5, 5), &full, now + Duration::from_millis(millis));
-            assert_eq!(verdict, LEAVE, "after {millis} ms");
+        for (lives, work) in [(true, 5), (false, 5), (true, 0), (false, 0)] {
+            let mut balancer = Balancer::default();
+            let mut other = others(&[(work, work)]);
+            for millis in 0..1_000 {
+                other[0].turns += u32::from(lives);
+                let verdict = balancer.verdict(load(5, 5), &other, now + Duration::from_millis(millis));
+                assert_eq!(verdict, LEAVE, "after {millis} ms, {lives} {work}");
+            }
         }
     }
 
@@ -253,7 +255,7 @@ mod tests {
         assert_eq!(balancer.verdict(load(9, 9), &full, now), LEAVE);
         balancer.has_begun(1);
         full[0].turns += 1;
-        assert_eq!(balancer.verdict(load(9, 9), &full, now + PATIENCE), LEAVE);
+        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST / 2), LEAVE);
         let mut free = full.clone();
         free[0].work = 4;
         assert_eq!(balancer.verdict(load(9, 9), &free, now + LONGEST), LEAVE, "the other has a thread");
@@ -268,8 +270,8 @@ mod tests {
         let mut lazy = others(&[(0, 0)]);
         assert_eq!(balancer.verdict(load(1, 9), &lazy, now), LEAVE);
         lazy[0].turns += 1;
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE), LEAVE);
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + LONGEST), Verdict::Accept);
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + LONGEST), LEAVE, "but not all of them");
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE / 2), LEAVE);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE), Verdict::Accept);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE), LEAVE, "but not all of them");
     }
 }
