@@ -23,8 +23,13 @@ class ClusterTest < ServerCase
   def test_killing_a_worker_costs_its_own_connections_only
     spawn_cluster app: PID, threads: 2
     server.wait_until("both workers take connections", 10) { workers_of_new_connections(12).size == 2 }
-    clients = Array.new(12) { server.connect }
-    workers = clients.to_h { |io| [io, worker_of(io)] }
+    clients = []
+    workers = {}
+    server.wait_until("both workers have clients", 10) do
+      clients << server.connect
+      workers[clients.last] = worker_of(clients.last)
+      clients.size >= 12 && workers.values.uniq.size == 2
+    end
     victim = workers.values.first
     mark = server.mark
     Process.kill(:KILL, victim)

@@ -273,6 +273,7 @@ impl Reactor {
     fn report(&mut self, server: &Server) {
         if let Some(gate) = &mut self.gate {
             gate.report(server.work(), self.slots.len(), server.requests_begun());
+            server.show_work();
         }
     }
 

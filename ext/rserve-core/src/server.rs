@@ -9,14 +9,14 @@ mod pool;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Waker};
 use nix::errno::Errno;
 
 use crate::backlog::{Backlog, Seat};
-use crate::cluster::{Gate, ServerStats};
+use crate::cluster::{Gate, Place, ServerStats};
 use crate::connection::{Connection, ConnectionId, NEVER};
 use crate::exchange::{Exchange, Patience, Phase, Request};
 use crate::listener::Listener;
@@ -104,6 +104,8 @@ pub struct Server {
     pub(crate) backlog: Backlog,
     returned: Mutex<Returned>,
     notices: Mutex<Vec<Notice>>,
+    /// Where the other workers of a cluster see how busy this one is.
+    place: OnceLock<Place>,
     /// Connections with parts of a response that are held back, for the monitor to send.
     corked: Mutex<Vec<Arc<Connection>>>,
     epoch: Instant,
@@ -159,6 +161,7 @@ impl Server {
             backlog: Backlog::default(),
             returned: Mutex::default(),
             notices: Mutex::default(),
+            place: OnceLock::new(),
             corked: Mutex::default(),
             epoch,
             home: crate::sys::forks::generation(),
@@ -201,6 +204,7 @@ impl Server {
 
     /// Takes connections through `gate`, from [`Server::start`] on: the listeners are shared with other workers.
     pub fn add_gate(&self, gate: Gate) {
+        let _ = self.place.set(gate.place().clone());
         self.lock_reactor().add_gate(gate);
     }
 
@@ -385,6 +389,13 @@ impl Server {
     /// Requests that a thread is serving, or that wait for one.
     pub(crate) fn work(&self) -> usize {
         self.busy.load(Ordering::Acquire) + self.backlog.len()
+    }
+
+    /// The poller may sleep for long, so what it shows the other workers before is kept true by the threads.
+    pub(crate) fn show_work(&self) {
+        if let Some(place) = self.place.get() {
+            place.show_work(|| self.work());
+        }
     }
 
     /// Requests that threads have begun so far.

@@ -106,6 +106,26 @@ impl Place {
         self.line()[TURNS].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Shows how many requests are in the hands of threads or wait for one, now and until the next figure. `work` is
+    /// asked again until it stays what it was: another thread may have shown an older figure meanwhile.
+    pub fn show_work(&self, work: impl Fn() -> usize) {
+        let word = &self.line()[WORK];
+        loop {
+            let shown = work();
+            word.store(u32::try_from(shown).unwrap_or(u32::MAX), Ordering::SeqCst);
+            if work() == shown {
+                break;
+            }
+        }
+    }
+
+    /// One connection less than in the last report.
+    pub fn one_connection_less(&self) {
+        // The report may know of it already.
+        let less = |connections: u32| connections.checked_sub(1);
+        let _ = self.line()[CONNECTIONS].fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     /// What this worker shows the others.
     pub fn own(&self) -> Load {
         self.board.load(self.index)
@@ -149,6 +169,9 @@ mod tests {
         let want = Load { index: Index(Board::PLACES - 1), threads: 3, work: 2, connections: 7, turns: 2 };
         assert_eq!(others(&one), [want]);
         assert_eq!(other.own(), want);
+        other.show_work(|| 1);
+        other.one_connection_less();
+        assert_eq!(others(&one), [Load { work: 1, connections: 6, ..want }]);
         board.vacate(Index(Board::PLACES - 1));
         assert_eq!(others(&one), []);
         assert!(board.place(Index(Board::PLACES)).is_none());

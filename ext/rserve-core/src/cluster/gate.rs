@@ -21,6 +21,11 @@ impl Gate {
         Self { place, balancer: Balancer::default(), others: Vec::new(), open: false }
     }
 
+    /// Where the worker's figures are shown.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// From now on the worker takes connections, with so many threads. May be repeated.
     pub fn open(&mut self, threads: usize) {
         if !std::mem::replace(&mut self.open, true) {

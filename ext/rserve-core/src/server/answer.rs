@@ -163,6 +163,9 @@ impl Server {
                     exchange.close();
                     drop(exchange);
                     self.returned().closed.push(connection.id());
+                    if let Some(place) = self.place.get() {
+                        place.one_connection_less();
+                    }
                     if self.status() >= Status::Draining {
                         let _ = self.waker.wake();
                     }

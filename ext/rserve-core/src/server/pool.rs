@@ -124,10 +124,12 @@ impl Server {
 
     /// The calling thread is done with a request that [`Server::next`] gave it, with its hooks and all.
     pub fn served(&self) {
-        if self.is_at_home()
-            && self.busy.fetch_sub(1, Ordering::AcqRel) == 1
-            && self.status() == Status::Draining
-        {
+        if !self.is_at_home() {
+            return;
+        }
+        let before = self.busy.fetch_sub(1, Ordering::SeqCst);
+        self.show_work();
+        if before == 1 && self.status() == Status::Draining {
             let _ = self.waker.wake();
         }
     }
