@@ -95,7 +95,8 @@ impl Balancer {
         let leave = if !own.is_full() {
             better && waited < PATIENCE
         } else {
-            better || (!others.is_empty() && !(gets_on && waited >= LONGEST))
+            let turn = gets_on && waited >= LONGEST;
+            better || !(turn || others.is_empty())
         };
         if !leave {
             self.leaving = None;
