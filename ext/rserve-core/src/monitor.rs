@@ -89,8 +89,8 @@ fn watch(server: &Weak<Server>, seat: &Seat, state: &State) {
         last = Some(look);
         if quiet < IDLE_AFTER {
             state.resting.store(pause > TICK, Ordering::SeqCst);
-            // Something may have been held back meanwhile by somebody who did not see the flag.
-            if pause > TICK && strong.has_corked() {
+            // Something may have come meanwhile from somebody who did not see the flag.
+            if pause > TICK && (strong.has_corked() || strong.have_handshakes()) {
                 pause = TICK;
             }
             drop(strong);

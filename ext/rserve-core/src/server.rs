@@ -329,8 +329,16 @@ impl Server {
     pub(crate) fn note_handshakes(&self, wait: bool) {
         // Most servers have none, and this word would travel between processors for nothing.
         if self.handshakes_wait.load(Ordering::Relaxed) != wait {
-            self.handshakes_wait.store(wait, Ordering::Release);
+            self.handshakes_wait.store(wait, Ordering::SeqCst);
+            if wait {
+                self.monitor.hurry();
+            }
         }
+    }
+
+    /// See [`Server::note_handshakes`].
+    pub(crate) fn have_handshakes(&self) -> bool {
+        self.handshakes_wait.load(Ordering::SeqCst)
     }
 
     /// Whether [`Server::take_notices`] has something.

@@ -251,7 +251,7 @@ impl Server {
 
     /// Polls if nobody does, and calls threads; see [`thread_pool`].
     pub(crate) fn tick(&self, look: &Look) {
-        if (!look.polled || self.handshakes_wait.load(Ordering::Acquire))
+        if (!look.polled || self.have_handshakes())
             && let Some(mut reactor) = self.try_reactor()
         {
             reactor.turn(self, Some(Duration::ZERO));
