@@ -8,11 +8,10 @@ class HttpDocumentTest < Minitest::Test
 
   def test_limits
     defaults = source("ext/rserve-http1/src/limits.rs")[/fn default\(\).*\z/m]
-    limits = defaults.scan(/(\w+): ([\d *_]+),/).to_h do |name, product|
-      [name, product.delete("_").split("*").map(&:to_i).inject(:*)]
-    end
-    documented = DOCUMENT.scan(/^\|.*\| (\d+)(?: octets)? \| `(\w+)` \|$/).to_h { |limit, name| [name, limit.to_i] }
-    assert_equal limits, documented
+    products = defaults.scan(/(\w+): ([\d *_]+),/).to_h
+    limits = products.transform_values { |product| product.delete("_").split("*").map(&:to_i).inject(:*) }
+    documented = DOCUMENT.scan(/^\|.*\| (\d+)(?: octets)? \| `(\w+)` \|$/).to_h(&:reverse)
+    assert_equal limits, documented.transform_values(&:to_i)
   end
 
   def test_advisories
