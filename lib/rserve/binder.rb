@@ -139,6 +139,11 @@ module Rserve
       env
     end
 
+    # Is there a TLS listener?
+    def tls?
+      @ios.any?(MiniSSL::Server)
+    end
+
     # @return [Array<Integer>] TCP ports listened on, each once
     def connected_ports
       addresses(@ios).map { |address| address[1] }.uniq

@@ -264,7 +264,7 @@ module Rserve
         phase: worker[:phase],
         booted: worker[:booted],
         last_checkin: utc_iso8601(Time.at(worker[:last_checkin])),
-        last_status: status.slice(*CompatLevel.stat_names(@config.compat_level))
+        last_status: status.slice(*CompatLevel.stat_names(@config.compat_level, tls: @launcher.binder.tls?))
       }
     end
   end

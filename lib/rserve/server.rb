@@ -152,7 +152,7 @@ module Rserve
     # @return [Hash{Symbol => Integer}] the level's figures, in Puma's order; before {#run}, those of an empty pool
     def stats
       figures = @reactor ? @reactor.take_stats : idle_figures
-      CompatLevel.stat_names(compat_level).to_h { |name| [name, figures.fetch(name, 0)] }
+      CompatLevel.stat_names(compat_level, tls: @binder.tls?).to_h { |name| [name, figures.fetch(name, 0)] }
     end
 
     STAT_METHODS.each do |name|

@@ -2,6 +2,7 @@
 
 require_relative "../helpers/server_case"
 require_relative "../helpers/certificates"
+require "net/http"
 require "open3"
 
 # TLS as real clients see it.
@@ -205,6 +206,23 @@ class TLSTest < ServerCase
     clients&.each(&:join)
   end
 
+  def test_handshakes_are_counted
+    ["", "workers 1\nworker_check_interval 1"].each do |mode|
+      control = UniquePort.call
+      start more: "activate_control_app 'tcp://127.0.0.1:#{control}', no_token: true\n#{mode}"
+      session = File.join(folder, "session")
+      s_client("-tls1_2", "-sess_out", session)
+      s_client("-tls1_2", "-sess_in", session)
+      TCPSocket.open("127.0.0.1", @port) { |socket| socket.write("GET / HTTP/1.1\r\n\r\n") && read_all(socket) }
+      stats = nil
+      server.wait_until("the statistics have all", 10) do
+        stats = handshake_stats(control)
+        stats.values_at("tls_handshakes", "tls_resumed", "tls_failed") == [2, 1, 1]
+      end
+      assert_includes 1..1_000_000, stats["tls_microseconds"]
+    end
+  end
+
   def test_the_control_server_may_speak_tls_too
     port = UniquePort.call
     start more: "activate_control_app 'ssl://127.0.0.1:#{port}?cert=#{@cert}&key=#{@key}', auth_token: 'token'"
@@ -280,6 +298,12 @@ class TLSTest < ServerCase
     options = { cert: @cert, key: @key }.merge(options)
     config = "ssl_bind '127.0.0.1', #{@port}, #{options.inspect}\n#{more}\n"
     spawn_server "-t", threads, app: file("app.ru", APP), config:, listen: false, wait:
+  end
+
+  # What the process that serves says of itself.
+  def handshake_stats(control)
+    stats = JSON.parse(Net::HTTP.get("127.0.0.1", "/stats", control))
+    stats.key?("worker_status") ? stats["worker_status"].first["last_status"] : stats
   end
 
   def connect(version: nil, certificate: nil, key: nil, name: "localhost")

@@ -17,22 +17,28 @@ use crate::tls;
 pub struct Listener {
     fd: OwnedFd,
     tls: Option<Arc<tls::Context>>,
+    handshakes: Arc<tls::Handshakes>,
 }
 
 impl Listener {
-    /// Duplicates the listening socket `fd` and makes it non-blocking. Its clients are to speak TLS if `tls` is given.
+    /// Duplicates the listening socket `fd` and makes it non-blocking. Its clients are to speak TLS if `tls` is given;
+    /// then their handshakes are counted among `handshakes`.
     ///
     /// # Errors
     ///
     /// `fd` is not an open descriptor, or no descriptor is left.
-    pub fn duplicate(fd: RawFd, tls: Option<Arc<tls::Context>>) -> io::Result<Self> {
+    pub fn duplicate(
+        fd: RawFd,
+        tls: Option<Arc<tls::Context>>,
+        handshakes: Arc<tls::Handshakes>,
+    ) -> io::Result<Self> {
         let fd = crate::sys::duplicate(fd)?;
         let flags = nix::fcntl::OFlag::O_NONBLOCK;
         nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFL(flags))?;
         // Accepted sockets inherit it; every response leaves in as few segments as it can anyway, and the parts of a
         // streamed one must not wait for the client's delayed ACK. Fails on UNIX sockets, where nothing waits.
         let _ = setsockopt(&fd, sockopt::TcpNoDelay, &true);
-        Ok(Self { fd, tls })
+        Ok(Self { fd, tls, handshakes })
     }
 
     /// Whether a connection waits.
@@ -50,7 +56,7 @@ impl Listener {
         let stream = match &self.tls {
             None => Stream::new(fd),
             // Out of memory: the next one may fare better.
-            Some(context) => Stream::tls(fd, context).map_err(|_| Errno::ECONNABORTED)?,
+            Some(context) => Stream::tls(fd, context, &self.handshakes).map_err(|_| Errno::ECONNABORTED)?,
         };
         Ok((stream, peer))
     }

@@ -123,6 +123,7 @@ pub struct Server {
     status: AtomicU8,
     evicting: AtomicBool,
     drain_told: AtomicBool,
+    handshakes: Arc<tls::Handshakes>,
     /// Clients are in a handshake that nobody with the GVL may go on with.
     handshakes_wait: AtomicBool,
     /// No request is to be started: something runs that wants the process to itself (`out_of_band`).
@@ -173,6 +174,7 @@ impl Server {
             status: AtomicU8::new(Status::New as u8),
             evicting: AtomicBool::new(false),
             drain_told: AtomicBool::new(false),
+            handshakes: Arc::default(),
             handshakes_wait: AtomicBool::new(false),
             held: AtomicBool::new(false),
             monitor: Monitor::default(),
@@ -198,7 +200,7 @@ impl Server {
     ///
     /// `fd` is not open, or no descriptor is left.
     pub fn add_listener(&self, fd: RawFd, tls: Option<Arc<tls::Context>>) -> io::Result<()> {
-        let listener = Listener::duplicate(fd, tls)?;
+        let listener = Listener::duplicate(fd, tls, Arc::clone(&self.handshakes))?;
         self.lock_reactor().add_listener(listener)
     }
 
@@ -317,6 +319,10 @@ impl Server {
             reactor_max: self.connections_max.load(Ordering::Relaxed) as u64,
             requests_count: self.requests_count.load(Ordering::Relaxed),
             running: running as u64,
+            tls_failed: self.handshakes.failed(),
+            tls_handshakes: self.handshakes.finished(),
+            tls_microseconds: u64::try_from(self.handshakes.cost().as_micros()).unwrap_or(u64::MAX),
+            tls_resumed: self.handshakes.resumed(),
         }
     }
 

@@ -3,13 +3,14 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, sendmsg, shutdown};
 
 use crate::connection::{ENDED, READABLE, WRITABLE};
 use crate::tls::stream::TlsStream;
-use crate::tls::{self, Fault};
+use crate::tls::{self, Fault, Handshakes};
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,14 +60,15 @@ impl Stream {
         Self(Kind::Plain(fd))
     }
 
-    /// As [`Stream::new`], for a client that is to speak TLS. The handshake is done by reading.
+    /// As [`Stream::new`], for a client that is to speak TLS. The handshake is done by reading, and counted among
+    /// `handshakes`.
     ///
     /// # Errors
     ///
     /// No memory is left.
-    pub fn tls(fd: OwnedFd, context: &tls::Context) -> io::Result<Self> {
+    pub fn tls(fd: OwnedFd, context: &tls::Context, handshakes: &Arc<Handshakes>) -> io::Result<Self> {
         let ssl = context.begin().map_err(io::Error::other)?;
-        Ok(Self(Kind::Tls(Box::new(TlsStream::new(ssl, fd)?))))
+        Ok(Self(Kind::Tls(Box::new(TlsStream::new(ssl, fd, Arc::clone(handshakes))?))))
     }
 
     /// Whether it speaks TLS.

@@ -19,14 +19,14 @@ use rserve_core::cluster::{
 const GOOD: &str = r#"
     trap 'echo "e$$"; echo "t$$"; exit 0' TERM
     echo "b$$:$0"
-    while :; do echo "p$$:0,0,0,0,5,5,0,0,5"; sleep 0.1 & wait $!; done
+    while :; do echo "p$$:0,0,0,0,5,5,0,0,5,0,0,0,0"; sleep 0.1 & wait $!; done
 "#;
 
 /// As [`GOOD`], but deaf.
 const DEAF: &str = r#"
     trap '' TERM
     echo "b$$:$0"
-    while :; do echo "p$$:0,0,0,0,5,5,0,0,5"; sleep 0.1; done
+    while :; do echo "p$$:0,0,0,0,5,5,0,0,5,0,0,0,0"; sleep 0.1; done
 "#;
 
 /// Ends before it has booted.

@@ -183,6 +183,10 @@ pub(crate) fn to_hash(ruby: &Ruby, stats: &ServerStats) -> Result<RHash, Error> 
         ("max_threads", stats.max_threads),
         ("requests_count", stats.requests_count),
         ("reactor_max", stats.reactor_max),
+        ("tls_handshakes", stats.tls_handshakes),
+        ("tls_resumed", stats.tls_resumed),
+        ("tls_failed", stats.tls_failed),
+        ("tls_microseconds", stats.tls_microseconds),
     ] {
         hash.aset(ruby.to_symbol(name), value)?;
     }
@@ -204,6 +208,10 @@ fn from_hash(ruby: &Ruby, hash: RHash) -> Result<ServerStats, Error> {
         reactor_max: read("reactor_max")?,
         requests_count: read("requests_count")?,
         running: read("running")?,
+        tls_failed: read("tls_failed")?,
+        tls_handshakes: read("tls_handshakes")?,
+        tls_microseconds: read("tls_microseconds")?,
+        tls_resumed: read("tls_resumed")?,
     })
 }
 

@@ -171,7 +171,7 @@ fn number<T: FromStr>(digits: &str) -> Option<T> {
     if digits.bytes().all(|octet| octet.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
-fn numbers(stats: &ServerStats) -> [u64; 9] {
+fn numbers(stats: &ServerStats) -> [u64; 13] {
     let ServerStats {
         backlog,
         backlog_max,
@@ -182,6 +182,10 @@ fn numbers(stats: &ServerStats) -> [u64; 9] {
         reactor_max,
         requests_count,
         running,
+        tls_failed,
+        tls_handshakes,
+        tls_microseconds,
+        tls_resumed,
     } = *stats;
     [
         backlog,
@@ -193,11 +197,15 @@ fn numbers(stats: &ServerStats) -> [u64; 9] {
         reactor_max,
         requests_count,
         running,
+        tls_failed,
+        tls_handshakes,
+        tls_microseconds,
+        tls_resumed,
     ]
 }
 
 fn stats(numbers: &str) -> Option<ServerStats> {
-    let mut values = [0; 9];
+    let mut values = [0; 13];
     let mut fields = numbers.split(',');
     for value in &mut values {
         *value = number(fields.next()?)?;
@@ -215,6 +223,10 @@ fn stats(numbers: &str) -> Option<ServerStats> {
         reactor_max,
         requests_count,
         running,
+        tls_failed,
+        tls_handshakes,
+        tls_microseconds,
+        tls_resumed,
     ] = values;
     Some(ServerStats {
         backlog,
@@ -226,6 +238,10 @@ fn stats(numbers: &str) -> Option<ServerStats> {
         reactor_max,
         requests_count,
         running,
+        tls_failed,
+        tls_handshakes,
+        tls_microseconds,
+        tls_resumed,
     })
 }
 
@@ -248,6 +264,10 @@ mod tests {
             reactor_max: 7,
             requests_count: 8,
             running: 9,
+            tls_failed: 10,
+            tls_handshakes: 11,
+            tls_microseconds: 12,
+            tls_resumed: 13,
         };
         vec![
             (WorkerMessage::WakeUp, "!\n"),
@@ -255,7 +275,7 @@ mod tests {
             (WorkerMessage::Forked { pid: pid(12), index: Index(3) }, "f12:3\n"),
             (WorkerMessage::GotTerm { pid: pid(12) }, "e12\n"),
             (WorkerMessage::Terminating { pid: pid(12) }, "t12\n"),
-            (WorkerMessage::Ping { pid: pid(12), stats }, "p12:1,2,3,4,5,6,7,8,9\n"),
+            (WorkerMessage::Ping { pid: pid(12), stats }, "p12:1,2,3,4,5,6,7,8,9,10,11,12,13\n"),
             (WorkerMessage::Idle { pid: pid(12), idle: true }, "i12:1\n"),
             (WorkerMessage::Idle { pid: pid(12), idle: false }, "i12:0\n"),
         ]
@@ -285,7 +305,7 @@ mod tests {
 
     #[test]
     fn longest_ping_fits_into_an_atomic_write() {
-        let stats = stats(&[u64::MAX; 9].map(|number| number.to_string()).join(",")).unwrap();
+        let stats = stats(&[u64::MAX; 13].map(|number| number.to_string()).join(",")).unwrap();
         let line = WorkerMessage::Ping { pid: pid(i32::MAX), stats }.encode();
         assert!(line.len() <= LONGEST_LINE, "{} octets", line.len());
     }
@@ -305,7 +325,7 @@ mod tests {
             "e12:1",
             "i12:2",
             "p12:1,2",
-            "p12:1,2,3,4,5,6,7,8,9,0",
+            "p12:1,2,3,4,5,6,7,8,9,0,1,2,3,4",
             "é12",
         ] {
             let mut reader = Lines::default();

@@ -21,4 +21,12 @@ pub struct ServerStats {
     pub requests_count: u64,
     /// Threads spawned.
     pub running: u64,
+    /// TLS handshakes in which a client and the server did not come to terms.
+    pub tls_failed: u64,
+    /// TLS handshakes that clients came through.
+    pub tls_handshakes: u64,
+    /// What all TLS handshakes took, without waiting.
+    pub tls_microseconds: u64,
+    /// Those of `tls_handshakes` that went on from an earlier session.
+    pub tls_resumed: u64,
 }

@@ -4,9 +4,11 @@
 //! polls takes them, and nobody waits for them.
 
 pub mod context;
+mod handshakes;
 pub mod stream;
 
 pub use context::{Context, Options, Pem};
+pub use handshakes::Handshakes;
 pub use stream::Fault;
 
 /// The OpenSSL that this was compiled against, as it names itself.

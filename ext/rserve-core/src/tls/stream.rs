@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -11,7 +13,7 @@ use openssl::ssl::{ErrorCode, Ssl, SslStream};
 use openssl::x509::X509VerifyResult;
 
 use crate::stream::Received;
-use crate::tls::context;
+use crate::tls::{Handshakes, context};
 
 /// Octets of plain text in one record (RFC 8446 §5.1); also what is sent at once.
 const RECORD: usize = 16 * 1024;
@@ -41,14 +43,15 @@ pub(crate) struct TlsStream {
     /// Reading waits for the socket to become *writable*.
     wants_write: bool,
     fault: Option<Fault>,
+    handshakes: Arc<Handshakes>,
     /// Nothing more is encrypted or decrypted.
     over: bool,
 }
 
 impl TlsStream {
-    pub(crate) fn new(ssl: Ssl, fd: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(ssl: Ssl, fd: OwnedFd, handshakes: Arc<Handshakes>) -> io::Result<Self> {
         let ssl = SslStream::new(ssl, Socket { fd, begun: false, drained: false, ended: false })?;
-        Ok(Self { ssl, pending: Vec::new(), wants_write: false, fault: None, over: false })
+        Ok(Self { ssl, pending: Vec::new(), wants_write: false, fault: None, handshakes, over: false })
     }
 
     /// Reads plain text, and takes the steps of the handshake that come before it.
@@ -58,7 +61,11 @@ impl TlsStream {
         }
         self.wants_write = false;
         forget_errors();
-        match self.ssl.ssl_read(buffer) {
+        let read = match self.awaits_handshake() {
+            true => self.shake_hands(buffer),
+            false => self.ssl.ssl_read(buffer),
+        };
+        match read {
             Ok(count) => Ok(Received::Octets(count)),
             Err(error) => match error.code() {
                 ErrorCode::WANT_READ => Ok(Received::WouldBlock),
@@ -70,6 +77,19 @@ impl TlsStream {
                 _ => Err(self.failed(error)),
             },
         }
+    }
+
+    /// Reads, and takes account of the steps of the handshake that it takes.
+    fn shake_hands(&mut self, buffer: &mut [u8]) -> Result<usize, openssl::ssl::Error> {
+        let began = Instant::now();
+        let read = self.ssl.ssl_read(buffer);
+        self.handshakes.spend(began.elapsed());
+        if self.ssl.ssl().is_init_finished() {
+            self.handshakes.finish(self.ssl.ssl().session_reused());
+        } else if read.as_ref().is_err_and(|error| error.code() == ErrorCode::SSL) {
+            self.handshakes.fail();
+        }
+        read
     }
 
     /// Octets for nobody: whoever sends them is past understanding.
