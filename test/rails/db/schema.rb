@@ -4,6 +4,7 @@ ActiveRecord::Schema.define(version: 1) do
   create_table :counters do |t|
     t.integer :value, null: false, default: 0
   end
+  execute "INSERT INTO counters (id, value) VALUES (1, 0)"
 
   create_table :active_storage_blobs do |t|
     t.string :key, null: false, index: { unique: true }

@@ -28,9 +28,8 @@ class NotesController < ActionController::Base
 
   # One row that everybody writes to.
   def count
-    counter = Counter.find_or_create_by!(id: 1)
-    Counter.update_counters(counter.id, value: 1)
-    render json: counter.reload.value
+    Counter.update_counters(1, value: 1)
+    render json: Counter.find(1).value
   end
 
   def later
