@@ -3,7 +3,7 @@
 
 # Packages to build and serve; a "?" marks one that not every Debian has.
 BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev libssl-dev pkg-config ruby-rack ruby-rackup? ruby-minitest ruby-nio4r
-TEST_PACKAGES = rubocop puma curl procps ruby-rails ruby-sqlite3
+TEST_PACKAGES = rubocop puma curl procps ruby-rails ruby-sqlite3 ruby-capybara? ruby-selenium-webdriver? chromium? chromium-driver?
 BENCH_PACKAGES = wrk puma unicorn? ruby-rails util-linux procps
 
 RUBY ?= ruby
@@ -22,7 +22,7 @@ FUZZ_SECONDS ?= 20
 export BUNDLE_SILENCE_DEPRECATIONS = true
 export BUNDLE_SILENCE_ROOT_WARNING = true
 
-.PHONY: help serve test mission upstream bench matrix package compile clean setup bundle lint borders test-rust test-ruby unit integration smoke fuzz
+.PHONY: help serve test mission upstream bench matrix package compile clean setup bundle lint borders test-rust test-ruby unit integration system smoke fuzz
 
 help:
 	@echo 'make serve    build, and serve $(APP) on port $(PORT)'
@@ -79,7 +79,7 @@ test-rust:
 test-ruby: compile
 	$(BUNDLE) exec $(RUBY) -S rake test
 
-unit integration smoke: compile
+unit integration system smoke: compile
 	$(BUNDLE) exec $(RUBY) -S rake test:$@
 
 mission: $(if $(filter puma,$(TEST_SERVER)),bundle,compile)

@@ -3,7 +3,7 @@
 require "rake/testtask"
 
 namespace :test do
-  %i[unit integration http smoke].each do |kind|
+  %i[unit integration http system smoke].each do |kind|
     Rake::TestTask.new(kind) do |test|
       test.description = "Run the #{kind} tests"
       test.libs = %w[lib test]
@@ -14,4 +14,4 @@ namespace :test do
 end
 
 desc "Run every Ruby test"
-task test: %w[test:unit test:integration test:http test:smoke]
+task test: %w[test:unit test:integration test:http test:system test:smoke]

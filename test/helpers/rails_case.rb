@@ -22,7 +22,8 @@ class RailsCase < ServerCase
 
   def setup
     super
-    skip "no Rails here" unless GEMS.all? { |name| Bundles.installed?(name) }
+    missing = gems.reject { |name| Bundles.installed?(name) }
+    skip "not here: #{missing.join(", ")}" if missing.any?
     @app = folder
     @data = folder
     FileUtils.cp_r("#{TestServer::ROOT}/test/rails/.", @app)
@@ -31,12 +32,15 @@ class RailsCase < ServerCase
 
   private
 
+  # The app's, with rserve.
+  def gems = GEMS
+
   # Resolving takes a second, so it is done once.
   def app_bundle
     @@lock ||= nil # rubocop:disable Style/ClassVars
     File.write(File.join(@app, "Gemfile.lock"), @@lock) if @@lock
     own = TestServer::PUMA ? "gem 'puma'" : "gem 'rserve', path: #{TestServer::ROOT.dump}"
-    env = bundle(@app, [*GEMS.map { |name| "gem '#{name}'" }, own, ""].join("\n"), task: "lock")
+    env = bundle(@app, [*gems.map { |name| "gem '#{name}'" }, own, ""].join("\n"), task: "lock")
     @@lock = File.read(File.join(@app, "Gemfile.lock")) # rubocop:disable Style/ClassVars
     env
   end
