@@ -22,7 +22,8 @@ module Rserve
 
     def remedy
       root = File.expand_path("../..", __dir__)
-      return "To build it: cd #{root} && rake compile" unless File.basename(File.dirname(root)) == "gems"
+      return "To build it: bundle pristine rserve" if File.dirname(root).end_with?("/bundler/gems")
+      return "To build it: cd #{root} && rake compile" unless File.dirname(root).end_with?("/gems")
       return "To build it: gem pristine rserve" if File.exist?(File.join(root, "ext"))
 
       "This gem came with its libraries; to build one: gem install rserve --platform ruby"
