@@ -18,6 +18,7 @@ class Load
     client = workload[:rate] ? PacedClient.new : Wrk.new
     Company.beside(server, workload) do
       client.run(server, workload, @warm_up) if @warm_up.positive?
+      rest(server) unless workload[:slow]
       before = server.usage
       result = client.run(server, workload, @seconds)
       { **figures(result, server.usage - before), **server.memory, paced: workload.key?(:rate) }
@@ -25,6 +26,15 @@ class Load
   end
 
   private
+
+  # What the warm-up left behind is not to be measured.
+  def rest(server)
+    20.times do
+      before = server.usage.cpu
+      sleep 0.1
+      break if server.usage.cpu == before
+    end
+  end
 
   def figures(result, used)
     requests = [result.fetch(:requests), 1].max.to_f
