@@ -64,7 +64,7 @@ lint: borders signatures
 	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 	rubocop --format quiet
 
-# sig/ says what the code is, where this Ruby has the rbs gem.
+# sig/ says what the code is, where this Ruby has the rbs gem from 2.7 on.
 .PHONY: signatures
 signatures: compile
 	@$(RUBY) gem/tasks/signatures
