@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "company"
+require_relative "handshake_client"
 require_relative "paced_client"
 require_relative "wrk"
 
@@ -15,7 +16,7 @@ class Load
   #   the server for a request), p50, p99, p999 (ms), errors (failed requests), pss and private (bytes), paced (whether
   #   the rate was the client's choice)
   def measure(server, workload)
-    client = workload[:rate] ? PacedClient.new : Wrk.new
+    client = client_for(workload)
     Company.beside(server, workload) do
       client.run(server, workload, @warm_up) if @warm_up.positive?
       rest(server) unless workload[:slow]
@@ -26,6 +27,12 @@ class Load
   end
 
   private
+
+  def client_for(workload)
+    return PacedClient.new if workload[:rate]
+
+    workload[:new_sessions] ? HandshakeClient.new : Wrk.new
+  end
 
   # What the warm-up left behind is not to be measured.
   def rest(server)

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "socket"
+require_relative "latencies"
 
 # A client that asks so many times a second whether it is answered or not, as a crowd of independent people does. A time
 # counts from when the request was due, not from when a connection was free for it: a server that stands still for a
@@ -104,9 +105,7 @@ class PacedClient
   end
 
   def result(seconds)
-    @times.sort!
-    at = ->(share) { @times[(share * @times.size).to_i] || Float::INFINITY }
-    { requests: @answered, seconds:, errors: @errors, p50: at[0.5], p99: at[0.99], p999: at[0.999] }
+    { requests: @answered, seconds:, errors: @errors, **Latencies.summary(@times) }
   end
 
   def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)

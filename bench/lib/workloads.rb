@@ -5,7 +5,7 @@
 # app          rackup file
 # workers      processes; 0 is single mode
 # threads      Ruby threads of each
-# tls          whether over TLS
+# tls          whether over TLS; a session for each request with `new_sessions: true`
 # connections  clients at a time; 5 unless the name says otherwise
 # headers      of each request
 # path, method, body of each request; a fresh connection for each request with `close: true`
@@ -44,7 +44,8 @@ WORKLOADS = {
   "mixed wait" => { app: "bench/app.ru", rate: 500, connections: 100, slow_every: 20, slow_path: "/wait" },
   "mixed cpu" => { app: "bench/app.ru", rate: 500, connections: 100, slow_every: 20, slow_path: "/work" },
   "tls" => { tls: true },
-  "tls close" => { tls: true, close: true },
+  "tls new" => { tls: true, new_sessions: true },
+  "tls resumed" => { tls: true, close: true },
   "rails plain" => { app: "bench/rails/config.ru", path: "/plain" },
   "rails plain 2x5" => { app: "bench/rails/config.ru", path: "/plain", workers: 2, connections: 10 },
   "rails erb" => { app: "bench/rails/config.ru", path: "/page" },
