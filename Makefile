@@ -3,7 +3,10 @@
 
 # Packages to build and serve; a "?" marks one that not every Debian has.
 BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev libssl-dev pkg-config ruby-rack ruby-rackup? ruby-minitest ruby-nio4r
-TEST_PACKAGES = rubocop puma curl procps ruby-rails ruby-sqlite3 ruby-capybara? ruby-selenium-webdriver? chromium? chromium-driver?
+# Real apps: Rails with a browser for its system tests, and other frameworks.
+RAILS_PACKAGES = ruby-rails ruby-sqlite3 ruby-capybara? ruby-selenium-webdriver? chromium? chromium-driver? \
+  ruby-sinatra? ruby-faye-websocket? ruby-rack-timeout? ruby-async?
+TEST_PACKAGES = rubocop puma curl procps $(RAILS_PACKAGES)
 BENCH_PACKAGES = wrk puma unicorn? ruby-rails util-linux procps
 
 RUBY ?= ruby
@@ -22,7 +25,7 @@ FUZZ_SECONDS ?= 20
 export BUNDLE_SILENCE_DEPRECATIONS = true
 export BUNDLE_SILENCE_ROOT_WARNING = true
 
-.PHONY: help serve test mission upstream bench matrix package compile clean setup bundle lint borders test-rust test-ruby unit integration system smoke fuzz
+.PHONY: help serve test mission upstream bench matrix package compile clean setup bundle lint borders test-rust test-ruby unit integration system smoke rails rails-trixie fuzz
 
 help:
 	@echo 'make serve    build, and serve $(APP) on port $(PORT)'
@@ -32,6 +35,7 @@ help:
 	@echo 'make bench    compare with Puma and Unicorn, half an hour (BENCH="--rounds 1 …")'
 	@echo 'make starvation  measure what greedy and hostile clients cost'
 	@echo 'make package  build the gems into pkg/, and try both (SUITES="trixie sid": the native one for their Rubies, too)'
+	@echo 'make rails    test with Rails and other frameworks; make rails-trixie on Debian 13 (DEBIAN_ROOT=TOOL)'
 	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
 
@@ -79,7 +83,7 @@ test-rust:
 test-ruby: compile
 	$(BUNDLE) exec $(RUBY) -S rake test
 
-unit integration system smoke: compile
+unit integration system smoke rails: compile
 	$(BUNDLE) exec $(RUBY) -S rake test:$@
 
 mission: $(if $(filter puma,$(TEST_SERVER)),bundle,compile)
@@ -112,6 +116,10 @@ bench: compile
 
 matrix:
 	@DEBIAN_ROOT='$(DEBIAN_ROOT)' BUILD_PACKAGES='$(BUILD_PACKAGES)' gem/tasks/matrix
+
+# With Debian 13's Ruby 3.3 and Rails 7.2.
+rails-trixie:
+	@DEBIAN_ROOT='$(DEBIAN_ROOT)' BUILD_PACKAGES='$(BUILD_PACKAGES) $(RAILS_PACKAGES)' TARGETS=rails gem/tasks/matrix trixie
 
 # The native gem brings a library for this Ruby, and for those of the Debian suites that SUITES names.
 package: compile

@@ -13,5 +13,12 @@ namespace :test do
   end
 end
 
+Rake::TestTask.new("test:rails") do |test|
+  test.description = "Run the tests with Rails and other frameworks"
+  test.libs = %w[lib test]
+  test.pattern = "test/{integration/{rails,rails_*,frameworks}_test.rb,system/*_test.rb}"
+  test.warning = false
+end
+
 desc "Run every Ruby test"
 task test: %w[test:unit test:integration test:http test:system test:smoke]

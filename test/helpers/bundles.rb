@@ -6,8 +6,12 @@ require "open3"
 # Apps with a Gemfile of their own, apart from the bundle that the tests run in.
 module Bundles
   # Whether a gem is there at all, in this bundle or not.
-  def self.installed?(name)
-    Gem.path.any? { |folder| Dir.glob(File.join(folder, "specifications", "#{name}-[0-9]*.gemspec")).any? }
+  def self.installed?(name) = !version(name).nil?
+
+  # @return [Gem::Version, nil] the newest there is, in this bundle or not
+  def self.version(name)
+    found = Gem.path.flat_map { |folder| Dir.glob("#{name}-[0-9]*.gemspec", base: File.join(folder, "specifications")) }
+    found.map { |file| Gem::Version.new(file[/-(\d[\w.]*)\.gemspec\z/, 1]) }.max
   end
 
   private

@@ -12,6 +12,10 @@ class RailsCase < ServerCase
   NAME = TestServer::PUMA ? "puma" : "rserve"
   GEMS = %w[railties activerecord activejob activestorage actionpack actioncable sqlite3].freeze
 
+  # Who started the server that the tests of a class share, by class.
+  OWNERS = {} # rubocop:disable Style/MutableConstant
+  Minitest.after_run { OWNERS.each_value(&:end_shared) }
+
   # An answer with what a browser keeps of it.
   Page = Struct.new(:response, :cookie) do
     def status = response.status
@@ -24,38 +28,65 @@ class RailsCase < ServerCase
     super
     missing = gems.reject { |name| Bundles.installed?(name) }
     skip "not here: #{missing.join(", ")}" if missing.any?
-    @app = folder
-    @data = folder
-    FileUtils.cp_r("#{TestServer::ROOT}/test/rails/.", @app)
-    @env = app_bundle.merge("APP_DATA" => @data)
+  end
+
+  # What is shared stays until all tests are done.
+  def teardown
+    owner = OWNERS[self.class]
+    shared = owner&.shared
+    warn "--- #{full_name}: log of #{shared.pid}", shared.log, "---" if shared&.equal?(server) && !passed?
+    super unless owner.equal?(self)
+  end
+
+  def end_shared
+    warn "INT did not end #{server.pid}:", server.log unless server.stop
+    @folders.each { |folder| FileUtils.rm_rf(folder) }
+  end
+
+  # The server that this test started for its class.
+  def shared = @servers.first
+
+  # The folder of this test's copy of the app.
+  def app
+    @app ||= folder.tap { |place| FileUtils.cp_r("#{TestServer::ROOT}/test/rails/.", place) }
   end
 
   private
 
+  # The environment to run it in.
+  def app_env = @app_env ||= app_bundle.merge("APP_DATA" => folder)
+
   # The app's, with rserve.
   def gems = GEMS
 
-  # Resolving takes a second, so it is done once.
+  # Resolving takes a second: what it gave is kept.
   def app_bundle
     @@lock ||= nil # rubocop:disable Style/ClassVars
-    File.write(File.join(@app, "Gemfile.lock"), @@lock) if @@lock
+    File.write(File.join(app, "Gemfile.lock"), @@lock) if @@lock
     own = TestServer::PUMA ? "gem 'puma'" : "gem 'rserve', path: #{TestServer::ROOT.dump}"
-    env = bundle(@app, [*gems.map { |name| "gem '#{name}'" }, own, ""].join("\n"), task: "lock")
-    @@lock = File.read(File.join(@app, "Gemfile.lock")) # rubocop:disable Style/ClassVars
+    env = bundle(app, [*gems.map { |name| "gem '#{name}'" }, own, ""].join("\n"), task: "lock")
+    @@lock = File.read(File.join(app, "Gemfile.lock")) # rubocop:disable Style/ClassVars
     env
+  end
+
+  # As {#spawn_app}, once for all tests of the class: booting Rails takes longer than most of them.
+  def share_app(...)
+    OWNERS[self.class] ||= tap { spawn_app(...) }
+    @app = OWNERS[self.class].app
+    @server = OWNERS[self.class].shared
   end
 
   # The executable, in the app's folder and with its config/puma.rb.
   def spawn_app(*arguments, environment: "production", env: {})
     port = UniquePort.call
     start_process([RbConfig.ruby, "-S", "bundle", "exec", NAME, "-b", "tcp://127.0.0.1:#{port}", "-e", environment,
-                   *arguments], port:, chdir: @app, env: @env.merge(env))
+                   *arguments], port:, chdir: app, env: app_env.merge(env))
   end
 
   def rails_server(*arguments, env: {})
     port = UniquePort.call
     start_process([RbConfig.ruby, "bin/rails", "server", "-b", "127.0.0.1", "-p", port.to_s, *arguments],
-                  port:, chdir: @app, env: @env.merge(env))
+                  port:, chdir: app, env: app_env.merge(env))
   end
 
   # @param cookie [String, nil] a page's

@@ -8,12 +8,8 @@ class RailsCableTest < RailsCase
   CLIENTS = 200
   BROADCASTS = 50
 
-  def setup
-    super
-    spawn_app
-  end
-
   def test_messages_there_and_back
+    share_app
     first = CableClient.new(server, "NotesChannel")
     second = CableClient.new(server, "NotesChannel")
     # More than a frame's short length says, and more than one read brings.
@@ -28,10 +24,12 @@ class RailsCableTest < RailsCase
   end
 
   def test_pages_of_other_sites_are_refused
+    share_app
     assert_raises(WebSocket::Closed) { CableClient.new(server, "NotesChannel", origin: "http://elsewhere.example") }
   end
 
   def test_connections_take_no_thread_and_do_not_keep_the_server_from_stopping
+    spawn_app
     clients = Array.new(20) { CableClient.new(server, "NotesChannel") }
     assert_serving "Hello from Rails, visit 1"
     server.signal(:TERM)
@@ -42,6 +40,7 @@ class RailsCableTest < RailsCase
   end
 
   def test_everyone_hears_every_broadcast
+    share_app
     clients = Array.new(CLIENTS) { CableClient.new(server, "NotesChannel") }
     listening = clients.map do |client|
       Thread.new { Array.new(BROADCASTS) { client.receive(timeout: 60)["body"] } }

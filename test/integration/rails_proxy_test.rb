@@ -20,7 +20,7 @@ class RailsProxyTest < RailsCase
   def test_x_sendfile
     spawn_app env: { "X_SENDFILE_HEADER" => "X-Sendfile" }
     response = get("/download")
-    assert_equal [200, "", File.join(File.realpath(@app), "public/500.html")],
+    assert_equal [200, "", File.join(File.realpath(app), "public/500.html")],
                  [response.status, response.body, response["X-Sendfile"]]
   end
 end

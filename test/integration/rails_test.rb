@@ -23,10 +23,10 @@ class RailsTest < RailsCase
   end
 
   def test_code_is_loaded_anew_in_development
-    controller = File.join(@app, "app/controllers/greetings_controller.rb")
+    controller = File.join(app, "app/controllers/greetings_controller.rb")
     code = File.read(controller)
     # Rails goes by the newest time among all files, and by none that is yet to come.
-    Dir[File.join(@app, "**/*")].each { |path| age(path, 400) }
+    Dir[File.join(app, "**/*")].each { |path| age(path, 400) }
     spawn_app environment: "development"
     assert_equal "Hello from Rails, visit 1", get("/").body
     edit(controller, code.sub("Hello from", "Good morning,"), 300)
@@ -43,8 +43,8 @@ class RailsTest < RailsCase
     spawn_app
     assert_serving "Hello from Rails, visit 1"
     mark = server.mark
-    FileUtils.mkdir_p(File.join(@app, "tmp"))
-    FileUtils.touch(File.join(@app, "tmp/restart.txt"))
+    FileUtils.mkdir_p(File.join(app, "tmp"))
+    FileUtils.touch(File.join(app, "tmp/restart.txt"))
     server.wait_for_log(/Restarting.*Ctrl-C/m, after: mark)
     check_the_app
   end

@@ -12,7 +12,7 @@ class RailsSystemTest < RailsCase
     skip "no Chromium here" unless File.executable?(CHROMIUM)
     super
     @temporary = folder # for what the browser leaves behind
-    @env["TMPDIR"] = @temporary
+    app_env["TMPDIR"] = @temporary
   end
 
   def teardown
@@ -49,12 +49,12 @@ class RailsSystemTest < RailsCase
   def gems = super + %w[capybara selenium-webdriver]
 
   def run_system_tests(env)
-    output = command(@env.merge(env), RbConfig.ruby, "-S", "bundle", "exec", RbConfig.ruby, "test/system/notes_test.rb",
-                     chdir: @app)
+    output = command(app_env.merge(env), RbConfig.ruby, "-S", "bundle", "exec", RbConfig.ruby,
+                     "test/system/notes_test.rb", chdir: app)
     assert_match(/ [1-9]\d* assertions, 0 failures, 0 errors, 0 skips/, output)
   end
 
-  def capybara = Gem::Specification.stubs_for("capybara").first.version
+  def capybara = Bundles.version("capybara")
 
   # Its processes name their profile, which is in the temporary folder, and write to it to the last.
   def wait_for_the_browsers_end
