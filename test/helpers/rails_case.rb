@@ -34,7 +34,7 @@ class RailsCase < ServerCase
   def teardown
     owner = OWNERS[self.class]
     shared = owner&.shared
-    warn "--- #{full_name}: log of #{shared.pid}", shared.log, "---" if shared&.equal?(server) && !passed?
+    warn "--- #{full_name}: log of #{shared.pid}", shared.log, "---" if shared && server == shared && !passed?
     super unless owner.equal?(self)
   end
 
