@@ -308,7 +308,7 @@ module Rserve
 
     def finish
       @binder.close unless @status == :restart || !shutting_down?
-      @thread_pool.join
+      @thread_pool.join unless @status == :halt # who halts does not wait for the application
       @reactor.join
       @events.fire(:state, @status) if shutting_down?
       @events.fire(:state, :done)

@@ -25,11 +25,16 @@ class ControlTest < ServerCase
     assert_log(/Goodbye!/)
   end
 
-  def test_halt
-    spawn_controlled
+  def test_halt_waits_for_nobody
+    spawn_controlled app: file("stuck.ru", "run ->(env) { warn 'stuck'; Queue.new.pop }")
+    stuck = server.connect
+    stuck.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert_log(/stuck/)
     control("halt")
     assert_exits 0
     assert_log(/Stopping immediately!/)
+  ensure
+    stuck&.close
   end
 
   def test_restart
@@ -92,9 +97,9 @@ class ControlTest < ServerCase
 
   private
 
-  def spawn_controlled(*arguments, url: "tcp://127.0.0.1:#{UniquePort.call}")
+  def spawn_controlled(*arguments, url: "tcp://127.0.0.1:#{UniquePort.call}", **options)
     @url = url
-    spawn_server("--control-url", url, "--control-token", TOKEN, *arguments)
+    spawn_server("--control-url", url, "--control-token", TOKEN, *arguments, **options)
   end
 
   def control(command, token: TOKEN, fails: false) = run_control("-C", @url, "-T", token, command, fails:)
