@@ -33,6 +33,7 @@ help:
 	@echo 'make mission  run the mission'"'"'s cluster tests (MISSION=FILE)'
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma and Unicorn, half an hour (BENCH="--rounds 1 …")'
+	@echo 'make fuzz-long  a quarter of an hour of hostile requests (FUZZ_SEEDS=1,2,…)'
 	@echo 'make starvation  measure what greedy and hostile clients cost'
 	@echo 'make package  build the gems into pkg/, and try both (SUITES="trixie sid": the native one for their Rubies, too)'
 	@echo 'make rails    test with Rails and other frameworks; make rails-trixie on Debian 13 (DEBIAN_ROOT=TOOL)'
@@ -105,6 +106,15 @@ test-upstream: compile
 
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) gem/tasks/fuzz
+
+# Five minutes for each target, and 20,000 connections by each of five seeds to one process and to a cluster.
+.PHONY: fuzz-long
+fuzz-long: compile
+	@FUZZ_SECONDS=300 gem/tasks/fuzz
+	for workers in 0 2; do \
+	  FUZZ_WORKERS=$$workers FUZZ_REQUESTS=20000 FUZZ_SEEDS=$${FUZZ_SEEDS:-1,2,3,4,5} \
+	    $(BUNDLE) exec $(RUBY) -Ilib -Itest test/http/fuzz_test.rb || exit 1; \
+	done
 
 .PHONY: starvation
 starvation: compile
