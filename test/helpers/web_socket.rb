@@ -114,9 +114,9 @@ end
 # A subscription to a channel of Action Cable.
 class CableClient
   # Returns when the subscription is confirmed.
-  def initialize(server, channel, **options)
+  def initialize(socket, channel, **options)
     @identifier = { channel: }.to_json
-    @socket = WebSocket.new(server.connect, "/cable", protocol: "actioncable-v1-json", **options)
+    @socket = WebSocket.new(socket, "/cable", protocol: "actioncable-v1-json", **options)
     raise WebSocket::Closed, "refused with #{@socket.status}" unless @socket.open?
 
     wait_for("welcome")
@@ -133,8 +133,10 @@ class CableClient
 
   # The next message of the channel.
   def receive(timeout: 20)
+    deadline = now + timeout
     loop do
-      message = JSON.parse(@socket.receive(timeout:))
+      # Action Cable itself says something every three seconds.
+      message = JSON.parse(@socket.receive(timeout: deadline - now))
       return message.fetch("message") if message["identifier"] == @identifier && !message["type"]
     end
   end
@@ -142,6 +144,8 @@ class CableClient
   def close = @socket.close
 
   private
+
+  def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
 
   def wait_for(type)
     nil until JSON.parse(@socket.receive)["type"] == type

@@ -109,7 +109,7 @@ class RailsClusterTest < RailsCase
     private
 
     def listen(server)
-      client = CableClient.new(server, "NotesChannel")
+      client = CableClient.new(server.connect, "NotesChannel")
       @connections += 1
       client.perform("say", { body: "I am back" })
       @heard += 1 while hear(client)

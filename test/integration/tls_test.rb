@@ -24,6 +24,16 @@ class TLSTest < ServerCase
         io.write("HTTP/1.1 200 OK\r\n\r\n")
         Thread.new { io.write("you said #{io.readpartial(100)}"); io.close }
         [-1, {}, []]
+      when "/select"
+        io = env["rack.hijack"].call
+        io.write("HTTP/1.1 200 OK\r\n\r\n")
+        Thread.new do
+          octets = +""
+          octets << io.read_nonblock(100) while octets.size < 20_000 && io.to_io.wait_readable(10)
+          io.write(octets.size.to_s)
+          io.close
+        end
+        [-1, {}, []]
       else [200, {}, ["Hello World"]]
       end
     }
@@ -148,6 +158,17 @@ class TLSTest < ServerCase
       assert_equal "\r\n", tls.gets
       tls.write("hello")
       assert_equal "you said hello", tls.read
+    end
+  end
+
+  # As the event loop of Action Cable does it.
+  def test_who_waits_for_a_hijacked_socket_gets_all_that_it_has
+    start
+    connect do |tls|
+      tls.write("GET /select HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      2.times { tls.gets }
+      tls.write("a" * 20_000)
+      assert_equal "20000", Timeout.timeout(10) { tls.read }
     end
   end
 

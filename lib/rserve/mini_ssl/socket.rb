@@ -28,10 +28,13 @@ module Rserve
         nil
       end
 
+      # What is decrypted already is given whole, as by Puma, even if that is more than `length`: {#to_io} does not
+      # become readable for it, so who waits for that would wait in vain.
+      #
       # @return [String, :wait_readable, nil] `nil` at the end, unless `exception`
       # @raise [IO::WaitReadable, EOFError] if `exception`
       def read_nonblock(length, buffer = nil, exception: true)
-        octets = take(length)
+        octets = take_decrypted(length)
         return fill(buffer, octets) if octets.is_a?(String)
         return octets unless exception
         raise EOFError, "end of file reached" unless octets
@@ -39,17 +42,14 @@ module Rserve
         raise IO::EAGAINWaitReadable, "read would block"
       end
 
-      # Waits until there is something.
+      # Waits until there is something; gives as much as {#read_nonblock}.
       #
       # @raise [EOFError]
       def readpartial(length, buffer = nil)
-        loop do
-          octets = take(length)
-          return fill(buffer, octets) if octets.is_a?(String)
-          raise EOFError, "end of file reached" unless octets
+        octets = wait_for { take_decrypted(length) }
+        raise EOFError, "end of file reached" unless octets
 
-          @to_io.wait_readable
-        end
+        fill(buffer, octets)
       end
       alias sysread readpartial
 
@@ -57,11 +57,10 @@ module Rserve
       def read(length = nil, buffer = nil)
         octets = +"".b
         while length.nil? || octets.bytesize < length
-          begin
-            octets << readpartial(length ? [length - octets.bytesize, CHUNK].min : CHUNK)
-          rescue EOFError
-            break
-          end
+          part = wait_for { take(length ? [length - octets.bytesize, CHUNK].min : CHUNK) }
+          break unless part
+
+          octets << part
         end
         octets.empty? && length&.positive? ? nil : fill(buffer, octets)
       end
@@ -182,6 +181,22 @@ module Rserve
         return @stream.receive(length) if @read_ahead.empty?
 
         @read_ahead.slice!(0, length)
+      end
+
+      # As {#take}, and what OpenSSL has left of the record.
+      def take_decrypted(length)
+        octets = take(length)
+        return octets unless octets.is_a?(String) && octets.bytesize == length
+
+        # Never more than a record, so that nothing is left of the next one, either.
+        rest = take(CHUNK)
+        rest.is_a?(String) ? octets << rest : octets
+      end
+
+      # @return [String, nil] what the block gives once there is something
+      def wait_for
+        @to_io.wait_readable while (octets = yield) == :wait_readable
+        octets
       end
 
       def fill(buffer, octets)
