@@ -194,7 +194,7 @@ impl Body {
             fields.content_length.is_none() && fields.transfer_encoding == TransferEncoding::Absent;
         if unframed && !encode::no_body(status) && body.respond_to("to_ary", false)? {
             // Rails' own body has the method and answers nil while it is streamed.
-            if let Some(strings) = RArray::from_value(body.funcall("to_ary", ())?) {
+            if let Some(strings) = body.funcall::<_, _, Option<RArray>>("to_ary", ())? {
                 return Self::strings(ruby, strings, fields);
             }
         }

@@ -86,6 +86,7 @@ either("close kills the thread", [200], body: "a") { [200, {}, Class.new { def e
 fails("respond_to raises") { [200, {}, Class.new { def respond_to?(*) = raise("no") }.new] }
 fails("to_ary raises") { [200, {}, Class.new { def to_ary = raise("no"); def each = yield("a") }.new] }
 fails("to_ary is no Array") { [200, {}, Class.new { def to_ary = 5; def each = yield("a") }.new] }
+answers("to_ary is nil", body: "a") { [200, {}, Class.new { def to_ary = nil; def each = yield("a") }.new] }
 answers("to_ary is an Array of parts", body: "ab") { [200, {}, Class.new { def to_ary = %w[a b]; def each = yield("x") }.new] }
 fails("to_path raises") { [200, {}, Class.new { def to_path = raise("no"); def each = yield("a") }.new] }
 answers("to_path of a file", body: File.read(__FILE__)) { [200, {}, Class.new { def to_path = __FILE__; def each = yield("a") }.new] }
