@@ -16,6 +16,21 @@ class RailsClusterTest < RailsCase
     assert_every_worker_has_a_database
   end
 
+  def test_reforks_under_load
+    spawn_cluster "--fork-worker=0"
+    load = ClientLoad.new(server, keep_alive: 3, fresh: 3, target: "/notes.json", pause: 0.005)
+    2.times do
+      @mark = server.mark
+      server.signal(:URG)
+      server.wait_for_log(/Worker 1 \(PID: \d+\) booted/, after: @mark, timeout: 60)
+      Array.new(8) { Thread.new { assert_equal 200, submit_json("/count", {}).status } }.each(&:join)
+    end
+    assert_equal ["answered"], load.stop.keys
+    refute_log(/SQLite3::|hook .* failed/)
+  ensure
+    load&.stop
+  end
+
   def test_restarts_under_load_lose_no_request_and_no_job
     spawn_cluster
     load = ClientLoad.new(server, keep_alive: 3, fresh: 3, target: "/pid", pause: 0.005)
@@ -42,8 +57,8 @@ class RailsClusterTest < RailsCase
 
   private
 
-  def spawn_cluster(env: {})
-    spawn_app env: env.merge("WEB_CONCURRENCY" => "2")
+  def spawn_cluster(*arguments, env: {})
+    spawn_app(*arguments, env: env.merge("WEB_CONCURRENCY" => "2"))
     @mark = 0
     wait_for_workers(0)
   end

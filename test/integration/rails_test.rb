@@ -22,6 +22,14 @@ class RailsTest < RailsCase
     check_the_app
   end
 
+  def test_the_console_starts_no_server
+    output, status = Open3.capture2e(app_env, RbConfig.ruby, "bin/rails", "console",
+                                     chdir: app, stdin_data: "puts 6 * Note.count\n")
+    assert status.success?, output
+    assert_match(/^0$/, output)
+    refute_match(/Listening|starting/, output)
+  end
+
   def test_code_is_loaded_anew_in_development
     controller = File.join(app, "app/controllers/greetings_controller.rb")
     code = File.read(controller)
