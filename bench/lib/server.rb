@@ -128,9 +128,15 @@ class BenchServer
   def wait_until_it_answers
     deadline = now + 30
     until answers?
-      abort "The server did not start:\n#{File.read(log)}" if now > deadline || Process.wait(@pid, Process::WNOHANG)
+      give_up if now > deadline || Process.wait(@pid, Process::WNOHANG)
       sleep 0.02
     end
+  end
+
+  def give_up
+    said = File.read(log)
+    stop
+    abort "The server did not start:\n#{said}"
   end
 
   def answers?
