@@ -6,6 +6,9 @@ require_relative "../helpers/web_socket"
 
 # The Rails app in a cluster.
 class RailsClusterTest < RailsCase
+  # Eight boots of Rails beside the clients.
+  def self.limit = 180
+
   def test_with_preloading
     spawn_cluster env: { "PRELOAD_APP" => "true" }
     assert_every_worker_has_a_database
@@ -18,7 +21,7 @@ class RailsClusterTest < RailsCase
 
   def test_reforks_under_load
     spawn_cluster "--fork-worker=0"
-    load = ClientLoad.new(server, keep_alive: 3, fresh: 3, target: "/notes.json", pause: 0.005)
+    load = ClientLoad.new(server, keep_alive: 3, fresh: 3, target: "/notes.json", pause: 0.02)
     2.times do
       @mark = server.mark
       server.signal(:URG)
@@ -33,7 +36,7 @@ class RailsClusterTest < RailsCase
 
   def test_restarts_under_load_lose_no_request_and_no_job
     spawn_cluster
-    load = ClientLoad.new(server, keep_alive: 3, fresh: 3, target: "/pid", pause: 0.005)
+    load = ClientLoad.new(server, keep_alive: 3, fresh: 3, target: "/pid", pause: 0.02)
     enqueuing = start_enqueuing
     listener = ReconnectingListener.new(server)
     [[:USR1, 1], [:USR2, 0], [:USR1, 1]].each do |signal, phase|
