@@ -14,6 +14,8 @@ pub struct Seat {
     wake: Condvar,
     /// Ruby wants the thread back (a signal, `Thread#raise`, `#kill`).
     interrupted: AtomicBool,
+    /// The thread is to serve as long as there are requests, even though another one computes.
+    competing: AtomicBool,
 }
 
 impl Seat {
@@ -39,6 +41,14 @@ impl Seat {
     pub(crate) fn wake(&self) {
         *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.wake.notify_one();
+    }
+
+    pub(crate) fn competes(&self) -> bool {
+        self.competing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn rest(&self) {
+        self.competing.store(false, Ordering::Release);
     }
 
     pub(crate) fn interrupt(&self) {
@@ -117,15 +127,25 @@ impl Backlog {
     /// Parks `seat` until it is woken; returns at once when a request is ready or `may_wait` says no, which is asked
     /// under the lock that [`Backlog::wake`] takes: who changes the answer and then wakes everybody misses nobody.
     pub(crate) fn wait(&self, seat: &Arc<Seat>, may_wait: impl FnOnce() -> bool) {
-        {
+        self.park(seat, |ready| ready == 0 && may_wait());
+    }
+
+    /// As [`Backlog::wait`], whether a request is ready or not.
+    pub(crate) fn stand_back(&self, seat: &Arc<Seat>, may_wait: impl FnOnce() -> bool) {
+        self.park(seat, |_| may_wait());
+    }
+
+    fn park(&self, seat: &Arc<Seat>, may_wait: impl FnOnce(usize) -> bool) {
+        let stays = {
             let mut state = self.state();
-            if !state.ready.is_empty() || seat.is_interrupted() || !may_wait() {
-                return;
-            }
             state.idle.push(Arc::clone(seat));
-            self.parked.store(state.idle.len(), Ordering::Release);
+            // Before the question: who changes the answer looks whether anybody is parked afterwards.
+            self.parked.store(state.idle.len(), Ordering::SeqCst);
+            !seat.is_interrupted() && may_wait(state.ready.len())
+        };
+        if stays {
+            seat.park(None);
         }
-        seat.park(None);
         let mut state = self.state();
         state.idle.retain(|other| !Arc::ptr_eq(other, seat));
         self.parked.store(state.idle.len(), Ordering::Release);
@@ -133,7 +153,12 @@ impl Backlog {
 
     /// Wakes up to `count` waiting threads, the last that lay down first (its caches are warm).
     pub(crate) fn wake(&self, count: usize) {
-        if self.parked.load(Ordering::Acquire) == 0 && count < usize::MAX {
+        self.call(count, false);
+    }
+
+    /// As [`Backlog::wake`]; to `compete` means to serve even though another thread computes.
+    pub(crate) fn call(&self, count: usize, compete: bool) {
+        if self.parked.load(Ordering::SeqCst) == 0 && count < usize::MAX {
             return;
         }
         let woken: Vec<_> = {
@@ -144,13 +169,16 @@ impl Backlog {
             woken
         };
         for seat in woken {
+            if compete {
+                seat.competing.store(true, Ordering::Release);
+            }
             seat.wake();
         }
     }
 
     /// How many threads are parked.
     pub(crate) fn parked(&self) -> usize {
-        self.parked.load(Ordering::Acquire)
+        self.parked.load(Ordering::SeqCst)
     }
 }
 

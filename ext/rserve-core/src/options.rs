@@ -59,7 +59,8 @@ pub struct Options {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Who is believed when it sends a PROXY header; from anybody else it is no HTTP. Empty is everybody.
     pub proxies: Vec<Network>,
-    /// [`crate::server::Server::thread_suspended`] is called for every thread that lets go of the GVL in a request.
+    /// [`crate::server::Server::thread_suspended`] is called for every thread that lets go of the GVL in a request, and
+    /// [`crate::server::Server::thread_back`] when it wants it back.
     pub suspensions_told: bool,
     /// Which Puma is imitated.
     pub compat: Compat,

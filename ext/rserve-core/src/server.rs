@@ -3,6 +3,7 @@
 //! Reading order: [`Server::next`] and [`Server::wait`] are a pool thread's loop, [`Server::write`] and
 //! [`Server::finish`] its way to answer; [`Server::manage`] is the loop of the thread that makes the others.
 
+mod absence;
 mod answer;
 mod pool;
 
@@ -138,6 +139,8 @@ pub struct Server {
     idle_over: AtomicBool,
     spawned: AtomicUsize,
     busy: AtomicUsize,
+    /// Of the busy threads those that have let go of the GVL and do not want it back yet, where that is told.
+    away: AtomicUsize,
     waiting: AtomicUsize,
     requests_count: AtomicU64,
     /// The most connections that were open at once since the figure was last asked for.
@@ -155,6 +158,7 @@ impl Server {
         let epoch = Instant::now();
         crate::sys::forks::watch();
         Ok(Arc::new(Self {
+            monitor: Monitor::new(options.suspensions_told)?,
             options,
             reactor: Mutex::new(reactor),
             registry,
@@ -177,7 +181,6 @@ impl Server {
             handshakes: Arc::default(),
             handshakes_wait: AtomicBool::new(false),
             held: AtomicBool::new(false),
-            monitor: Monitor::default(),
             manager: Seat::default(),
             spawn_wanted: AtomicBool::new(false),
             trim_wanted: AtomicUsize::new(0),
@@ -186,6 +189,7 @@ impl Server {
             idle_over: AtomicBool::new(false),
             spawned: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
+            away: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             requests_count: AtomicU64::new(0),
             connections_max: AtomicUsize::new(0),

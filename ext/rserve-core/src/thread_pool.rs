@@ -4,9 +4,10 @@
 //! request that becomes ready wakes nobody: the thread that found it serves it. Only when a whole tick of the monitor
 //! passes and nobody has polled, or a request still waits, another thread is called.
 //!
-//! Where Ruby tells when a thread lets go of the GVL in the middle of a request (3.2 and later), another one is called
-//! at that moment. Then a request that waits is a sign of a thread that computes, which others can only get in the way
-//! of; they are called when that goes on for long.
+//! Where Ruby tells when a thread lets go of the GVL in the middle of a request and when it wants it back (3.3 and
+//! later), requests are begun by one thread as long as it can go on: a second one would only take turns with it, at
+//! the price of two context switches for every file that either looks at. Another thread is called when all that serve
+//! have been away for [`ABSENCE`], or when one computes for longer than [`PATIENCE`].
 
 use std::time::Duration;
 
@@ -19,8 +20,10 @@ pub struct Load {
     pub ready: usize,
     /// A request has been waiting since before the last tick.
     pub stale: bool,
-    /// A thread that lets go of the GVL in a request tells so.
+    /// Threads tell when they let go of the GVL in a request.
     pub told: bool,
+    /// A thread that serves has the GVL, or wants it; only where it is told.
+    pub computing: bool,
     /// Time since a request was last begun.
     pub stalled: Duration,
     /// Threads that are parked.
@@ -36,6 +39,8 @@ pub struct Load {
 pub struct Call {
     /// How many parked threads to wake.
     pub wake: usize,
+    /// They are to serve even though another thread computes.
+    pub compete: bool,
     /// Whether to make a new thread.
     pub spawn: bool,
 }
@@ -43,20 +48,18 @@ pub struct Call {
 impl Load {
     /// Decides who is called.
     pub fn call(self) -> Call {
-        let wanted = match (self.polled, self.stale) {
+        let compete = self.told && self.computing;
+        let wanted = match (self.told, self.polled, self.stale) {
+            _ if compete => usize::from(self.ready > 0 && self.stalled >= PATIENCE),
+            (true, polled, _) => usize::from(!polled || self.ready > 0),
             // Requests wait and nobody came for them: one thread each.
-            (false, _) if self.ready > 0 => self.ready,
+            (false, false, _) if self.ready > 0 => self.ready,
             // Nobody polls: one thread, to take that over from the monitor.
-            (false, _) => 1,
-            (true, true) => 1,
-            (true, false) => 0,
-        };
-        let wake = match self.told && self.ready > 0 {
-            true => usize::from(self.stalled >= PATIENCE),
-            false => wanted,
+            (false, false, _) => 1,
+            (false, true, stale) => usize::from(stale),
         };
         let spawn = wanted > self.parked && self.ready > 0 && self.spawned < self.max_threads;
-        Call { wake: wake.min(self.parked), spawn }
+        Call { wake: wanted.min(self.parked), compete, spawn }
     }
 }
 
@@ -73,6 +76,10 @@ pub const IDLE_AFTER: Duration = Duration::from_millis(50);
 
 /// The longest time between two looks, when Ruby's threads see to everything themselves.
 const LONGEST_TICK: Duration = Duration::from_millis(8);
+
+/// How long all threads that serve may be away before another one is called: looking at a file takes some microseconds,
+/// asking a database some hundred.
+pub const ABSENCE: Duration = Duration::from_micros(50);
 
 /// How long requests wait for a thread that computes before a second one is to compete with it. Ruby's own patience
 /// with such a thread is 100 ms.
@@ -105,25 +112,42 @@ mod tests {
             (Load { polled: false, parked: 0, ..quiet }, 0, false),
             (Load { ready: 1, stale: true, parked: 0, spawned: 5, ..quiet }, 0, false),
         ] {
-            assert_eq!(load.call(), Call { wake, spawn }, "{load:?}");
+            assert_eq!(load.call(), Call { wake, spawn, compete: false }, "{load:?}");
         }
     }
 
     #[test]
     fn a_thread_that_computes_is_given_time_where_one_that_waits_would_tell() {
-        let computing =
-            Load { told: true, ready: 9, parked: 4, spawned: 5, max_threads: 5, ..Load::default() };
+        let computing = Load {
+            told: true,
+            computing: true,
+            ready: 9,
+            parked: 4,
+            spawned: 5,
+            max_threads: 5,
+            ..Load::default()
+        };
         let long = PATIENCE;
         for (load, wake, spawn) in [
             (computing, 0, false),
             (Load { polled: true, stale: true, ..computing }, 0, false),
             (Load { stalled: long, ..computing }, 1, false),
             (Load { polled: true, stalled: long, ..computing }, 1, false),
-            (Load { stalled: long, ready: 0, ..computing }, 1, false),
-            (Load { polled: true, stalled: long, ready: 0, ..computing }, 0, false),
-            (Load { parked: 0, spawned: 1, ..computing }, 0, true),
+            (Load { stalled: long, ready: 0, ..computing }, 0, false),
+            (Load { parked: 0, spawned: 1, ..computing }, 0, false),
+            (Load { parked: 0, spawned: 1, stalled: long, ..computing }, 0, true),
         ] {
-            assert_eq!(load.call(), Call { wake, spawn }, "{load:?}");
+            assert_eq!(load.call(), Call { wake, spawn, compete: true }, "{load:?}");
+        }
+        let away = Load { computing: false, ..computing };
+        for (load, wake, spawn) in [
+            (away, 1, false),
+            (Load { polled: true, ..away }, 1, false),
+            (Load { ready: 0, ..away }, 1, false),
+            (Load { polled: true, ready: 0, ..away }, 0, false),
+            (Load { parked: 0, spawned: 1, ..away }, 0, true),
+        ] {
+            assert_eq!(load.call(), Call { wake, spawn, compete: false }, "{load:?}");
         }
     }
 

@@ -20,7 +20,7 @@ use rserve_http1::Spelling;
 use crate::env::EnvBuilder;
 use crate::gvl::without_gvl;
 use crate::settings;
-use crate::thread_events::{Serving, SuspendHook};
+use crate::thread_events::{Presence, PresenceHook};
 use crate::tls::TlsContext;
 use crate::worker::Worker;
 use crate::{error, worker};
@@ -41,7 +41,7 @@ pub(crate) struct Core {
     /// `supported_http_methods`; `None` is any.
     methods: Option<Vec<String>>,
     spelling: Spelling,
-    suspend_hook: RefCell<Option<SuspendHook>>,
+    presence_hook: RefCell<Option<PresenceHook>>,
     compat: Compat,
 }
 
@@ -82,7 +82,7 @@ impl Core {
             verifying: RefCell::default(),
             methods: settings::methods(settings)?,
             spelling,
-            suspend_hook: RefCell::new(None),
+            presence_hook: RefCell::new(None),
             compat,
         })
     }
@@ -117,7 +117,7 @@ impl Core {
     }
 
     fn start(ruby: &Ruby, this: &Self) -> Result<(), Error> {
-        this.suspend_hook.replace(Some(SuspendHook::install(&this.server)));
+        this.presence_hook.replace(Some(PresenceHook::install(&this.server)));
         this.server.start().map_err(|failure| error::system(ruby, &failure))
     }
 
@@ -125,12 +125,14 @@ impl Core {
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
         let seat = Arc::new(Seat::default());
         let server = Arc::clone(&this.server);
+        let presence = Presence::of_this_thread(ruby, &server);
         loop {
-            match server.next() {
+            match server.next(&seat) {
                 Next::Serve(connection, request) => {
-                    let serving = Serving::new(&server);
-                    let served = this.serve(ruby, &connection, request);
-                    drop(serving);
+                    let served = {
+                        let _serving = presence.serving();
+                        this.serve(ruby, &connection, request)
+                    };
                     server.served();
                     served?;
                     if this.out_of_band && server.hold() {
@@ -215,7 +217,7 @@ impl Core {
     }
 
     fn join(&self) {
-        self.suspend_hook.replace(None);
+        self.presence_hook.replace(None);
         let server = &self.server;
         if without_gvl(|| server.join(), &|| {}).is_none() {
             server.join();

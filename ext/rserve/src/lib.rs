@@ -40,6 +40,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     command_line::init(native)?;
     worker::init(ruby, native)?;
     master::init(ruby, native)?;
+    thread_events::init();
     look_up_classes(ruby);
     Ok(())
 }

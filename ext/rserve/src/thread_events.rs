@@ -1,75 +1,170 @@
-//! Ruby ≥ 3.2 tells when a thread lets go of the GVL. When that happens in the middle of a request, somebody else must
-//! poll, and need not wait for the monitor's next look. Older Rubies do without.
+//! Ruby ≥ 3.3 tells when a thread lets go of the GVL and when it wants it back. What happens in the middle of a request is
+//! passed on to the server ([`Server::thread_suspended`]). Older Rubies do without: what they tell does not say of which
+//! thread.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
+use magnus::Ruby;
 use rserve_core::server::Server;
 
 /// Whether this Ruby tells.
-pub(crate) const ARE_TOLD: bool = cfg!(ruby_gte_3_2);
+pub(crate) const ARE_TOLD: bool = cfg!(ruby_gte_3_3);
 
-thread_local! {
-    /// The server for which this thread is serving a request; null outside of one.
-    static SERVING: Cell<*const Server> = const { Cell::new(std::ptr::null()) };
-}
+#[cfg(ruby_gte_3_3)]
+pub(crate) use told::{Presence, PresenceHook, init};
+#[cfg(not(ruby_gte_3_3))]
+pub(crate) use untold::{Presence, PresenceHook, init};
 
-/// Marks the calling thread as serving for as long as it lives.
-pub(crate) struct Serving;
+#[cfg(not(ruby_gte_3_3))]
+mod untold {
+    use super::{Arc, Ruby, Server};
 
-impl Serving {
-    pub(crate) fn new(server: &Arc<Server>) -> Self {
-        SERVING.set(Arc::as_ptr(server));
-        Self
+    pub(crate) fn init() {}
+
+    /// Nothing is known of a pool thread.
+    pub(crate) struct Presence;
+
+    /// See [`Presence`].
+    pub(crate) struct Serving;
+
+    impl Presence {
+        pub(crate) fn of_this_thread(_ruby: &Ruby, _server: &Arc<Server>) -> Self {
+            Self
+        }
+
+        #[expect(clippy::unused_self, reason = "as where it is told")]
+        pub(crate) fn serving(&self) -> Serving {
+            Serving
+        }
+    }
+
+    /// No hook.
+    pub(crate) struct PresenceHook;
+
+    impl PresenceHook {
+        pub(crate) fn install(_server: &Arc<Server>) -> Self {
+            Self
+        }
     }
 }
 
-impl Drop for Serving {
-    fn drop(&mut self) {
-        SERVING.set(std::ptr::null());
-    }
-}
-
-/// Tells `server` whenever one of its threads lets go of the GVL inside a request, until it is dropped.
-pub(crate) struct SuspendHook {
-    #[cfg(ruby_gte_3_2)]
-    hook: *mut rb_sys::rb_internal_thread_event_hook_t,
-    #[cfg(ruby_gte_3_2)]
-    server: *const Server,
-}
-
-// SAFETY: both pointers are only handed back to where they came from, by `drop`; the server is Sync.
-unsafe impl Send for SuspendHook {}
-
-#[cfg(not(ruby_gte_3_2))]
-impl SuspendHook {
-    pub(crate) fn install(_server: &Arc<Server>) -> Self {
-        Self {}
-    }
-}
-
-#[cfg(ruby_gte_3_2)]
-mod hook {
+#[cfg(ruby_gte_3_3)]
+mod told {
     use std::ffi::c_void;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::{Arc, SERVING, Server, SuspendHook};
+    use rb_sys::VALUE;
 
-    impl SuspendHook {
+    use super::{Arc, Ruby, Server};
+
+    /// Under which a thread keeps its `State`.
+    static KEY: OnceLock<rb_sys::rb_internal_thread_specific_key_t> = OnceLock::new();
+
+    /// To be called once, with the GVL, before [`Presence::of_this_thread`].
+    pub(crate) fn init() {
+        // SAFETY: raises when other extensions have taken all eight keys; then the library does not load.
+        KEY.get_or_init(|| unsafe { rb_sys::rb_internal_thread_specific_key_create() });
+    }
+
+    /// What is known of a pool thread, for as long as it works.
+    pub(crate) struct Presence {
+        state: Box<State>,
+        thread: VALUE,
+    }
+
+    struct State {
+        server: Arc<Server>,
+        /// The thread is in the middle of a request.
+        serving: AtomicBool,
+        /// The server has been told that it let go of the GVL.
+        away: AtomicBool,
+    }
+
+    impl State {
+        fn leave(&self) {
+            if self.serving.load(Ordering::SeqCst) && !self.away.swap(true, Ordering::SeqCst) {
+                self.server.thread_suspended();
+            }
+        }
+
+        fn come_back(&self) {
+            if self.away.load(Ordering::SeqCst) && self.away.swap(false, Ordering::SeqCst) {
+                self.server.thread_back();
+            }
+        }
+    }
+
+    impl Presence {
+        /// Of the calling thread, which holds the GVL.
+        pub(crate) fn of_this_thread(_ruby: &Ruby, server: &Arc<Server>) -> Self {
+            let state = State {
+                server: Arc::clone(server),
+                serving: AtomicBool::new(false),
+                away: AtomicBool::new(false),
+            };
+            // SAFETY: plain; the thread outlives its own frame.
+            let thread = unsafe { rb_sys::rb_thread_current() };
+            let presence = Self { state: Box::new(state), thread };
+            presence.show((&raw const *presence.state).cast_mut().cast());
+            presence
+        }
+
+        fn show(&self, state: *mut c_void) {
+            if let Some(key) = KEY.get() {
+                // SAFETY: `thread` is the calling thread, `key` was created. What `state` points to stays where it is
+                // until `drop` shows null, on the same thread.
+                unsafe { rb_sys::rb_internal_thread_specific_set(self.thread, *key, state) };
+            }
+        }
+
+        /// The thread serves a request for as long as what is given lives.
+        pub(crate) fn serving(&self) -> Serving<'_> {
+            self.state.serving.store(true, Ordering::SeqCst);
+            Serving(&self.state)
+        }
+    }
+
+    impl Drop for Presence {
+        fn drop(&mut self) {
+            self.show(std::ptr::null_mut());
+        }
+    }
+
+    /// See [`Presence::serving`].
+    pub(crate) struct Serving<'a>(&'a State);
+
+    impl Drop for Serving<'_> {
+        fn drop(&mut self) {
+            self.0.serving.store(false, Ordering::SeqCst);
+            self.0.come_back();
+        }
+    }
+
+    /// Has Ruby tell, until it is dropped.
+    pub(crate) struct PresenceHook {
+        hook: *mut rb_sys::rb_internal_thread_event_hook_t,
+        server: *const Server,
+    }
+
+    // SAFETY: both pointers are only handed back to where they came from, by `drop`; the server is Sync.
+    unsafe impl Send for PresenceHook {}
+
+    impl PresenceHook {
         pub(crate) fn install(server: &Arc<Server>) -> Self {
             let server = Arc::into_raw(Arc::clone(server));
-            // SAFETY: `suspended` touches no Ruby; `server` stays valid until `drop` has taken the hook away.
+            let events = rb_sys::RUBY_INTERNAL_THREAD_EVENT_SUSPENDED
+                | rb_sys::RUBY_INTERNAL_THREAD_EVENT_READY
+                | rb_sys::RUBY_INTERNAL_THREAD_EVENT_RESUMED;
+            // SAFETY: `changed` touches no Ruby object; `server` stays valid until `drop` has taken the hook away.
             let hook = unsafe {
-                rb_sys::rb_internal_thread_add_event_hook(
-                    Some(suspended),
-                    rb_sys::RUBY_INTERNAL_THREAD_EVENT_SUSPENDED,
-                    server.cast_mut().cast(),
-                )
+                rb_sys::rb_internal_thread_add_event_hook(Some(changed), events, server.cast_mut().cast())
             };
             Self { hook, server }
         }
     }
 
-    impl Drop for SuspendHook {
+    impl Drop for PresenceHook {
         fn drop(&mut self) {
             // SAFETY: the hook came from `install`, and no callback runs once it is removed.
             unsafe {
@@ -79,16 +174,27 @@ mod hook {
         }
     }
 
-    /// Runs on the thread that lets go, without the GVL.
-    unsafe extern "C" fn suspended(
-        _event: rb_sys::rb_event_flag_t,
-        _data: *const rb_sys::rb_internal_thread_event_data_t,
+    /// Runs without the GVL, on the thread that it is about or, for READY, on the one that wakes it.
+    unsafe extern "C" fn changed(
+        event: rb_sys::rb_event_flag_t,
+        data: *const rb_sys::rb_internal_thread_event_data_t,
         server: *mut c_void,
     ) {
-        let server = server.cast_const().cast::<Server>();
-        if SERVING.get() == server {
-            // SAFETY: `install` keeps it alive for as long as the hook is there.
-            unsafe { &*server }.thread_suspended();
+        let Some(key) = KEY.get() else { return };
+        // SAFETY: Ruby passes valid data. A thread that has a state is in `Core::work`, and cannot leave it before this
+        // returns: it is the caller, or waits for it.
+        let state = unsafe {
+            let state = rb_sys::rb_internal_thread_specific_get((*data).thread, *key);
+            state.cast_const().cast::<State>().as_ref()
+        };
+        let Some(state) = state else { return };
+        if !std::ptr::eq(Arc::as_ptr(&state.server), server.cast_const().cast()) {
+            return;
+        }
+        if event == rb_sys::RUBY_INTERNAL_THREAD_EVENT_SUSPENDED {
+            state.leave();
+        } else {
+            state.come_back();
         }
     }
 }

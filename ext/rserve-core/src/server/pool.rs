@@ -20,9 +20,12 @@ const HELD_PAUSE: Duration = Duration::from_millis(1);
 
 impl Server {
     /// What the calling pool thread does next; to be called with the GVL held. Never waits.
-    pub fn next(&self) -> Next {
+    pub fn next(&self, seat: &Seat) -> Next {
         if !self.is_at_home() {
             return Next::Leave;
+        }
+        if self.stands_back(seat) {
+            return self.rest(seat);
         }
         let now = Instant::now();
         let millis = self.millis(now);
@@ -43,6 +46,11 @@ impl Server {
             }
             return Next::Serve(connection, request);
         }
+        self.rest(seat)
+    }
+
+    fn rest(&self, seat: &Seat) -> Next {
+        seat.rest();
         if self.status() == Status::Done || self.take_trim() { Next::Leave } else { Next::Wait }
     }
 
@@ -83,8 +91,12 @@ impl Server {
     /// Waits until there may be a request, or `seat` is interrupted; to be called *without* the GVL.
     pub fn wait(&self, seat: &Arc<Seat>) {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        while self.backlog.len() == 0 && !seat.is_interrupted() && self.may_wait() {
-            if let Some(reactor) = self.try_reactor() {
+        while !seat.is_interrupted() && self.may_wait() {
+            if self.stands_back(seat) {
+                self.backlog.stand_back(seat, || self.may_wait() && self.stands_back(seat));
+            } else if self.backlog.len() > 0 {
+                break;
+            } else if let Some(reactor) = self.try_reactor() {
                 self.lead(reactor, seat, None);
             } else {
                 // Who is woken without a request is to poll, which needs no GVL.
@@ -144,18 +156,6 @@ impl Server {
         seat.take_interrupt()
     }
 
-    /// A thread lets go of the GVL in the middle of a request: if nobody polls now, another thread should.
-    pub fn thread_suspended(&self) {
-        if !self.is_at_home() || self.leading.load(Ordering::Acquire) {
-            return;
-        }
-        if self.backlog.parked() > 0 {
-            self.backlog.wake(1);
-        } else if self.backlog.len() > 0 && self.spawned.load(Ordering::Acquire) < self.options.max_threads {
-            self.want_thread();
-        }
-    }
-
     /// Has a thread look for requests, if there are any: for a caller that made one ready and will not serve it.
     pub fn nudge(&self) {
         if self.is_at_home() && self.backlog.len() > 0 {
@@ -165,9 +165,10 @@ impl Server {
         }
     }
 
-    /// Whether another thread than the caller is in the middle of a request, and would like its turn.
+    /// Whether another thread than the caller is in the middle of a request, and may like its turn. Where absences are
+    /// told, the caller stands back if it does.
     pub fn others_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) > 0
+        !self.options.suspensions_told && self.busy.load(Ordering::Relaxed) > 0
     }
 
     /// The calling thread ends.
@@ -261,6 +262,7 @@ impl Server {
             ready: self.backlog.len(),
             stale: self.backlog.waits_since(look.since),
             told: self.options.suspensions_told,
+            computing: self.is_computing(),
             stalled: look.at - look.begun_at,
             parked: self.backlog.parked(),
             spawned: self.spawned.load(Ordering::Acquire),
@@ -268,14 +270,14 @@ impl Server {
         };
         let call = load.call();
         if call.wake > 0 {
-            self.backlog.wake(call.wake);
+            self.backlog.call(call.wake, call.compete);
         }
         if call.spawn {
             self.want_thread();
         }
     }
 
-    fn want_thread(&self) {
+    pub(super) fn want_thread(&self) {
         self.spawn_wanted.store(true, Ordering::Release);
         self.manager.wake();
     }
