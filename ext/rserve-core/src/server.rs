@@ -306,12 +306,18 @@ impl Server {
         stats
     }
 
-    /// The counters at this moment.
+    /// The counters at this moment. A thread that stands back for one that computes counts as busy with a request of the
+    /// backlog, as it would be in Puma: whoever scales by these figures sees the same load.
     pub fn stats(&self) -> ServerStats {
         let max_threads = self.options.max_threads;
         let running = self.spawned.load(Ordering::Acquire);
-        let busy = self.busy.load(Ordering::Acquire);
-        let backlog = self.backlog.len();
+        let serving = self.busy.load(Ordering::Acquire);
+        let ready = self.backlog.len();
+        let standing_back = match self.options.suspensions_told {
+            true => ready.min(running.saturating_sub(serving)),
+            false => 0,
+        };
+        let (busy, backlog) = (serving + standing_back, ready - standing_back);
         let waiting = running.saturating_sub(busy);
         ServerStats {
             backlog: backlog as u64,
