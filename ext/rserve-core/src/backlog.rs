@@ -14,8 +14,8 @@ pub struct Seat {
     wake: Condvar,
     /// Ruby wants the thread back (a signal, `Thread#raise`, `#kill`).
     interrupted: AtomicBool,
-    /// The thread is to serve as long as there are requests, even though another one computes.
-    competing: AtomicBool,
+    /// The thread is to serve even though another one computes; 1 more than [`Backlog::rivals`] then, else 0.
+    competing: AtomicUsize,
 }
 
 impl Seat {
@@ -43,12 +43,8 @@ impl Seat {
         self.wake.notify_one();
     }
 
-    pub(crate) fn competes(&self) -> bool {
-        self.competing.load(Ordering::Acquire)
-    }
-
     pub(crate) fn rest(&self) {
-        self.competing.store(false, Ordering::Release);
+        self.competing.store(0, Ordering::Release);
     }
 
     pub(crate) fn interrupt(&self) {
@@ -73,6 +69,8 @@ pub(crate) struct Backlog {
     parked: AtomicUsize,
     /// The greatest `len` since it was last asked for.
     most: AtomicUsize,
+    /// How many requests have ended whose threads did not compete: with each, whoever competed has no rival any more.
+    rivals: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -170,9 +168,21 @@ impl Backlog {
         };
         for seat in woken {
             if compete {
-                seat.competing.store(true, Ordering::Release);
+                seat.competing.store(self.rivals.load(Ordering::Acquire) + 1, Ordering::Release);
             }
             seat.wake();
+        }
+    }
+
+    /// Whether the thread of `seat` is to serve even though another one computes: until that one is done.
+    pub(crate) fn competes(&self, seat: &Seat) -> bool {
+        seat.competing.load(Ordering::Acquire) == self.rivals.load(Ordering::Acquire) + 1
+    }
+
+    /// The thread of `seat` is done with a request.
+    pub(crate) fn done(&self, seat: &Seat) {
+        if !self.competes(seat) {
+            self.rivals.fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -194,6 +204,18 @@ mod tests {
         let before = Instant::now();
         seat.park(Some(Duration::from_millis(10)));
         assert!(before.elapsed() >= Duration::from_millis(10), "one wake ends one park");
+    }
+
+    #[test]
+    fn a_thread_competes_until_its_rival_is_done() {
+        let backlog = Backlog::default();
+        let (rival, seat) = (Seat::default(), Arc::new(Seat::default()));
+        assert!(!backlog.competes(&seat));
+        seat.competing.store(backlog.rivals.load(Ordering::Acquire) + 1, Ordering::Release);
+        backlog.done(&seat);
+        assert!(backlog.competes(&seat), "its own requests end nothing");
+        backlog.done(&rival);
+        assert!(!backlog.competes(&seat));
     }
 
     #[test]

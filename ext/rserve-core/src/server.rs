@@ -141,6 +141,8 @@ pub struct Server {
     busy: AtomicUsize,
     /// Of the busy threads those that have let go of the GVL and do not want it back yet, where that is told.
     away: AtomicUsize,
+    /// How long they were away lately, see [`absence`].
+    usual_absence: AtomicU64,
     waiting: AtomicUsize,
     requests_count: AtomicU64,
     /// The most connections that were open at once since the figure was last asked for.
@@ -158,7 +160,7 @@ impl Server {
         let epoch = Instant::now();
         crate::sys::forks::watch();
         Ok(Arc::new(Self {
-            monitor: Monitor::new(options.suspensions_told)?,
+            monitor: Monitor::default(),
             options,
             reactor: Mutex::new(reactor),
             registry,
@@ -190,6 +192,7 @@ impl Server {
             spawned: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             away: AtomicUsize::new(0),
+            usual_absence: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             requests_count: AtomicU64::new(0),
             connections_max: AtomicUsize::new(0),

@@ -7,7 +7,8 @@
 //! Where Ruby tells when a thread lets go of the GVL in the middle of a request and when it wants it back (3.3 and
 //! later), requests are begun by one thread as long as it can go on: a second one would only take turns with it, at
 //! the price of two context switches for every file that either looks at. Another thread is called when all that serve
-//! have been away for [`ABSENCE`], or when one computes for longer than [`PATIENCE`].
+//! are away, at once if absences are usually long enough to be worth it ([`is_long`]), else when the monitor sees it;
+//! and when one computes for longer than [`PATIENCE`].
 
 use std::time::Duration;
 
@@ -75,15 +76,29 @@ pub const TICK: Duration = Duration::from_millis(1);
 pub const IDLE_AFTER: Duration = Duration::from_millis(50);
 
 /// The longest time between two looks, when Ruby's threads see to everything themselves.
-const LONGEST_TICK: Duration = Duration::from_millis(8);
+const LONGEST_TICK: Duration = Duration::from_millis(4);
 
-/// How long all threads that serve may be away before another one is called: looking at a file takes some microseconds,
-/// asking a database some hundred.
-pub const ABSENCE: Duration = Duration::from_micros(50);
+/// Longer absences count as this long, in nanoseconds, so that a single one (the machine had something else to do) changes
+/// little.
+pub const LONGEST_ABSENCE: u64 = 200_000;
+
+/// What another thread costs that serves meanwhile: two context switches, cold caches, the GVL's way there and back; in
+/// nanoseconds. Looking at a file takes a few thousand, asking a database some hundred thousand.
+const RELIEF: u64 = 12_000;
+
+/// Whether threads are usually away for long enough to call another one each time.
+pub fn is_long(usual_absence: u64) -> bool {
+    usual_absence > RELIEF
+}
+
+/// The average over the last sixty or so.
+pub fn usual_absence(before: u64, latest: u64) -> u64 {
+    before - before / 64 + latest / 64
+}
 
 /// How long requests wait for a thread that computes before a second one is to compete with it. Ruby's own patience
 /// with such a thread is 100 ms.
-const PATIENCE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_millis(25);
 
 /// How long the monitor rests after a look, given how long it rested before. `calm` when there was nothing for it to do.
 pub fn rest(before: Duration, told: bool, calm: bool) -> Duration {
@@ -162,9 +177,23 @@ mod tests {
         })
         .take(5)
         .collect();
-        assert_eq!(rests, [2, 4, 8, 8, 8]);
+        assert_eq!(rests, [2, 4, 4, 4, 4]);
         assert_eq!(rest(LONGEST_TICK, true, false), TICK);
         assert_eq!(rest(LONGEST_TICK, false, true), TICK);
+    }
+
+    #[test]
+    fn files_are_no_long_absences_and_queries_are() {
+        let (file, query) = (3_000, LONGEST_ABSENCE);
+        let again = |usual, absence, times| (0..times).fold(usual, |usual, _| usual_absence(usual, absence));
+        let files = again(0, file, 1000);
+        assert!(!is_long(files));
+        assert!(!is_long(again(files, query, 1)), "once");
+        let sleeping = again(files, query, 6);
+        assert!(is_long(sleeping));
+        assert!(!is_long(again(sleeping, file, 100)), "no more");
+        let mixed = (0..100).fold(0, |usual, _| again(again(usual, query, 1), file, 9));
+        assert!(is_long(mixed));
     }
 
     #[test]

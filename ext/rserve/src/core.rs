@@ -133,7 +133,7 @@ impl Core {
                         let _serving = presence.serving();
                         this.serve(ruby, &connection, request)
                     };
-                    server.served();
+                    server.served(&seat);
                     served?;
                     if this.out_of_band && server.hold() {
                         let outcome: Result<Value, Error> = this.handler(ruby).funcall("out_of_band", ());

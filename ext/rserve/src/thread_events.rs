@@ -52,7 +52,7 @@ mod untold {
 mod told {
     use std::ffi::c_void;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use rb_sys::VALUE;
 
@@ -77,20 +77,24 @@ mod told {
         server: Arc<Server>,
         /// The thread is in the middle of a request.
         serving: AtomicBool,
-        /// The server has been told that it let go of the GVL.
-        away: AtomicBool,
+        /// What the server gave when it was told that the thread let go of the GVL; 0 when it has not.
+        left: AtomicU64,
     }
 
     impl State {
         fn leave(&self) {
-            if self.serving.load(Ordering::SeqCst) && !self.away.swap(true, Ordering::SeqCst) {
-                self.server.thread_suspended();
+            if self.serving.load(Ordering::SeqCst) && self.left.load(Ordering::SeqCst) == 0 {
+                self.left.store(self.server.thread_suspended(), Ordering::SeqCst);
             }
         }
 
         fn come_back(&self) {
-            if self.away.load(Ordering::SeqCst) && self.away.swap(false, Ordering::SeqCst) {
-                self.server.thread_back();
+            if self.left.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            match self.left.swap(0, Ordering::SeqCst) {
+                0 => {}
+                left => self.server.thread_back(left),
             }
         }
     }
@@ -101,7 +105,7 @@ mod told {
             let state = State {
                 server: Arc::clone(server),
                 serving: AtomicBool::new(false),
-                away: AtomicBool::new(false),
+                left: AtomicU64::new(0),
             };
             // SAFETY: plain; the thread outlives its own frame.
             let thread = unsafe { rb_sys::rb_thread_current() };

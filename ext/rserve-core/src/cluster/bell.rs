@@ -30,9 +30,9 @@ impl Bell {
         let _ = self.fd.write(1);
     }
 
-    /// Stops the ringing; `false` when it did not ring.
-    pub fn stop(&self) -> bool {
-        self.fd.read().is_ok()
+    /// Stops the ringing.
+    pub fn stop(&self) {
+        let _ = self.fd.read();
     }
 
     /// Waits for the bell, for any of `others` to be readable, for a signal, or until `deadline` (`None`: for ever);

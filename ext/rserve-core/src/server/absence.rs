@@ -2,30 +2,44 @@
 //! back when they want to go on. Why, see [`crate::thread_pool`].
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::Server;
 use crate::backlog::Seat;
-use crate::thread_pool::ABSENCE;
+use crate::thread_pool::{self, LONGEST_ABSENCE};
 
 impl Server {
-    /// A thread lets go of the GVL in the middle of a request. May be called from anywhere.
-    pub fn thread_suspended(&self) {
+    /// A thread lets go of the GVL in the middle of a request. Gives when, in nanoseconds of the server's time and never
+    /// 0, for [`Server::thread_back`]. May be called from anywhere.
+    pub fn thread_suspended(&self) -> u64 {
         if !self.is_at_home() {
-            return;
+            return 1;
         }
         self.away.fetch_add(1, Ordering::SeqCst);
-        if !self.is_computing() && !self.leading.load(Ordering::SeqCst) && self.has_relief() {
-            self.monitor.arm(ABSENCE);
+        if !self.is_computing()
+            && !self.leading.load(Ordering::SeqCst)
+            && thread_pool::is_long(self.usual_absence.load(Ordering::Relaxed))
+        {
+            self.relieve();
         }
+        self.nanos()
     }
 
     /// A thread of which [`Server::thread_suspended`] told wants the GVL back, or has it. May be called from anywhere.
-    pub fn thread_back(&self) {
+    pub fn thread_back(&self, left: u64) {
         if !self.is_at_home() {
             return;
         }
         self.away.fetch_sub(1, Ordering::SeqCst);
-        self.monitor.disarm();
+        let absence = self.nanos().saturating_sub(left).min(LONGEST_ABSENCE);
+        // Two that come back at once may lose one of the two: it is an average.
+        let usual = self.usual_absence.load(Ordering::Relaxed);
+        self.usual_absence.store(thread_pool::usual_absence(usual, absence), Ordering::Relaxed);
+    }
+
+    fn nanos(&self) -> u64 {
+        let nanos = Instant::now().saturating_duration_since(self.epoch).as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
     }
 
     /// A thread that serves has the GVL, or wants it; only where absences are told.
@@ -35,22 +49,14 @@ impl Server {
 
     /// Whether the calling thread, which does not serve, leaves what there is to one that does.
     pub(super) fn stands_back(&self, seat: &Seat) -> bool {
-        self.is_computing() && !seat.competes()
+        self.is_computing() && !self.backlog.competes(seat)
     }
 
-    fn has_relief(&self) -> bool {
-        self.backlog.parked() > 0
-            || (self.backlog.len() > 0 && self.spawned.load(Ordering::Acquire) < self.options.max_threads)
-    }
-
-    /// All threads that serve have been away for a while.
-    pub(crate) fn relieve(&self) {
-        if self.is_computing() || self.leading.load(Ordering::SeqCst) {
-            return;
-        }
+    /// All threads that serve are away: calls another one.
+    fn relieve(&self) {
         if self.backlog.parked() > 0 {
             self.backlog.wake(1);
-        } else if self.has_relief() {
+        } else if self.backlog.len() > 0 && self.spawned.load(Ordering::Acquire) < self.options.max_threads {
             self.want_thread();
         }
     }

@@ -135,10 +135,11 @@ impl Server {
     }
 
     /// The calling thread is done with a request that [`Server::next`] gave it, with its hooks and all.
-    pub fn served(&self) {
+    pub fn served(&self, seat: &Seat) {
         if !self.is_at_home() {
             return;
         }
+        self.backlog.done(seat);
         let before = self.busy.fetch_sub(1, Ordering::SeqCst);
         self.show_work();
         if before == 1 && self.status() == Status::Draining {
