@@ -201,30 +201,17 @@ class TLSTest < ServerCase
 
   def test_certificates_change_under_load
     start more: "workers 2"
-    seen = Array.new(3)
-    stop = false
-    clients = Array.new(3) { |n| Thread.new { seen[n] = shown.serial until stop } }
-    3.times do
-      wanted = OpenSSL::X509::Certificate.new(File.read(@certificates.issue("server").first)).serial
-      server.wait_until("every client sees the new certificate", 10) { seen.all?(wanted) || clients.any?(&:stop?) }
+    beside_clients do |seen, clients|
+      3.times do
+        wanted = OpenSSL::X509::Certificate.new(File.read(@certificates.issue("server").first)).serial
+        server.wait_until("every client sees the new certificate", 10) { seen.all?(wanted) || !clients.all?(&:alive?) }
+      end
     end
-    stop = true
-    assert(clients.each(&:value), "no request may fail")
-  ensure
-    stop = true
-    clients&.each(&:join)
   end
 
   def test_a_restart_loses_no_request
     start
-    stop = false
-    clients = Array.new(3) { Thread.new { shown until stop } }
-    2.times { hot_restart }
-    stop = true
-    assert(clients.each(&:value), "no request may fail")
-  ensure
-    stop = true
-    clients&.each(&:join)
+    beside_clients { 2.times { hot_restart } }
   end
 
   def test_handshakes_are_counted
@@ -343,6 +330,22 @@ class TLSTest < ServerCase
     yield tls
   ensure
     tls&.close
+  end
+
+  # Asks again and again while the block runs; fails when a request does.
+  # @yieldparam seen [Array<Integer>] the serial number that each client saw last
+  # @yieldparam clients [Array<Thread>]
+  def beside_clients
+    stop = false
+    seen = Array.new(3)
+    clients = Array.new(3) { |n| Thread.new { seen[n] = shown.serial until stop } }
+    yield seen, clients
+    stop = true
+    clients.each(&:value) # raises what a request did
+    assert seen.all?, "every client was answered"
+  ensure
+    stop = true
+    clients&.each(&:join)
   end
 
   # @return [OpenSSL::X509::Certificate] what a client sees
