@@ -45,10 +45,13 @@ module Rserve
     def spawn_thread
       @workers.select!(&:alive?)
       number = (1..).find { |n| @workers.none? { |thread| thread[:rserve_number] == n } }
-      @workers << Thread.new do
+      thread = Thread.new do
         # Interrupts of ours wait until the application runs: a thread that cannot even start cannot be told to stop.
         Thread.handle_interrupt(ForceShutdown => :never) { run(number) }
       end
+      # Not by itself: the next one may be made before this one runs.
+      thread[:rserve_number] = number
+      @workers << thread
     end
 
     # Lets an idle thread go once in a while.
@@ -94,7 +97,6 @@ module Rserve
     private
 
     def run(number)
-      Thread.current[:rserve_number] = number
       Thread.current.report_on_exception = false
       Rserve.set_thread_name Kernel.format("%s tp %03i", @name, number)
       Thread.current.thread_variable_set(:rserve_server, @server)

@@ -13,16 +13,15 @@ class RailsUploadsTest < RailsCase
   def test_files_arrive_whole_while_pages_are_served
     spawn_app env: { "WEB_CONCURRENCY" => "2" }
     files = random_files
-    targets = upload_beside_pages(files, "/pid") { |path| upload(path) }
-    files.zip(targets) { |path, target| assert_same_file path, download(target) }
+    answers = upload_beside_pages(files, "/pid") { |path| upload(path) }
+    files.zip(answers) { |path, answer| assert_same_file path, download(JSON.parse(answer).fetch("file")) }
   end
 
   private
 
-  # @return [String] where the file is to be had
   def upload(path)
-    JSON.parse(curl("-H", "Accept: application/json", "-F", "note[body]=#{File.basename(path)}",
-                    "-F", "note[file]=@#{path}", url("/notes"))).fetch("file")
+    ["-H", "Accept: application/json", "-F", "note[body]=#{File.basename(path)}", "-F", "note[file]=@#{path}",
+     url("/notes")]
   end
 
   # @return [String] path of a file

@@ -26,7 +26,7 @@ class UploadsTest < ServerCase
     2.times { |index| server.wait_for_log(/Worker #{index} .*booted/) }
     files = random_files
     upload_beside_pages(files, "/") do |path|
-      curl("--limit-rate", "25M", "--upload-file", path, url("/?#{path}.copy"))
+      ["--limit-rate", "25M", "--upload-file", path, url("/?#{path}.copy")]
     end
     files.each { |path| assert_equal Digest::SHA256.file(path), Digest::SHA256.file("#{path}.copy"), path }
   end

@@ -16,6 +16,8 @@ pub struct Seat {
     interrupted: AtomicBool,
     /// The thread is to serve even though another one computes; 1 more than [`Backlog::rivals`] then, else 0.
     competing: AtomicUsize,
+    /// The request that the thread serves is a large one ([`crate::large`]).
+    large: AtomicBool,
 }
 
 impl Seat {
@@ -47,6 +49,12 @@ impl Seat {
         self.competing.store(0, Ordering::Release);
     }
 
+    /// The request that the thread serves is a large one: nobody stands back for it, and whether it has the GVL need
+    /// not be told.
+    pub fn serves_large(&self) -> bool {
+        self.large.load(Ordering::Acquire)
+    }
+
     pub(crate) fn interrupt(&self) {
         self.interrupted.store(true, Ordering::Release);
         self.wake();
@@ -61,10 +69,13 @@ impl Seat {
     }
 }
 
-/// The queue of complete requests (FIFO) and the threads that wait without being the poller.
+/// The queue of complete requests (FIFO) and the threads that wait without being the poller. Large requests beyond those
+/// that may be served at a time are kept until one of them is done.
 #[derive(Default)]
 pub(crate) struct Backlog {
     len: AtomicUsize,
+    /// Length of `kept`; above 0 only while a large request is in `ready` or being served.
+    kept: AtomicUsize,
     /// Length of `idle`.
     parked: AtomicUsize,
     /// The greatest `len` since it was last asked for.
@@ -74,10 +85,46 @@ pub(crate) struct Backlog {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
-    ready: VecDeque<(Instant, Arc<Connection>)>,
+    ready: VecDeque<Entry>,
     idle: Vec<Arc<Seat>>,
+    kept: VecDeque<Entry>,
+    /// Large requests in `ready` or being served.
+    large: usize,
+    /// How many there may be.
+    large_allowed: usize,
+    large_begun_at: Instant,
+}
+
+struct Entry {
+    since: Instant,
+    connection: Arc<Connection>,
+    large: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            idle: Vec::new(),
+            kept: VecDeque::new(),
+            large: 0,
+            large_allowed: 1,
+            large_begun_at: Instant::now(),
+        }
+    }
+}
+
+impl State {
+    /// Makes large requests ready, as many as may be served.
+    fn admit(&mut self) {
+        while self.large < self.large_allowed
+            && let Some(entry) = self.kept.pop_front()
+        {
+            self.large += 1;
+            self.ready.push_back(entry);
+        }
+    }
 }
 
 impl Backlog {
@@ -85,8 +132,14 @@ impl Backlog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Requests that a thread may take.
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Acquire)
+    }
+
+    /// Large requests that no thread may take yet.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept.load(Ordering::Acquire)
     }
 
     /// The most requests that waited since [`Backlog::forget_most`].
@@ -100,26 +153,49 @@ impl Backlog {
 
     /// Whether the oldest request was already complete at `then`.
     pub(crate) fn waits_since(&self, then: Instant) -> bool {
-        self.len() > 0 && self.state().ready.front().is_some_and(|(since, _)| *since <= then)
+        self.len() > 0 && self.state().ready.front().is_some_and(|entry| entry.since <= then)
     }
 
-    pub(crate) fn push(&self, connection: Arc<Connection>, now: Instant) {
+    /// `false` when the request is kept.
+    pub(crate) fn push(&self, connection: Arc<Connection>, large: bool, now: Instant) -> bool {
         let mut state = self.state();
-        state.ready.push_back((now, connection));
-        self.len.store(state.ready.len(), Ordering::Release);
-        self.most.fetch_max(state.ready.len(), Ordering::Relaxed);
+        let entry = Entry { since: now, connection, large };
+        if large {
+            state.kept.push_back(entry);
+            state.admit();
+        } else {
+            state.ready.push_back(entry);
+        }
+        self.tell(&state);
+        self.most.fetch_max(state.ready.len() + state.kept.len(), Ordering::Relaxed);
+        !large || state.kept.is_empty()
     }
 
-    /// The oldest request. To be called with the GVL held: a request popped before would wait for it behind every
+    /// Lets as many large requests be served at a time as `decide` says, given how many it was and when one was last
+    /// begun. `true` when there are more to be served now.
+    pub(crate) fn allow_large(&self, decide: impl FnOnce(usize, Instant) -> usize) -> bool {
+        let mut state = self.state();
+        state.large_allowed = decide(state.large_allowed, state.large_begun_at);
+        let before = state.ready.len();
+        state.admit();
+        self.tell(&state);
+        state.ready.len() > before
+    }
+
+    /// The oldest request, for the thread of `seat`. To be called with the GVL held: a request popped before would wait for it behind every
     /// thread that computes, up to 100 ms each.
-    pub(crate) fn pop(&self) -> Option<Arc<Connection>> {
+    pub(crate) fn pop(&self, seat: &Seat) -> Option<Arc<Connection>> {
         if self.len() == 0 {
             return None;
         }
         let mut state = self.state();
-        let connection = state.ready.pop_front();
+        let entry = state.ready.pop_front()?;
         self.len.store(state.ready.len(), Ordering::Release);
-        connection.map(|(_, connection)| connection)
+        if entry.large {
+            state.large_begun_at = Instant::now();
+            seat.large.store(true, Ordering::Release);
+        }
+        Some(entry.connection)
     }
 
     /// Parks `seat` until it is woken; returns at once when a request is ready or `may_wait` says no, which is asked
@@ -184,6 +260,20 @@ impl Backlog {
         if !self.competes(seat) {
             self.rivals.fetch_add(1, Ordering::AcqRel);
         }
+        if seat.large.swap(false, Ordering::AcqRel) {
+            let mut state = self.state();
+            state.large -= 1;
+            state.admit();
+            if state.large == 0 {
+                state.large_allowed = 1;
+            }
+            self.tell(&state);
+        }
+    }
+
+    fn tell(&self, state: &State) {
+        self.len.store(state.ready.len(), Ordering::Release);
+        self.kept.store(state.kept.len(), Ordering::Release);
     }
 
     /// How many threads are parked.

@@ -23,7 +23,7 @@ use crate::tls::Fault;
 const READ_SIZE: usize = 64 * 1024;
 
 /// Octets of one response that are sent before other connections get their turn.
-const SEND_BUDGET: usize = 1 << 20;
+const SEND_BUDGET: usize = 1 << 18;
 
 /// Octets of a refused client that are read and thrown away at most, so that it gets to read its error response before
 /// the reset that unread input would cause.
@@ -225,9 +225,10 @@ impl Exchange {
         self.stream.as_mut()
     }
 
-    /// The next octets of the client belong to its TLS handshake.
-    pub(crate) fn awaits_handshake(&self) -> bool {
+    /// What the client sends next takes long to deal with: it belongs to a TLS handshake, or goes to a file.
+    pub(crate) fn is_laborious(&self) -> bool {
         self.stream.as_ref().is_some_and(Stream::awaits_handshake)
+            || (matches!(self.request.body, Body::File { .. }) && self.phase == Phase::Receiving)
     }
 
     /// Neither a part of a request nor of a response is on its way.
@@ -351,6 +352,11 @@ impl Exchange {
             // A lost connection shows at the next write.
             let _ = self.flush();
         }
+    }
+
+    /// Octets of the complete request's body.
+    pub(crate) fn request_len(&self) -> u64 {
+        self.request.body.len()
     }
 
     pub(crate) fn write_file(&mut self, file: std::fs::File, offset: u64, len: u64) {

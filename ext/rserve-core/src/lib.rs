@@ -12,6 +12,7 @@ pub mod cli;
 pub mod cluster;
 pub mod connection;
 pub mod exchange;
+pub mod large;
 pub mod listener;
 mod monitor;
 pub mod network;

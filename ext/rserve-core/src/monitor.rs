@@ -1,7 +1,7 @@
 //! The one native thread of a worker. It takes over whenever no Ruby thread polls: all of them may be inside the
 //! application. While one waits in epoll there is nothing to do, and the monitor parks.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::{io, thread};
 use nix::sys::signal::SigSet;
 
 use crate::backlog::Seat;
+use crate::reactor::TURN;
 use crate::server::{Server, Status};
 use crate::thread_pool::{self, IDLE_AFTER, TICK};
 
@@ -41,8 +42,12 @@ impl Monitor {
         Ok(())
     }
 
-    /// A leader stopped polling: if the monitor sleeps, it has to look after things again.
+    /// A leader stopped polling, or does not see what is to be done: if the monitor sleeps, it has to look after things
+    /// again.
     pub(crate) fn rouse(&self) {
+        // Whoever calls this made something to do, and the monitor looks for it after it has set its flags: one of the
+        // two sees the other.
+        fence(Ordering::SeqCst);
         if self.state.parked.load(Ordering::SeqCst) {
             self.wake();
         }
@@ -50,6 +55,7 @@ impl Monitor {
 
     /// Something is to be done within a tick.
     pub(crate) fn hurry(&self) {
+        fence(Ordering::SeqCst);
         if self.state.parked.load(Ordering::SeqCst) || self.state.resting.load(Ordering::SeqCst) {
             self.wake();
         }
@@ -72,6 +78,7 @@ fn watch(server: &Weak<Server>, seat: &Seat, state: &State) {
     let mut quiet = Duration::ZERO;
     let mut pause = TICK;
     let mut last = None;
+    let mut spent = None;
     loop {
         let Some(strong) = server.upgrade() else { return };
         if strong.status() == Status::Done {
@@ -79,28 +86,35 @@ fn watch(server: &Weak<Server>, seat: &Seat, state: &State) {
         }
         let told = strong.options.suspensions_told;
         let held_back = strong.uncork(Instant::now());
+        spent = strong.weigh_large(spent);
         let leading = strong.leading.load(Ordering::Acquire);
+        // A leader that sleeps does not see a request that another thread made ready and then stood back from.
+        let ready = strong.backlog.len() > 0;
+        let on_call = held_back || spent.is_some();
         let look = strong.look(last.as_ref());
-        if !leading {
+        if !leading || ready {
             strong.tick(&look);
         }
-        quiet = if leading && !held_back { quiet + pause } else { Duration::ZERO };
-        pause = thread_pool::rest(pause, told, !held_back && (leading || look.polled));
+        quiet = if leading && !on_call && !ready { quiet + pause } else { Duration::ZERO };
+        pause = thread_pool::rest(pause, told, !on_call && (leading || look.polled));
         last = Some(look);
         if quiet < IDLE_AFTER {
             state.resting.store(pause > TICK, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
             // Something may have come meanwhile from somebody who did not see the flag.
-            if pause > TICK && (strong.has_corked() || strong.have_handshakes()) {
+            if pause > TICK && strong.needs_monitor() {
                 pause = TICK;
             }
+            let unfinished = strong.have_unfinished();
             drop(strong);
-            seat.park(Some(pause));
+            seat.park(Some(if unfinished { TURN } else { pause }));
             state.resting.store(false, Ordering::SeqCst);
             continue;
         }
         state.parked.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         // Something may have come between the look and the flag, from somebody who did not see the flag.
-        let idle = strong.leading.load(Ordering::SeqCst) && !strong.uncork(Instant::now());
+        let idle = strong.leading.load(Ordering::SeqCst) && !strong.needs_monitor();
         drop(strong);
         if idle {
             seat.park(None);

@@ -2,8 +2,11 @@
 //!
 //! A [`Reactor::turn`] never runs application code and never waits for anything but epoll, so it may be done by a Ruby
 //! thread that released the GVL, or by the monitor. One that holds it only takes a [`Reactor::glance`]: a TLS handshake
-//! is a millisecond's work in which no Ruby could run.
+//! is a millisecond's work in which no Ruby could run, and so is a part of an upload that goes to a file.
+//!
+//! A turn has an end, however much there is to do: a request that became complete at its start is waiting.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
@@ -41,6 +44,9 @@ const SPARED_IDLE: Duration = Duration::from_secs(1);
 /// How soon a listener is looked at again that had to wait for a free thread.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
+/// After this a turn ends; what is left comes first in the next one.
+pub(crate) const TURN: Duration = Duration::from_micros(300);
+
 /// Deadlines are looked at no more often than this.
 const EXPIRE_EVERY: u64 = 50;
 
@@ -66,11 +72,13 @@ pub(crate) struct Reactor {
     told_at: Option<Instant>,
     slots: Slots,
     /// Connections that have more to do than one turn allowed.
-    again: Vec<ConnectionId>,
-    /// Connections in a TLS handshake that are left to a thread without the GVL.
-    handshakes: Vec<ConnectionId>,
+    again: VecDeque<ConnectionId>,
+    /// Connections with more to do that are left to a thread without the GVL.
+    laborious: VecDeque<ConnectionId>,
     /// Whoever polls holds the GVL.
     glancing: bool,
+    /// This turn did something that may have taken long.
+    toiled: bool,
     draining: bool,
 }
 
@@ -91,9 +99,10 @@ impl Reactor {
             left_until: None,
             told_at: None,
             slots: Slots::default(),
-            again: Vec::new(),
-            handshakes: Vec::new(),
+            again: VecDeque::new(),
+            laborious: VecDeque::new(),
             glancing: false,
+            toiled: false,
             draining: false,
         };
         Ok((reactor, registry, waker))
@@ -112,20 +121,21 @@ impl Reactor {
         self.gate = Some(gate);
     }
 
-    /// One round of polling without waiting, by a thread that holds the GVL: handshakes are left for the next
-    /// [`Reactor::turn`].
+    /// One round of polling without waiting, by a thread that holds the GVL: handshakes and uploads are left for the
+    /// next [`Reactor::turn`].
     pub(crate) fn glance(&mut self, server: &Server) {
         self.glancing = true;
         self.poll_once(server, Some(Duration::ZERO));
         self.glancing = false;
-        server.note_handshakes(!self.handshakes.is_empty());
+        server.note_unfinished(!self.laborious.is_empty());
     }
 
     /// One round of polling, for at most `limit` (`None`: until something happens), by a thread without the GVL.
     pub(crate) fn turn(&mut self, server: &Server, limit: Option<Duration>) {
-        self.again.append(&mut self.handshakes);
+        self.again.append(&mut self.laborious);
         self.poll_once(server, limit);
-        server.note_handshakes(false);
+        // Who has a request to serve leaves.
+        server.note_unfinished(!self.again.is_empty() && server.backlog.len() > 0);
     }
 
     fn poll_once(&mut self, server: &Server, limit: Option<Duration>) {
@@ -146,11 +156,18 @@ impl Reactor {
         match self.poll.poll(&mut events, timeout) {
             Ok(()) => {
                 let now = if timeout == Some(Duration::ZERO) { now } else { Instant::now() };
+                self.toiled = false;
                 for event in &events {
                     self.dispatch(server, event, now);
                 }
-                for id in std::mem::take(&mut self.again) {
+                // One at least, whatever the events took.
+                self.toiled = false;
+                for _ in 0..self.again.len() {
+                    let Some(id) = self.again.pop_front() else { break };
                     self.go_on(server, id, 0, now);
+                    if self.is_late(now) {
+                        break;
+                    }
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -163,6 +180,11 @@ impl Reactor {
             server.check_drained(self.slots.len());
         }
         server.turns.fetch_add(1, Ordering::Release);
+    }
+
+    /// What is left of a turn that began at `began` should wait for the next.
+    fn is_late(&self, began: Instant) -> bool {
+        self.toiled && began.elapsed() >= TURN
     }
 
     fn timeout(&self, server: &Server, now: Instant, limit: Option<Duration>) -> Option<Duration> {
@@ -303,7 +325,7 @@ impl Reactor {
         if !connection.saw(edges) {
             let may_send = edges & WRITABLE != 0 || edges == 0;
             if may_send && server.send_more_if_free(connection) {
-                self.again.push(id);
+                self.again.push_back(id);
             }
             return;
         }
@@ -315,8 +337,13 @@ impl Reactor {
     /// Lets a connection that the poller owns go on.
     fn run(&mut self, server: &Server, connection: &Arc<Connection>, now: Instant) {
         let mut exchange = connection.exchange();
-        if self.glancing && exchange.awaits_handshake() {
-            self.handshakes.push(connection.id());
+        let laborious = exchange.is_laborious();
+        if laborious && self.glancing {
+            self.laborious.push_back(connection.id());
+            return;
+        }
+        if laborious && self.is_late(now) {
+            self.again.push_back(connection.id());
             return;
         }
         let mut outcome = exchange.progress(&server.options, now);
@@ -328,16 +355,16 @@ impl Reactor {
         if outcome == Outcome::Again {
             server.note_fault(connection, &mut exchange);
         }
+        self.toiled |= laborious || outcome == Outcome::Again;
         match outcome {
             Outcome::Queue => {
                 connection.occupy();
-                drop(exchange);
-                server.backlog.push(Arc::clone(connection), now);
+                server.queue(connection, exchange, now);
             }
             Outcome::Wait => server.set_deadline(connection, &exchange, now),
             Outcome::Again => {
                 server.set_deadline(connection, &exchange, now);
-                self.again.push(connection.id());
+                self.again.push_back(connection.id());
             }
             Outcome::Close => self.close(connection, &mut exchange),
         }
@@ -357,7 +384,7 @@ impl Reactor {
         for id in returned.closed.drain(..) {
             self.slots.remove(id);
         }
-        self.again.append(&mut returned.again);
+        self.again.extend(returned.again.drain(..));
     }
 
     /// Ends what has waited too long.

@@ -125,8 +125,8 @@ pub struct Server {
     evicting: AtomicBool,
     drain_told: AtomicBool,
     handshakes: Arc<tls::Handshakes>,
-    /// Clients are in a handshake that nobody with the GVL may go on with.
-    handshakes_wait: AtomicBool,
+    /// Connections have more to do that nobody with the GVL should go on with, or than one turn allowed.
+    unfinished: AtomicBool,
     /// No request is to be started: something runs that wants the process to itself (`out_of_band`).
     held: AtomicBool,
     monitor: Monitor,
@@ -139,7 +139,8 @@ pub struct Server {
     idle_over: AtomicBool,
     spawned: AtomicUsize,
     busy: AtomicUsize,
-    /// Of the busy threads those that have let go of the GVL and do not want it back yet, where that is told.
+    /// Of the busy threads those that have let go of the GVL and do not want it back yet, where that is told, and those
+    /// that serve a large request.
     away: AtomicUsize,
     /// How long they were away lately, see [`absence`].
     usual_absence: AtomicU64,
@@ -181,7 +182,7 @@ impl Server {
             evicting: AtomicBool::new(false),
             drain_told: AtomicBool::new(false),
             handshakes: Arc::default(),
-            handshakes_wait: AtomicBool::new(false),
+            unfinished: AtomicBool::new(false),
             held: AtomicBool::new(false),
             manager: Seat::default(),
             spawn_wanted: AtomicBool::new(false),
@@ -309,18 +310,17 @@ impl Server {
         stats
     }
 
-    /// The counters at this moment. A thread that stands back for one that computes counts as busy with a request of the
-    /// backlog, as it would be in Puma: whoever scales by these figures sees the same load.
+    /// The counters at this moment. A thread that stands back for one that computes, or for a large request, counts as
+    /// busy with a request of the backlog, as it would be in Puma: whoever scales by these figures sees the same load.
     pub fn stats(&self) -> ServerStats {
         let max_threads = self.options.max_threads;
         let running = self.spawned.load(Ordering::Acquire);
         let serving = self.busy.load(Ordering::Acquire);
-        let ready = self.backlog.len();
-        let standing_back = match self.options.suspensions_told {
-            true => ready.min(running.saturating_sub(serving)),
-            false => 0,
-        };
-        let (busy, backlog) = (serving + standing_back, ready - standing_back);
+        let kept = self.backlog.kept();
+        let waiting = self.backlog.len() + kept;
+        let idle = running.saturating_sub(serving);
+        let standing_back = if self.options.suspensions_told { waiting.min(idle) } else { kept.min(idle) };
+        let (busy, backlog) = (serving + standing_back, waiting - standing_back);
         let waiting = running.saturating_sub(busy);
         ServerStats {
             backlog: backlog as u64,
@@ -344,20 +344,20 @@ impl Server {
         self.connections_max.fetch_max(open, Ordering::Relaxed);
     }
 
-    /// Whether a thread without the GVL is to go on with handshakes.
-    pub(crate) fn note_handshakes(&self, wait: bool) {
+    /// Whether a thread without the GVL is to go on polling soon.
+    pub(crate) fn note_unfinished(&self, wait: bool) {
         // Most servers have none, and this word would travel between processors for nothing.
-        if self.handshakes_wait.load(Ordering::Relaxed) != wait {
-            self.handshakes_wait.store(wait, Ordering::SeqCst);
+        if self.unfinished.load(Ordering::Relaxed) != wait {
+            self.unfinished.store(wait, Ordering::SeqCst);
             if wait {
                 self.monitor.hurry();
             }
         }
     }
 
-    /// See [`Server::note_handshakes`].
-    pub(crate) fn have_handshakes(&self) -> bool {
-        self.handshakes_wait.load(Ordering::SeqCst)
+    /// See [`Server::note_unfinished`].
+    pub(crate) fn have_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::SeqCst)
     }
 
     /// Whether [`Server::take_notices`] has something.
@@ -415,7 +415,7 @@ impl Server {
 
     /// Requests that a thread is serving, or that wait for one.
     pub(crate) fn work(&self) -> usize {
-        self.busy.load(Ordering::Acquire) + self.backlog.len()
+        self.busy.load(Ordering::Acquire) + self.backlog.len() + self.backlog.kept()
     }
 
     /// The poller may sleep for long, so what it shows the other workers before is kept true by the threads.
@@ -437,7 +437,7 @@ impl Server {
         if self.options.queue_requests {
             return true;
         }
-        self.busy.load(Ordering::Acquire) + self.backlog.len() < self.options.max_threads
+        self.work() < self.options.max_threads
     }
 
     pub(crate) fn register(&self, connection: &Connection, exchange: &mut Exchange) -> io::Result<()> {
@@ -498,3 +498,6 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,7 +130,7 @@ impl Core {
             match server.next(&seat) {
                 Next::Serve(connection, request) => {
                     let served = {
-                        let _serving = presence.serving();
+                        let _serving = (!seat.serves_large()).then(|| presence.serving());
                         this.serve(ruby, &connection, request)
                     };
                     server.served(&seat);

@@ -13,7 +13,7 @@ use crate::options::{Options, ProxyProtocol};
 use crate::stream::{Received, Stream};
 
 /// Octets of one connection that are read before other connections get their turn.
-const READ_BUDGET: usize = 1 << 20;
+const READ_BUDGET: usize = 1 << 16;
 
 /// Pieces of a chunked body up to this size are put together before they are stored.
 const GATHERED: usize = 16 * 1024;

@@ -82,7 +82,7 @@ fn a_thread_that_holds_the_gvl_takes_no_step_of_a_handshake() {
 
     let mut reactor = server.lock_reactor();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while reactor.handshakes.is_empty() && Instant::now() < deadline {
+    while reactor.laborious.is_empty() && Instant::now() < deadline {
         reactor.glance(&server);
     }
     for _ in 0..100 {
@@ -90,6 +90,38 @@ fn a_thread_that_holds_the_gvl_takes_no_step_of_a_handshake() {
         thread::sleep(Duration::from_millis(1));
     }
     assert!(!client.is_finished(), "the client's handshake went on");
+    assert_eq!(server.backlog.len(), 0);
+
+    while server.backlog.len() == 0 && Instant::now() < deadline {
+        reactor.turn(&server, Some(Duration::from_millis(10)));
+    }
+    assert_eq!(server.backlog.len(), 1, "the request has come");
+    drop(reactor);
+    client.join().unwrap();
+}
+
+#[test]
+fn a_thread_that_holds_the_gvl_stores_no_upload() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = serving(&listener, None);
+    let length = 1 << 20;
+    let mut client = TcpStream::connect(address).unwrap();
+    write!(client, "PUT / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").unwrap();
+    let client = thread::spawn(move || {
+        client.write_all(&vec![b'x'; length]).unwrap();
+        client
+    });
+
+    let mut reactor = server.lock_reactor();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while reactor.laborious.is_empty() && Instant::now() < deadline {
+        reactor.glance(&server);
+    }
+    assert!(server.have_unfinished(), "somebody else is to do it");
+    for _ in 0..1000 {
+        reactor.glance(&server);
+    }
     assert_eq!(server.backlog.len(), 0);
 
     while server.backlog.len() == 0 && Instant::now() < deadline {

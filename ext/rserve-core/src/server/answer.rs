@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use super::{Notice, Server, Status};
 use crate::connection::{Connection, WRITABLE};
 use crate::exchange::{AfterSending, Exchange, Outcome, Request};
+use crate::large;
 use crate::outgoing::{Flushed, HELD_LIMIT};
 use crate::stream::Stream;
 
@@ -88,11 +89,6 @@ impl Server {
         !corked.is_empty()
     }
 
-    /// Whether [`Server::uncork`] has something to send.
-    pub(crate) fn has_corked(&self) -> bool {
-        !self.corked().is_empty()
-    }
-
     /// Queues `len` octets of `file` from `offset`, after what was written before.
     pub fn write_file(&self, connection: &Connection, file: std::fs::File, offset: u64, len: u64) {
         if self.is_at_home() {
@@ -144,8 +140,7 @@ impl Server {
             }
             match outcome {
                 Outcome::Queue => {
-                    drop(exchange);
-                    self.backlog.push(Arc::clone(connection), now);
+                    self.queue(connection, exchange, now);
                     return;
                 }
                 Outcome::Wait | Outcome::Again => {
@@ -172,6 +167,20 @@ impl Server {
                     return;
                 }
             }
+        }
+    }
+
+    /// The request of `connection` is complete.
+    pub(crate) fn queue(
+        &self,
+        connection: &Arc<Connection>,
+        exchange: MutexGuard<'_, Exchange>,
+        now: Instant,
+    ) {
+        let large = exchange.request_len() >= large::LARGE;
+        drop(exchange);
+        if !self.backlog.push(Arc::clone(connection), large, now) {
+            self.monitor.hurry();
         }
     }
 

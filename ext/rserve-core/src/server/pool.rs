@@ -8,6 +8,7 @@ use super::{Manage, Next, Server, Status};
 use crate::backlog::Seat;
 use crate::connection::Connection;
 use crate::exchange::Request;
+use crate::large;
 use crate::reactor::Reactor;
 use crate::thread_pool;
 
@@ -38,7 +39,7 @@ impl Server {
             reactor.glance(self);
         }
         if self.status() < Status::Done
-            && let Some(connection) = self.pop()
+            && let Some(connection) = self.pop(seat)
         {
             let request = connection.exchange().take_request();
             if request.refusal.is_none() {
@@ -55,7 +56,7 @@ impl Server {
     }
 
     /// The oldest request, whose server the caller is from then on counted among.
-    fn pop(&self) -> Option<Arc<Connection>> {
+    fn pop(&self, seat: &Seat) -> Option<Arc<Connection>> {
         if self.backlog.len() == 0 {
             return None;
         }
@@ -63,10 +64,12 @@ impl Server {
         self.busy.fetch_add(1, Ordering::SeqCst);
         let connection = match self.held.load(Ordering::SeqCst) {
             true => None,
-            false => self.backlog.pop(),
+            false => self.backlog.pop(seat),
         };
         if connection.is_none() {
             self.busy.fetch_sub(1, Ordering::SeqCst);
+        } else if seat.serves_large() {
+            self.away.fetch_add(1, Ordering::SeqCst);
         }
         connection
     }
@@ -93,6 +96,10 @@ impl Server {
         self.waiting.fetch_add(1, Ordering::AcqRel);
         while !seat.is_interrupted() && self.may_wait() {
             if self.stands_back(seat) {
+                // Another thread may sleep in epoll, and then the monitor sleeps, too.
+                if self.backlog.len() > 0 {
+                    self.monitor.rouse();
+                }
                 self.backlog.stand_back(seat, || self.may_wait() && self.stands_back(seat));
             } else if self.backlog.len() > 0 {
                 break;
@@ -138,6 +145,9 @@ impl Server {
     pub fn served(&self, seat: &Seat) {
         if !self.is_at_home() {
             return;
+        }
+        if seat.serves_large() {
+            self.away.fetch_sub(1, Ordering::SeqCst);
         }
         self.backlog.done(seat);
         let before = self.busy.fetch_sub(1, Ordering::SeqCst);
@@ -253,7 +263,7 @@ impl Server {
 
     /// Polls if nobody does, and calls threads; see [`thread_pool`].
     pub(crate) fn tick(&self, look: &Look) {
-        if (!look.polled || self.have_handshakes())
+        if (!look.polled || self.have_unfinished())
             && let Some(mut reactor) = self.try_reactor()
         {
             reactor.turn(self, Some(Duration::ZERO));
@@ -278,10 +288,52 @@ impl Server {
         }
     }
 
+    /// Whether something is to be done within a tick that nobody but the monitor may see.
+    pub(crate) fn needs_monitor(&self) -> bool {
+        !self.corked().is_empty()
+            || self.have_unfinished()
+            || self.backlog.len() > 0
+            || self.backlog.kept() > 0
+    }
+
+    /// Lets more or fewer large requests be served at a time, while some wait for it: to be called now and then with what
+    /// the last call gave.
+    pub(crate) fn weigh_large(&self, last: Option<Spent>) -> Option<Spent> {
+        if self.backlog.kept() == 0 {
+            return None;
+        }
+        let now = Spent { at: Instant::now(), cpu: crate::sys::processor_time() };
+        let Some(last) = last else { return Some(now) };
+        if now.at - last.at < large::INTERVAL {
+            return Some(last);
+        }
+        let decide = |allowed, begun_at| {
+            let load = large::Load {
+                allowed,
+                max_threads: self.options.max_threads,
+                wall: now.at - last.at,
+                cpu: now.cpu.saturating_sub(last.cpu),
+                stalled: now.at.saturating_duration_since(begun_at),
+            };
+            load.allowed()
+        };
+        if self.backlog.allow_large(decide) {
+            self.nudge();
+        }
+        Some(now)
+    }
+
     pub(super) fn want_thread(&self) {
         self.spawn_wanted.store(true, Ordering::Release);
         self.manager.wake();
     }
+}
+
+/// Processor time that the process had used by then.
+#[derive(Clone, Copy)]
+pub(crate) struct Spent {
+    at: Instant,
+    cpu: Duration,
 }
 
 /// See [`Server::look`].

@@ -1,0 +1,69 @@
+//! How many requests with a large body are served at a time. Decisions only.
+//!
+//! What an application does with an upload is mostly arithmetic: it takes multipart apart, makes a checksum. Several at
+//! once are done no sooner than one after the other, because one thread at a time runs Ruby, and meanwhile every other
+//! request waits behind all of them for each of its turns. So one large request is served at a time, and another beside
+//! it when the process turns out to wait for something else than its processor. The last thread is never given to one.
+
+use std::time::Duration;
+
+/// A body of this many octets makes a request large.
+pub const LARGE: u64 = 1 << 20;
+
+/// How often the monitor looks whether more of them may be served at a time.
+pub const INTERVAL: Duration = Duration::from_millis(25);
+
+/// So long a large request has the process to itself at most, whatever it does.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the monitor sees when large requests wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Load {
+    /// How many may be served at a time now.
+    pub allowed: usize,
+    /// Threads that may exist.
+    pub max_threads: usize,
+    /// Time since the last look.
+    pub wall: Duration,
+    /// Processor time that the process used in it.
+    pub cpu: Duration,
+    /// Time since one was last begun.
+    pub stalled: Duration,
+}
+
+impl Load {
+    /// How many may be served at a time from now on.
+    pub fn allowed(self) -> usize {
+        let most = self.max_threads.saturating_sub(1).max(1);
+        let waits = self.cpu * 5 < self.wall;
+        let computes = self.cpu * 5 > self.wall * 4;
+        match self.allowed {
+            allowed if waits || self.stalled >= PATIENCE => (allowed + 1).min(most),
+            allowed if computes => (allowed - 1).max(1),
+            allowed => allowed.min(most),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_are_served_at_a_time_while_the_processor_is_idle() {
+        let ms = Duration::from_millis;
+        let load = Load { allowed: 2, max_threads: 5, wall: ms(30), cpu: ms(20), stalled: ms(30) };
+        for (load, allowed) in [
+            (load, 2),
+            (Load { cpu: ms(3), ..load }, 3),
+            (Load { cpu: ms(29), ..load }, 1),
+            (Load { cpu: ms(29), allowed: 1, ..load }, 1),
+            (Load { cpu: ms(29), stalled: PATIENCE, ..load }, 3),
+            (Load { cpu: ms(3), allowed: 4, ..load }, 4),
+            (Load { cpu: ms(3), allowed: 1, max_threads: 1, ..load }, 1),
+            (Load { cpu: ms(3), allowed: 1, max_threads: 2, ..load }, 1),
+        ] {
+            assert_eq!(load.allowed(), allowed, "{load:?}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Threads, clients and the monitor together, without Ruby.
+
+use std::io::{IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::mpsc;
+use std::thread;
+
+use super::*;
+use crate::exchange::AfterSending;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+const RESPONSE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+
+fn server(options: Options) -> (Arc<Server>, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::new(options).unwrap();
+    server.add_listener(listener.as_raw_fd(), None).unwrap();
+    (server, listener.local_addr().unwrap())
+}
+
+fn client(address: SocketAddr, octets: &[u8]) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    client.write_all(octets).unwrap();
+    client
+}
+
+/// Polls, without a monitor, until there is what `wanted` looks for.
+fn poll_until(server: &Server, what: &str, wanted: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !wanted() {
+        assert!(Instant::now() < deadline, "{what}");
+        server.lock_reactor().turn(server, Some(Duration::from_millis(1)));
+    }
+}
+
+fn wait_until(what: &str, wanted: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !wanted() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn taken(next: Next) -> Option<(Arc<Connection>, Request)> {
+    match next {
+        Next::Serve(connection, request) => Some((connection, request)),
+        Next::Wait | Next::Leave => None,
+    }
+}
+
+fn answer(server: &Server, connection: &Arc<Connection>, seat: &Seat) {
+    server.write(connection, &[IoSlice::new(RESPONSE)]).unwrap();
+    server.finish(connection, AfterSending::KeepAlive);
+    server.served(seat);
+}
+
+/// A thread that computes keeps others from beginning requests for a while, but not for ever: not even when the request
+/// was made ready by one that then stood back, while another one slept in epoll.
+#[test]
+fn a_request_is_served_beside_a_thread_that_computes_though_the_poller_sleeps() {
+    let (server, address) =
+        server(Options { suspensions_told: true, min_threads: 3, max_threads: 3, ..Options::default() });
+    server.start().unwrap();
+    let seat = Arc::new(Seat::default());
+    let _computing = client(address, REQUEST);
+    let (connection, _) = loop {
+        match taken(server.next(&seat)) {
+            Some(first) => break first,
+            None => server.wait(&seat),
+        }
+    };
+    let left = server.thread_suspended();
+
+    let (begun, begins) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    let goes_on = Arc::new(Mutex::new(goes_on));
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (server, begun, goes_on) = (Arc::clone(&server), begun.clone(), Arc::clone(&goes_on));
+            thread::spawn(move || {
+                let seat = Arc::new(Seat::default());
+                loop {
+                    match server.next(&seat) {
+                        Next::Serve(connection, _) => {
+                            begun.send(()).unwrap();
+                            let left = server.thread_suspended();
+                            goes_on.lock().unwrap().recv().unwrap();
+                            server.thread_back(left);
+                            answer(&server, &connection, &seat);
+                        }
+                        Next::Wait => server.wait(&seat),
+                        Next::Leave => return,
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut client = client(address, REQUEST);
+    begins.recv_timeout(Duration::from_secs(10)).expect("the first request is begun");
+    wait_until("the other thread polls", || server.leading.load(Ordering::SeqCst));
+    client.write_all(REQUEST).unwrap();
+    server.thread_back(left);
+    go_on.send(()).unwrap();
+    begins.recv_timeout(Duration::from_secs(10)).expect("the second request is begun");
+    go_on.send(()).unwrap();
+    let mut responses = vec![0; RESPONSE.len() * 2];
+    client.read_exact(&mut responses).unwrap();
+
+    answer(&server, &connection, &seat);
+    server.halt();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    server.join();
+}
+
+#[test]
+fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
+    let (server, address) = server(Options { max_threads: 5, ..Options::default() });
+    server.begin();
+    let octets = crate::large::LARGE as usize;
+    let upload =
+        [format!("PUT / HTTP/1.1\r\nContent-Length: {octets}\r\n\r\n").into_bytes(), vec![b'x'; octets]];
+    let upload = upload.concat();
+    let uploads: Vec<_> = (0..2)
+        .map(|_| {
+            let upload = upload.clone();
+            thread::spawn(move || client(address, &upload))
+        })
+        .collect();
+    poll_until(&server, "both uploads", || server.backlog.len() + server.backlog.kept() == 2);
+    assert_eq!((server.backlog.len(), server.backlog.kept()), (1, 1));
+    assert_eq!(server.work(), 2);
+
+    let (first, second, third) = (Seat::default(), Seat::default(), Seat::default());
+    let (large, request) = taken(server.next(&first)).expect("the first upload");
+    assert_eq!(request.body.len(), octets as u64);
+    assert!(taken(server.next(&second)).is_none(), "the second one is kept");
+    let _small = client(address, REQUEST);
+    poll_until(&server, "the small request", || server.backlog.len() == 1);
+    let (small, _) = taken(server.next(&second)).expect("the small request");
+    answer(&server, &small, &second);
+    assert!(taken(server.next(&second)).is_none(), "still kept");
+
+    answer(&server, &large, &first);
+    let (kept, request) = taken(server.next(&second)).expect("the second upload");
+    assert_eq!(request.body.len(), octets as u64);
+    assert!(taken(server.next(&third)).is_none());
+    answer(&server, &kept, &second);
+    assert_eq!(server.work(), 0);
+    uploads.into_iter().for_each(|upload| drop(upload.join().unwrap()));
+}
+
+/// What waits for a disk or a network rather than for the processor is not kept for long.
+#[test]
+fn another_large_request_is_served_beside_one_that_waits() {
+    let (server, address) = server(Options { max_threads: 5, ..Options::default() });
+    server.start().unwrap();
+    let octets = crate::large::LARGE as usize;
+    let upload =
+        [format!("PUT / HTTP/1.1\r\nContent-Length: {octets}\r\n\r\n").into_bytes(), vec![b'x'; octets]];
+    let clients: Vec<_> = (0..2)
+        .map(|_| {
+            let upload = upload.concat();
+            thread::spawn(move || client(address, &upload))
+        })
+        .collect();
+    let seats = [Arc::new(Seat::default()), Arc::new(Seat::default())];
+    let served: Vec<_> = seats
+        .iter()
+        .map(|seat| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            loop {
+                assert!(Instant::now() < deadline, "both are begun, and none is done");
+                match taken(server.next(seat)) {
+                    Some((connection, _)) => break connection,
+                    None => server.wait(seat),
+                }
+            }
+        })
+        .collect();
+    for (connection, seat) in served.iter().zip(&seats) {
+        answer(&server, connection, seat);
+    }
+    clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+    server.halt();
+    server.join();
+}
