@@ -283,7 +283,8 @@ module Rserve
       @runner.close_control_listeners
       @events.fire_before_restart!
       @config.run_hooks(restart_hook, self, @log_writer)
-      return close_binder_listeners unless @status == :restart # told to stop meanwhile
+      # INT may be a plugin's whose hook has just ended what it watches: there is no stop in it.
+      return close_binder_listeners if @terminated || @status == :halt
 
       @restart.exec(previous_env, @binder)
     end

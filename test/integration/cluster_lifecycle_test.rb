@@ -141,6 +141,20 @@ class ClusterLifecycleTest < ServerCase
     end
   end
 
+  # Plugins stop the server when what they watch is gone, and a hook of theirs has just ended it.
+  def test_int_from_a_hook_of_a_hot_restart_is_no_stop
+    [[], %w[-w 2]].each do |arguments|
+      spawn_server(*arguments, config: <<~RUBY)
+        on_restart do
+          Process.kill(:INT, Process.pid)
+          sleep 0.1 # for the thread that handles it
+        end
+      RUBY
+      hot_restart
+      assert_serving
+    end
+  end
+
   def test_signals_in_the_middle_of_a_hot_restart_neither_end_nor_stop_the_server
     spawn_server "-w", "1",
                  config: "on_restart { %i[USR2 USR1 TTIN TTOU].each { |name| Process.kill(name, Process.pid) } }"
