@@ -19,7 +19,9 @@ module Rserve
 
     # Variable that tells the next incarnation which unix sockets it has to remove in the end.
     OWN_PATHS = "RSERVE_UNIX_PATHS"
-    private_constant :OWN_PATHS
+    # … and which of the inherited descriptors are somebody else's sockets, who will go on listening on them.
+    BORROWED = "RSERVE_BORROWED_FDS"
+    private_constant :OWN_PATHS, :BORROWED
 
     # @return [Array<IO>] every open listener
     attr_accessor :ios
@@ -51,6 +53,7 @@ module Rserve
       @listeners = []
       @inherited_fds = {}
       @activated_sockets = {}
+      @borrowed = []
       @unix_paths = []
       @envs = {}
       @before_parse = []
@@ -85,8 +88,9 @@ module Rserve
     #
     # @return [Array<String>] variables to remove from the environment
     def create_inherited_fds(env)
-      own = env.key?(OWN_PATHS) ? [OWN_PATHS] : []
+      own = [OWN_PATHS, BORROWED].select { |name| env.key?(name) }
       @unix_paths.concat(env[OWN_PATHS].to_s.split(File::PATH_SEPARATOR))
+      @borrowed.concat(env[BORROWED].to_s.split(",").map(&:to_i))
       own + env.select { |name, _| name.match?(/\APUMA_INHERIT_\d+\z/) }.map do |name, value|
         fd, url = value.split(":", 2)
         @inherited_fds[url] = fd.to_i
@@ -105,6 +109,7 @@ module Rserve
       env["LISTEN_FDS"].to_i.times do |index|
         key, io = adopt(TCPServer.for_fd(socket_activation_fd(index)))
         @activated_sockets[key] = io
+        @borrowed << io.fileno
         @log_writer.debug("Registered #{key.join(":")} for activation from LISTEN_FDS")
       end
       %w[LISTEN_FDS LISTEN_PID]
@@ -136,6 +141,7 @@ module Rserve
     def redirects_for_restart_env
       env = @listeners.each_with_index.to_h { |(url, io), index| ["PUMA_INHERIT_#{index}", "#{io.to_i}:#{url}"] }
       env[OWN_PATHS] = @unix_paths.join(File::PATH_SEPARATOR) unless @unix_paths.empty?
+      env[BORROWED] = @borrowed.join(",") unless @borrowed.empty?
       env
     end
 
@@ -150,12 +156,13 @@ module Rserve
     end
 
     # Lets no more TCP connections begin, in any process that shares the listeners, so that all that wait can be taken:
-    # closing a listener resets them. It cannot be undone; who comes now is refused once the listeners are closed.
+    # closing a listener resets them. Who comes now is refused once the listeners are closed. A socket of systemd's
+    # stays open, and who comes there waits for the next server.
     def turn_newcomers_away
       drop_all = [BPF_RETURN, 0, 0, 0].pack("SCCL")
       pointer_size = [nil].pack("p").bytesize
       program = [1, drop_all].pack("S @#{pointer_size} p") # struct sock_fprog: length, pointer
-      @ios.grep(TCPServer).reject(&:closed?).each do |io|
+      @ios.grep(TCPServer).reject { |io| io.closed? || @borrowed.include?(io.fileno) }.each do |io|
         io.setsockopt(Socket::SOL_SOCKET, Socket::SO_ATTACH_FILTER, program)
       end
     rescue NameError, SystemCallError # no Linux, or not allowed: the last few may be reset then

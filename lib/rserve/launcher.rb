@@ -95,8 +95,10 @@ module Rserve
       @runner.stats
     end
 
-    # Begins a graceful stop.
+    # Begins a graceful stop; once a hot restart has ended the server, there is nothing to stop.
     def stop
+      return if @restarting
+
       @status = :stop
       @runner.stop
     end
@@ -281,10 +283,11 @@ module Rserve
       log "* Restarting..."
       @runner.stop_control
       @runner.close_control_listeners
+      # INT may be a plugin's whose hook has just ended what it watches.
+      @restarting = true
       @events.fire_before_restart!
       @config.run_hooks(restart_hook, self, @log_writer)
-      # INT may be a plugin's whose hook has just ended what it watches: there is no stop in it.
-      return close_binder_listeners if @terminated || @status == :halt
+      return close_binder_listeners unless @status == :restart # told to terminate meanwhile
 
       @restart.exec(previous_env, @binder)
     end

@@ -105,19 +105,32 @@ class OperatorTest < ServerCase
     end
   end
 
-  def test_sockets_that_systemd_opened_are_served
+  # It goes on listening, so what one server does to the socket when it stops must not outlive that server.
+  def test_sockets_that_systemd_opened_are_served_by_one_server_after_another
     TCPServer.open("127.0.0.1", 0) do |socket|
-      port = socket.addr[1]
-      # As systemd: the socket is number 3, and the variables name the process that executes the server.
-      script = 'exec env LISTEN_PID=$$ LISTEN_FDS=1 "$@"'
-      start_process(["sh", "-c", script, "sh", RbConfig.ruby, "-Ilib", TestServer.rserve, "-C", "-", "-b",
-                     "tcp://127.0.0.1:#{port}", "test/rackup/hello.ru"], port:, fds: { 3 => socket })
-      assert_log(%r{\* Activated tcp://127\.0\.0\.1:#{port}})
-      assert_serving
+      [[], %w[-w 1]].each do |arguments|
+        start_activated(socket, *arguments)
+        assert_serving
+        hot_restart
+        assert_serving
+        server.signal(:INT)
+        assert_exits 0
+      end
+      TCPSocket.open("127.0.0.1", socket.addr[1], connect_timeout: 5).close
     end
   end
 
   private
+
+  # As systemd: the socket is number 3, and the variables name the process that executes the server.
+  def start_activated(socket, *arguments)
+    port = socket.addr[1]
+    script = 'exec env LISTEN_PID=$$ LISTEN_FDS=1 "$@"'
+    start_process(["sh", "-c", script, "sh", RbConfig.ruby, "-Ilib", TestServer.rserve, "-C", "-", "-b",
+                   "tcp://127.0.0.1:#{port}", *arguments, "test/rackup/hello.ru"], port:, fds: { 3 => socket })
+    assert_log(%r{\* Activated tcp://127\.0\.0\.1:#{port}})
+    assert_log(/Ctrl-C/)
+  end
 
   def answer
     get("/").body
