@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Manage, Next, Server, Status};
@@ -121,6 +122,8 @@ impl Server {
     }
 
     fn lead(&self, mut reactor: MutexGuard<'_, Reactor>, seat: &Seat, until: Option<Instant>) {
+        // Others who want this processor may be about to send something; who sleeps has to be woken up for it.
+        thread::yield_now();
         self.leading.store(true, Ordering::Release);
         while self.backlog.len() == 0 && !seat.is_interrupted() && self.may_wait() {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
