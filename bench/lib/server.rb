@@ -79,7 +79,8 @@ class BenchServer
     return unicorn_arguments(workload) if name == "unicorn"
 
     threads = "#{workload[:threads]}:#{workload[:threads]}"
-    ["-b", address, "-w", workload[:workers].to_s, "-t", threads, "-C", "-", "-e", "production", "-q", workload[:app]]
+    ["-b", address, "-w", workload[:workers].to_s, "-t", threads, *("--preload" if workload[:preload]),
+     "-C", "-", "-e", "production", "-q", workload[:app]]
   end
 
   # As many processes as the others have threads. What they do themselves is Rack::ContentLength's part here.

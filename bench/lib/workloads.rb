@@ -4,6 +4,7 @@
 #
 # app          rackup file
 # workers      processes; 0 is single mode
+# preload      whether the application is loaded before they are forked
 # threads      Ruby threads of each
 # tls          whether over TLS; a session for each request with `new_sessions: true`
 # connections  clients at a time; 5 unless the name says otherwise
@@ -12,7 +13,8 @@
 # rate         requests a second, however fast they are answered; without it, as many as are answered
 # slow_path    one in `slow_every` requests is for it, and not timed
 # idle, slow   other clients meanwhile: connected and silent ones, and ones on slow lines
-DEFAULT_WORKLOAD = { app: "test/rackup/hello.ru", workers: 0, threads: 5, tls: false, connections: 5, headers: {},
+DEFAULT_WORKLOAD = { app: "test/rackup/hello.ru", workers: 0, preload: false, threads: 5, tls: false,
+                     connections: 5, headers: {},
                      path: "/", method: "GET", body: nil, close: false }.freeze
 
 # What a browser sends with every request.
@@ -48,6 +50,7 @@ WORKLOADS = {
   "tls resumed" => { tls: true, close: true },
   "rails plain" => { app: "bench/rails/config.ru", path: "/plain" },
   "rails plain 2x5" => { app: "bench/rails/config.ru", path: "/plain", workers: 2, connections: 10 },
+  "rails preloaded" => { app: "bench/rails/config.ru", path: "/plain", workers: 2, connections: 10, preload: true },
   "rails erb" => { app: "bench/rails/config.ru", path: "/page" },
   "rails erb 2x5" => { app: "bench/rails/config.ru", path: "/page", workers: 2, connections: 10 }
 }.transform_values { |workload| DEFAULT_WORKLOAD.merge(workload) }.freeze

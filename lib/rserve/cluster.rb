@@ -129,6 +129,7 @@ module Rserve
       @launcher.write_state
       start_control
       @config.run_hooks(:before_fork, nil, @log_writer)
+      warm_up if preload?
       @master.run
     end
 
@@ -203,6 +204,11 @@ module Rserve
       before = Thread.list
       load_and_bind
       warn_about_threads(Thread.list - before)
+    end
+
+    # Collects and compacts, so that workers share what was loaded for as long as nobody writes to it.
+    def warm_up
+      Process.warmup if Process.respond_to?(:warmup) && @options.fetch(:process_warmup, true)
     end
 
     def bind_only

@@ -141,6 +141,16 @@ class ClusterLifecycleTest < ServerCase
     end
   end
 
+  def test_a_preloaded_application_is_warmed_up_before_the_first_fork_unless_told_not_to
+    warm_up = "before_fork { def Process.warmup = warn('warmed up by ' + Process.pid.to_s) }"
+    [["preload_app!", true], ["preload_app! false", false],
+     ["preload_app!\nrserve { process_warmup false }", false]].each do |words, warmed|
+      spawn_server "-w", "2", config: "#{words}\n#{warm_up}"
+      2.times { |index| server.wait_for_log(/Worker #{index} .*booted/) }
+      assert_equal warmed ? ["warmed up by #{server.pid}"] : [], server.log.scan(/warmed up by \d+/), words
+    end
+  end
+
   # Plugins stop the server when what they watch is gone, and a hook of theirs has just ended it.
   def test_int_from_a_hook_of_a_hot_restart_is_no_stop
     [[], %w[-w 2]].each do |arguments|

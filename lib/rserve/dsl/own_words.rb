@@ -53,6 +53,14 @@ module Rserve
         @options[:strict_framing] = answer
       end
 
+      # Whether a preloaded application's memory is collected and compacted before the first fork (`Process.warmup`,
+      # Ruby 3.3 and later), so that workers share more of it. C extensions that cannot be compacted want `false`.
+      #
+      # The default is true.
+      def process_warmup(answer = true)
+        @options[:process_warmup] = answer
+      end
+
       # The PROXY protocol that load balancers in front speak: who the client is comes before its first request.
       #
       # @example
