@@ -178,6 +178,11 @@ module Rserve
       @ios.each(&:close)
     end
 
+    # Removes the unix sockets made here.
+    def remove_unix_paths
+      @unix_paths.each { |path| File.unlink(path) if File.socket?(path) }
+    end
+
     # Closes the listeners for good, and removes the unix sockets made here.
     def close_listeners
       @listeners.each do |url, io|
@@ -477,8 +482,16 @@ module Rserve
 
     def take_over(io)
       close_on_exec(io.fileno)
+      let_newcomers_in(io) if io.is_a?(TCPServer) && !@borrowed.include?(io.fileno)
       @ios << io
       io
+    end
+
+    # Ends {#turn_newcomers_away}: an earlier incarnation may have begun to stop when it was told to restart.
+    def let_newcomers_in(listener)
+      listener.setsockopt(Socket::SOL_SOCKET, Socket::SO_DETACH_FILTER, 0)
+    rescue NameError, SystemCallError
+      nil # no Linux, or there is none
     end
 
     # exec cleared the flag so that this process could have the descriptor; what this process runs must not.

@@ -120,7 +120,7 @@ module Rserve
       output_header "cluster"
       log "*      Workers: #{@options[:workers]}"
       preload? ? preload : bind_only
-      @master = Native::Master.new(self, cluster_options)
+      @launcher.begin_serving { @master = Native::Master.new(self, cluster_options) }
       log "Use Ctrl-C to stop"
       warn_single_worker
       warn_ruby_mn_threads
@@ -248,7 +248,7 @@ module Rserve
     end
 
     def become_worker(index)
-      @control&.binder&.close
+      @control&.close_in_child
       Worker.new(@launcher, index:, link: @master.worker(index), app: @app).run
     end
 

@@ -43,11 +43,26 @@ module Rserve
     # @param sync [Boolean] wait for that
     def stop(sync = false)
       @stopping = true
-      @wake_writer.close unless @wake_writer.closed?
+      wake
       @thread&.join if sync && @thread != Thread.current
     end
 
+    # Closes what this process has of it: it was forked from the one that serves.
+    def close_in_child
+      @binder.close
+      @wake_reader.close
+      @wake_writer.close
+    end
+
     private
+
+    # Closing alone says nothing where a child has the other end, too.
+    def wake
+      @wake_writer.write("!")
+      @wake_writer.close
+    rescue IOError, Errno::EPIPE
+      nil # it was woken before, or has ended
+    end
 
     def serve_until_stopped
       until @stopping

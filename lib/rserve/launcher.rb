@@ -53,6 +53,8 @@ module Rserve
       @env = env
       @pid = Process.pid
       @status = :run
+      @boot_lock = Mutex.new
+      @postponed = []
       @config.options[:log_writer] = log_writer
       Rserve.cli_config = conf
       @config.load
@@ -85,9 +87,18 @@ module Rserve
       set_process_title
       @status = @runner.run || @status
       finish(previous_env)
+    rescue Exception # rubocop:disable Lint/RescueException
+      remove_traces unless @runner.nil? || @runner.serving?
+      raise
     ensure
       signals&.close
       @runner&.stop_control
+    end
+
+    # The block makes the server one that commands reach; what came before is carried out then.
+    def begin_serving(&)
+      @boot_lock.synchronize(&)
+      @postponed.each { |command| public_send(command) }
     end
 
     # @return [Hash] statistics, symbol keys
@@ -97,7 +108,7 @@ module Rserve
 
     # Begins a graceful stop; once a hot restart has ended the server, there is nothing to stop.
     def stop
-      return if @restarting
+      return if @restarting || postpone(:stop)
 
       @status = :stop
       @runner.stop
@@ -105,12 +116,16 @@ module Rserve
 
     # Begins a stop that leaves requests unanswered.
     def halt
+      return if postpone(:halt)
+
       @status = :halt
       @runner.halt
     end
 
-    # Begins a hot restart: the process executes itself anew, with the listeners open.
+    # Begins a hot restart: the process executes itself anew, with the listeners open. A server that stops does not.
     def restart
+      return if stopping? || postpone(:restart)
+
       @status = :restart
       @runner.restart
     end
@@ -119,6 +134,8 @@ module Rserve
     #
     # @return [Boolean] could it be done by workers?
     def phased_restart
+      return true if postpone(:phased_restart)
+
       if @runner.respond_to?(:phased_restart) && @runner.phased_restart
         true
       else
@@ -317,7 +334,30 @@ module Rserve
     def terminate
       @terminated = true
       @status = :stop
+      return if @restarting # the server is gone, and what happens next depends on the status
+
       stop_or_interrupt(SignalException.new("SIGTERM")) { @runner.terminate }
+    end
+
+    def stopping?
+      @terminated || %i[stop halt].include?(@status)
+    end
+
+    # @return [Boolean] there is no server yet: the command is kept for it
+    def postpone(command)
+      @boot_lock.synchronize do
+        return false if @runner.serving?
+
+        @postponed << command
+      end
+      true
+    end
+
+    # The server ends before it serves: what an earlier incarnation left to this one is of no use any more.
+    def remove_traces
+      path = @options[:pidfile]
+      delete_pidfile if path && File.file?(path) && File.read(path).to_i == Process.pid
+      @binder.remove_unix_paths
     end
 
     # While the application is being loaded there is no server to stop, and nothing to lose.
@@ -326,6 +366,8 @@ module Rserve
     end
 
     def hang_up
+      return if @runner.redirected_io? && !@runner.serving? # they are opened at the end of the boot
+
       stop_or_interrupt(Interrupt.new("SIGHUP")) { @runner.hang_up }
     end
 

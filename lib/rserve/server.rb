@@ -21,7 +21,10 @@ module Rserve
 
     # How often the managing thread looks at its own deadlines, in seconds.
     TICK = 0.5
-    private_constant :TICK
+    # What `env["puma.mark_as_io_bound"]` is (Puma 8): there are no threads beyond the maximum, so that a request that
+    # waits for something counts as any other, as it does beyond `max_io_threads` with Puma.
+    COUNTS_AS_ANY = -> {}
+    private_constant :TICK, :COUNTS_AS_ANY
 
     # Figures that every level has, each also a method.
     STAT_METHODS = CompatLevel.stat_names(CompatLevel::DEFAULT).freeze
@@ -198,6 +201,7 @@ module Rserve
         proxies: @options[:proxy_protocol_from],
         strict_host: @options[:strict_host],
         strict_framing: @options[:strict_framing],
+        hide_underscores: @options[:allow_underscore_headers] == false,
         max_keep_alive: keep == Float::INFINITY ? nil : keep,
         remote_address_value:,
         temp_folder: Dir.tmpdir
@@ -253,6 +257,7 @@ module Rserve
       )
       prototype["HTTP_VERSION"] = "HTTP/1.1" if http_version?
       prototype["puma.peercert"] = nil if https
+      prototype["puma.mark_as_io_bound"] = COUNTS_AS_ANY if CompatLevel.eight?(compat_level)
       prototype.merge(request)
     end
 
@@ -325,6 +330,7 @@ module Rserve
     def end_with(status, sync)
       if @reactor&.running?
         @status = status
+        @thread_pool.dump_backtraces if @options[:shutdown_debug] == true
         status == :halt ? @reactor.halt : @reactor.drain
       end
       # Also when somebody else began it: who asks to wait must not leave before the last request is answered.

@@ -74,7 +74,7 @@ module Rserve
       start_control
       server = start_server
       thread = server.run
-      @server = server # from here on signals stop the server, not this thread
+      @launcher.begin_serving { @server = server } # from here on signals stop the server, not this thread
       log "Use Ctrl-C to stop"
       warn_ruby_mn_threads
       redirect_io

@@ -82,6 +82,7 @@ module Rserve
         @force_at = nil
       else
         @forced = true
+        dump_backtraces if @options[:shutdown_debug] == :on_force
         @reactor.evict
         alive.each { |thread| thread.raise ForceShutdown, "Detected force shutdown of a thread" }
         @force_at = now + SHUTDOWN_GRACE_TIME
@@ -92,6 +93,15 @@ module Rserve
     def join
       @workers.each(&:join)
       @workers.clear
+    end
+
+    # Where every thread is, on `stdout` (`shutdown_debug`).
+    def dump_backtraces
+      pid = Process.pid
+      lines = ["=== Begin thread backtrace dump ==="]
+      Thread.list.each { |thread| lines.push(thread.inspect, *thread.backtrace) }
+      lines << "=== End thread backtrace dump ==="
+      $stdout.syswrite lines.map { |line| "#{pid}: #{line}\n" }.join
     end
 
     private

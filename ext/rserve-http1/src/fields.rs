@@ -121,7 +121,10 @@ impl Meaning {
             hide_framing_fields(octets, head);
         }
         if self.has_underscore {
-            hide_underscore_twins(octets, head);
+            match limits.hide_underscores {
+                true => hide_underscores(octets, head),
+                false => hide_underscore_twins(octets, head),
+            }
         }
         // Last, so that the reply to the one well-formed head that is refused can tell how it wants to be answered.
         match (head.framing, limits.body) {
@@ -137,6 +140,12 @@ fn hide_framing_fields(octets: &[u8], head: &mut Head) {
         let name = field.name.of(octets);
         field.visible &= !(name.eq_ignore_ascii_case(b"content-length")
             || name.eq_ignore_ascii_case(b"transfer-encoding"));
+    }
+}
+
+fn hide_underscores(octets: &[u8], head: &mut Head) {
+    for field in &mut head.fields {
+        field.visible &= !field.name.of(octets).contains(&b'_');
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Limits {
     /// gzip, chunked` (else: decoded from chunked only), and Transfer-Encoding with Content-Length (else: read
     /// as chunked, and the connection is closed after it, RFC 9112 §6.3). Default: false.
     pub strict_framing: bool,
+    /// Keep fields from the application whose names have an underscore (`allow_underscore_headers false`). Default:
+    /// false; those that a field with a dash has the CGI name of are always kept from it.
+    pub hide_underscores: bool,
 }
 
 impl Default for Limits {
@@ -62,6 +65,7 @@ impl Default for Limits {
             body: None,
             strict_host: false,
             strict_framing: false,
+            hide_underscores: false,
         }
     }
 }

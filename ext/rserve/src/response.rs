@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::os::raw::c_int;
+use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use magnus::rb_sys::{AsRawValue, FromRawValue};
@@ -251,7 +252,9 @@ fn file(ruby: &Ruby, body: Value) -> Result<Option<(OwnedFd, u64, u64)>, Error> 
     }
     let path: Value = body.funcall("to_path", ())?;
     let Some(path) = RString::from_value(path) else { return Ok(None) };
-    let path: std::path::PathBuf = path.to_string()?.into();
+    // SAFETY: copied before anything of Ruby's runs.
+    let octets = unsafe { path.as_slice() }.to_vec();
+    let path = std::path::PathBuf::from(std::ffi::OsString::from_vec(octets));
     // O_NONBLOCK: a FIFO without writer would hang; anything but a regular file is left to `each`.
     let opened = std::fs::OpenOptions::new().read(true).custom_flags(0o4000).open(path);
     let Ok(opened) = opened else { return Ok(None) };

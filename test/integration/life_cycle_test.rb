@@ -1,0 +1,146 @@
+# frozen_string_literal: true
+
+require_relative "../helpers/server_case"
+
+# Commands that come when nobody expects them: while the application loads, and while the server is about to end.
+class LifeCycleTest < ServerCase
+  parallelize_me!
+
+  # Answers after the file at `GATE` is there, and says when it was asked.
+  WAITING_APP = <<~'RUBY'
+    run lambda { |env|
+      if env["PATH_INFO"] == "/wait"
+        warn "asked"
+        sleep 0.01 until File.exist?(ENV.fetch("GATE"))
+      end
+      [200, {}, [Process.pid.to_s]]
+    }
+  RUBY
+
+  # Loads until the file at `GATE` is there.
+  SLOW_APP = <<~'RUBY'
+    warn "loading"
+    sleep 0.01 until File.exist?(ENV.fetch("GATE"))
+    run ->(_env) { [200, {}, ["loaded"]] }
+  RUBY
+
+  # As the plugins of job queues do: a child is forked when the server runs, and ended when it has stopped.
+  CHILD = <<~'RUBY'
+    on_booted { STDERR.puts "child #{$child = fork { sleep }}" }
+    ending = -> { Process.kill(:KILL, $child) && Process.wait($child) }
+    on_restart { ending.call }
+    on_stopped { ending.call }
+  RUBY
+
+  def test_a_child_does_not_keep_the_server_from_ending
+    [[], %w[-w 1]].each do |arguments|
+      spawn_server(*arguments, "--control-url", "tcp://127.0.0.1:#{UniquePort.call}", config: CHILD)
+      assert_log(/child \d+/)
+      hot_restart
+      server.wait_until("it has another one", 10) { server.log.scan(/child \d+/).size == 2 }
+      server.signal(:INT)
+      assert_exits 0
+    end
+  end
+
+  def test_no_restart_begins_once_the_server_stops
+    %i[INT TERM].each do |stop|
+      spawn_server app: file("app.ru", WAITING_APP), env: { "GATE" => gate }
+      client = waiting_client
+      %i[USR2 USR2].insert(1, stop).each do |name|
+        server.signal(name)
+        sleep 0.05 # signals of one kind are one
+      end
+      FileUtils.touch(gate)
+      assert_equal 200, client.value
+      assert_exits(stop == :TERM ? :TERM : 0)
+    ensure
+      FileUtils.rm_f(gate)
+    end
+  end
+
+  def test_a_restart_that_comes_while_the_application_loads_follows
+    [[], %w[-w 1 --preload], %w[-w 1]].each do |arguments|
+      spawn_server(*arguments, app: file("app.ru", SLOW_APP), env: { "GATE" => gate }, wait: false)
+      assert_log(arguments == %w[-w 1] ? /Ctrl-C/ : /loading/)
+      server.signal(:USR2)
+      FileUtils.touch(gate)
+      assert_log(/Restarting.*Ctrl-C/m)
+      server.wait_until("it answers", 10) { answers? }
+    ensure
+      FileUtils.rm_f(gate)
+    end
+  end
+
+  def test_hup_while_the_application_loads_leaves_a_server_with_log_files_alone
+    log = File.join(folder, "log")
+    spawn_server app: file("app.ru", SLOW_APP), env: { "GATE" => gate }, config: "stdout_redirect #{log.dump}",
+                 wait: false
+    assert_log(/loading/)
+    server.signal(:HUP)
+    sleep 0.1 # for the thread that handles it
+    FileUtils.touch(gate)
+    server.wait_until("it answers", 10) { answers? }
+  end
+
+  def test_a_restart_that_is_told_to_end_while_it_loads_leaves_nothing_behind
+    pidfile = File.join(folder, "pid")
+    FileUtils.touch(gate)
+    spawn_server "--pidfile", pidfile, app: file("app.ru", SLOW_APP), env: { "GATE" => gate }, unix: true
+    FileUtils.rm(gate)
+    mark = server.mark
+    server.signal(:USR2)
+    server.wait_for_log(/loading/, after: mark)
+    server.signal(:TERM)
+    server.wait_exit
+    refute_path_exists pidfile
+    refute_path_exists server.path
+  end
+
+  def test_shutdown_debug_says_where_each_thread_is
+    spawn_server config: "shutdown_debug"
+    get("/")
+    server.signal(:INT)
+    assert_exits 0
+    assert_log(/#{server.pid}: === Begin thread backtrace dump.*tp 001.*=== End/m)
+  end
+
+  def test_field_names_with_underscores_can_be_kept_out
+    app = file("app.ru", "run ->(env) { [200, {}, env.keys.grep(/HTTP_X/)] }")
+    { "" => "HTTP_X_AUTHHTTP_X_B", "allow_underscore_headers false" => "HTTP_X_B" }.each do |config, seen|
+      spawn_server(app:, config:)
+      assert_equal seen, request("GET / HTTP/1.1\r\nHost: a\r\nX_Auth: evil\r\nX-B: 1\r\n\r\n").body
+    end
+  end
+
+  def test_a_file_may_have_any_name
+    path = File.join(folder, "l\xE4.txt".b)
+    File.write(path, "found")
+    app = file("app.ru", <<~RUBY)
+      body = Class.new do
+        def to_path = #{path.b.dump}.b
+        def each = yield("each")
+      end
+      run ->(_env) { [200, {}, body.new] }
+    RUBY
+    spawn_server(app:)
+    assert_equal "found", get("/").body
+  end
+
+  private
+
+  def gate = @gate ||= File.join(folder, "gate")
+
+  # @return [Thread] whose value is the status
+  def waiting_client
+    client = Thread.new { get("/wait").status }
+    assert_log(/asked/)
+    client
+  end
+
+  def answers?
+    get("/", timeout: 5).status == 200
+  rescue SystemCallError, EOFError
+    false
+  end
+end
