@@ -114,7 +114,8 @@ fn watch(server: &Weak<Server>, seat: &Seat, state: &State) {
         state.parked.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         // Something may have come between the look and the flag, from somebody who did not see the flag.
-        let idle = strong.leading.load(Ordering::SeqCst) && !strong.needs_monitor();
+        let idle =
+            strong.leading.load(Ordering::SeqCst) && strong.backlog.len() == 0 && !strong.needs_monitor();
         drop(strong);
         if idle {
             seat.park(None);

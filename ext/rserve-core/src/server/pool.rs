@@ -293,10 +293,7 @@ impl Server {
 
     /// Whether something is to be done within a tick that nobody but the monitor may see.
     pub(crate) fn needs_monitor(&self) -> bool {
-        !self.corked().is_empty()
-            || self.have_unfinished()
-            || self.backlog.len() > 0
-            || self.backlog.kept() > 0
+        !self.corked().is_empty() || self.have_unfinished() || self.backlog.kept() > 0
     }
 
     /// Lets more or fewer large requests be served at a time, while some wait for it: to be called now and then with what
