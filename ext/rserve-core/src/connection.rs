@@ -6,7 +6,7 @@
 //! connection that it does not own is left as a flag, and the owner looks at the flags before it lets go. Only what waits
 //! to be sent is sent by the poller even then: the owner may be making the next part of a response for long.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
@@ -52,6 +52,8 @@ pub struct Connection {
     state: AtomicU8,
     /// Milliseconds after the server's epoch, or [`NEVER`].
     pub(crate) deadline: AtomicU64,
+    /// It waits in one of the poller's own queues; the poller's to read and write.
+    pub(crate) queued: AtomicBool,
     exchange: Mutex<Exchange>,
 }
 
@@ -77,7 +79,15 @@ impl Connection {
             exchange.expect_no_preface();
         }
         let exchange = Mutex::new(exchange);
-        Self { id, peer, listener, state: AtomicU8::new(0), deadline: AtomicU64::new(NEVER), exchange }
+        Self {
+            id,
+            peer,
+            listener,
+            state: AtomicU8::new(0),
+            deadline: AtomicU64::new(NEVER),
+            queued: AtomicBool::new(false),
+            exchange,
+        }
     }
 
     /// Its name.

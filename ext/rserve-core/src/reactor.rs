@@ -138,6 +138,11 @@ impl Reactor {
         server.note_unfinished(!self.again.is_empty() && server.backlog.len() > 0);
     }
 
+    /// A turn left something for the next one.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.again.is_empty()
+    }
+
     fn poll_once(&mut self, server: &Server, limit: Option<Duration>) {
         let now = Instant::now();
         self.sweep(server);
@@ -163,7 +168,7 @@ impl Reactor {
                 // One at least, whatever the events took.
                 self.toiled = false;
                 for _ in 0..self.again.len() {
-                    let Some(id) = self.again.pop_front() else { break };
+                    let Some(id) = self.pop_left() else { break };
                     self.go_on(server, id, 0, now);
                     if self.is_late(now) {
                         break;
@@ -248,7 +253,7 @@ impl Reactor {
                     let options = &server.options;
                     let connection =
                         self.slots.insert(|id| Connection::new(id, index, accepted, options, now));
-                    self.run(server, &connection, now);
+                    self.run(server, &connection, false, now);
                 }
                 Err(Errno::EAGAIN) => return false,
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
@@ -322,29 +327,48 @@ impl Reactor {
 
     fn go_on(&mut self, server: &Server, id: ConnectionId, edges: u8, now: Instant) {
         let Some(connection) = self.slots.get(id) else { return };
+        let connection = Arc::clone(connection);
         if !connection.saw(edges) {
             let may_send = edges & WRITABLE != 0 || edges == 0;
-            if may_send && server.send_more_if_free(connection) {
-                self.again.push_back(id);
+            if may_send && server.send_more_if_free(&connection) {
+                self.put_off(&connection);
             }
             return;
         }
-        let connection = Arc::clone(connection);
         connection.exchange().saw(edges);
-        self.run(server, &connection, now);
+        self.run(server, &connection, edges == 0, now);
     }
 
-    /// Lets a connection that the poller owns go on.
-    fn run(&mut self, server: &Server, connection: &Arc<Connection>, now: Instant) {
+    /// Leaves the rest for a later turn, behind what was left before.
+    fn put_off(&mut self, connection: &Connection) {
+        if !connection.queued.swap(true, Ordering::Relaxed) {
+            self.again.push_back(connection.id());
+        }
+    }
+
+    /// The next that was left.
+    fn pop_left(&mut self) -> Option<ConnectionId> {
+        let id = self.again.pop_front()?;
+        if let Some(connection) = self.slots.get(id) {
+            connection.queued.store(false, Ordering::Relaxed);
+        }
+        Some(id)
+    }
+
+    /// Lets a connection that the poller owns go on; `left` when it comes from the queue of those that were left.
+    fn run(&mut self, server: &Server, connection: &Arc<Connection>, left: bool, now: Instant) {
         let mut exchange = connection.exchange();
         let laborious = exchange.is_laborious();
         if laborious && self.glancing {
-            self.laborious.push_back(connection.id());
+            if !connection.queued.swap(true, Ordering::Relaxed) {
+                self.laborious.push_back(connection.id());
+            }
             return;
         }
-        if laborious && self.is_late(now) {
-            self.again.push_back(connection.id());
-            return;
+        // Who has just sent something does not overtake who has waited since an earlier turn.
+        if laborious && !left && (!self.again.is_empty() || self.is_late(now)) {
+            drop(exchange);
+            return self.put_off(connection);
         }
         let mut outcome = exchange.progress(&server.options, now);
         if matches!(outcome, Outcome::Wait | Outcome::Again)
@@ -364,7 +388,8 @@ impl Reactor {
             Outcome::Wait => server.set_deadline(connection, &exchange, now),
             Outcome::Again => {
                 server.set_deadline(connection, &exchange, now);
-                self.again.push_back(connection.id());
+                drop(exchange);
+                self.put_off(connection);
             }
             Outcome::Close => self.close(connection, &mut exchange),
         }
@@ -384,7 +409,13 @@ impl Reactor {
         for id in returned.closed.drain(..) {
             self.slots.remove(id);
         }
-        self.again.extend(returned.again.drain(..));
+        let again = std::mem::take(&mut returned.again);
+        drop(returned);
+        for id in again {
+            if let Some(connection) = self.slots.get(id).map(Arc::clone) {
+                self.put_off(&connection);
+            }
+        }
     }
 
     /// Ends what has waited too long.
@@ -427,7 +458,7 @@ impl Reactor {
             // RFC 9110 §15.5.9. A client whose head never came gets no answer: it did not ask anything (Puma).
             exchange.answer_timeout(server.options.compat);
             drop(exchange);
-            self.run(server, connection, now);
+            self.run(server, connection, true, now);
         } else {
             self.close(connection, &mut exchange);
         }

@@ -46,6 +46,8 @@ pub(crate) struct Asked {
     pub(crate) version: Version,
     pub(crate) head_request: bool,
     pub(crate) keep_alive: bool,
+    /// If the connection is closed after it, what the client has yet to send is read for a while.
+    pub(crate) linger: bool,
 }
 
 /// The body, by how it is sent.

@@ -32,6 +32,9 @@ impl Exchange {
         let outcome = SCRATCH.with_borrow_mut(|scratch| self.receive_with(scratch, options, now));
         if outcome == Outcome::Wait && self.receiver.awaits_head() {
             if self.input.is_empty() {
+                if self.input.capacity() > IDLE_CAPACITY {
+                    self.input = Vec::new();
+                }
                 // Who is in the middle of a handshake is about to ask for something.
                 self.head_begun = self.stream.as_ref().is_some_and(Stream::in_handshake);
             } else if !mem::replace(&mut self.head_begun, true) {

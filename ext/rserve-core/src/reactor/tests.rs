@@ -131,3 +131,31 @@ fn a_thread_that_holds_the_gvl_stores_no_upload() {
     drop(reactor);
     client.join().unwrap();
 }
+
+#[test]
+fn whoever_sends_fast_waits_in_the_queue_once() {
+    const UPLOADS: usize = 8;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = serving(&listener, None);
+    let length = 8 << 20;
+    let clients: Vec<_> = (0..UPLOADS)
+        .map(|_| {
+            thread::spawn(move || {
+                let mut client = TcpStream::connect(address).unwrap();
+                write!(client, "PUT / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").unwrap();
+                (0..length / 4096).for_each(|_| client.write_all(&[b'x'; 4096]).unwrap());
+                client
+            })
+        })
+        .collect();
+    let mut reactor = server.lock_reactor();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while server.work() < UPLOADS && Instant::now() < deadline {
+        reactor.turn(&server, Some(Duration::from_millis(1)));
+        assert!(reactor.again.len() <= UPLOADS, "{} wait", reactor.again.len());
+    }
+    assert_eq!(server.work(), UPLOADS);
+    drop(reactor);
+    clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+}

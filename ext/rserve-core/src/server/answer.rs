@@ -141,6 +141,8 @@ impl Server {
             match outcome {
                 Outcome::Queue => {
                     self.queue(connection, exchange, now);
+                    // The caller may have more to do before it looks for requests, and a poller that sleeps sees none.
+                    self.monitor.rouse();
                     return;
                 }
                 Outcome::Wait | Outcome::Again => {

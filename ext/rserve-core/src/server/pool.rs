@@ -132,9 +132,10 @@ impl Server {
             }
             reactor.turn(self, left);
         }
-        drop(reactor);
-        // SeqCst: the monitor sets `parked` and then looks here; one of the two sees the other.
+        // Before the next one may set it. SeqCst: the monitor sets `parked` and then looks here; one of the two sees the
+        // other.
         self.leading.store(false, Ordering::SeqCst);
+        drop(reactor);
         self.monitor.rouse();
     }
 
@@ -270,6 +271,8 @@ impl Server {
             && let Some(mut reactor) = self.try_reactor()
         {
             reactor.turn(self, Some(Duration::ZERO));
+            // Nobody else may be there to go on with it.
+            self.note_unfinished(reactor.has_more());
         }
         let load = thread_pool::Load {
             polled: look.polled,

@@ -55,6 +55,7 @@ impl Core {
             version: request.head.version,
             head_request: request.head.method.of(&request.octets) == b"HEAD",
             keep_alive: request.head.keep_alive && self.server.may_keep_alive(&request),
+            linger: false,
         };
         if request.refusal.is_some() {
             return self.refuse(ruby, connection, &request, asked);
@@ -157,7 +158,9 @@ impl Core {
         let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
         let method = ruby.str_from_slice(method);
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", (method,));
-        let asked = Asked { keep_alive: asked.keep_alive && self.compat < Compat::Puma8, ..asked };
+        // What follows may be of another protocol, and is on its way.
+        let keep_alive = asked.keep_alive && self.compat < Compat::Puma8;
+        let asked = Asked { keep_alive, linger: true, ..asked };
         match answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client)) {
             Ok(sent) => sent,
             Err(failure) => self.failed(ruby, connection, asked, failure, None, client),
@@ -324,7 +327,10 @@ impl Core {
         match outcome {
             Ok(()) => {
                 client.end();
-                writer.finish();
+                match asked.linger && !plan.keep_alive {
+                    true => writer.finish_lingering(),
+                    false => writer.finish(),
+                }
                 Ok(Ok(()))
             }
             // Nothing has left: there is still time for a proper error.
