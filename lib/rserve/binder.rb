@@ -159,9 +159,9 @@ module Rserve
     # closing a listener resets them. Who comes now is refused once the listeners are closed. A socket of systemd's
     # stays open, and who comes there waits for the next server.
     def turn_newcomers_away
-      drop_all = [BPF_RETURN, 0, 0, 0].pack("SCCL")
+      filter = DROP_SYNS.map { |instruction| instruction.pack("SCCL") }.join
       pointer_size = [nil].pack("p").bytesize
-      program = [1, drop_all].pack("S @#{pointer_size} p") # struct sock_fprog: length, pointer
+      program = [DROP_SYNS.size, filter].pack("S @#{pointer_size} p") # struct sock_fprog: length, pointer
       @ios.grep(TCPServer).reject { |io| io.closed? || @borrowed.include?(io.fileno) }.each do |io|
         io.setsockopt(Socket::SOL_SOCKET, Socket::SO_ATTACH_FILTER, program)
       end
@@ -169,9 +169,16 @@ module Rserve
       nil
     end
 
-    # `BPF_RET | BPF_K`: ends the filter; with 0 the packet, here a SYN, is dropped.
-    BPF_RETURN = 6
-    private_constant :BPF_RETURN
+    # A socket filter (code, jump if true, jump if false, operand): of what comes for the listener it drops the segments
+    # with SYN and no ACK. The rest of a handshake that has begun passes.
+    DROP_SYNS = [
+      [0x30, 0, 0, 13],         # load the octet of the TCP header that has the flags
+      [0x54, 0, 0, 0x12],       # and: SYN, ACK
+      [0x15, 0, 1, 0x02],       # if it is SYN alone
+      [0x06, 0, 0, 0],          # drop it
+      [0x06, 0, 0, 0xffff_ffff] # else take all of it
+    ].freeze
+    private_constant :DROP_SYNS
 
     # Closes every listener, and leaves unix sockets where they are.
     def close
