@@ -53,8 +53,7 @@ module Rserve
       @env = env
       @pid = Process.pid
       @status = :run
-      @boot_lock = Mutex.new
-      @postponed = []
+      @postponed = Thread::Queue.new
       @config.options[:log_writer] = log_writer
       Rserve.cli_config = conf
       @config.load
@@ -96,9 +95,9 @@ module Rserve
     end
 
     # The block makes the server one that commands reach; what came before is carried out then.
-    def begin_serving(&)
-      @boot_lock.synchronize(&)
-      @postponed.each { |command| public_send(command) }
+    def begin_serving
+      yield
+      carry_out_postponed
     end
 
     # @return [Hash] statistics, symbol keys
@@ -343,14 +342,27 @@ module Rserve
       @terminated || %i[stop halt].include?(@status)
     end
 
+    # Without a lock, which a trap handler could not take.
+    #
     # @return [Boolean] there is no server yet: the command is kept for it
     def postpone(command)
-      @boot_lock.synchronize do
-        return false if @runner.serving?
+      return false if @runner.serving?
 
-        @postponed << command
-      end
+      @postponed << command
+      carry_out_postponed if @runner.serving? # it began meanwhile, and may have looked before
       true
+    end
+
+    def carry_out_postponed
+      while (command = next_postponed)
+        public_send(command)
+      end
+    end
+
+    def next_postponed
+      @postponed.pop(true)
+    rescue ThreadError
+      nil
     end
 
     # The server ends before it serves: what an earlier incarnation left to this one is of no use any more.

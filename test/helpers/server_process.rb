@@ -57,6 +57,13 @@ class ServerProcess
 
   def signal(name) = Process.kill(name, pid)
 
+  # Sends a signal, and waits until the process has taken it: of those of one kind that are pending, one arrives.
+  def signal_taken(name)
+    signal(name)
+    bit = 1 << (Signal.list.fetch(name.to_s) - 1)
+    wait_until("it takes #{name}", 10) { File.read("/proc/#{pid}/status")[/^ShdPnd:\s*(\h+)/, 1].hex.nobits?(bit) }
+  end
+
   def exited?
     @status ||= Process.wait2(pid, Process::WNOHANG)&.last
     !@status.nil?

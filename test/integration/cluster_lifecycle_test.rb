@@ -130,12 +130,7 @@ class ClusterLifecycleTest < ServerCase
 
   def test_term_in_the_middle_of_a_hot_restart_ends_the_server
     [[], %w[-w 2]].each do |arguments|
-      spawn_server(*arguments, config: <<~RUBY)
-        on_restart do
-          Process.kill(:TERM, Process.pid)
-          sleep 0.1 # for the thread that handles it
-        end
-      RUBY
+      spawn_server(*arguments, config: signal_in_restart_hook(:TERM))
       server.signal(:USR2)
       assert_exits :TERM
     end
@@ -154,12 +149,7 @@ class ClusterLifecycleTest < ServerCase
   # Plugins stop the server when what they watch is gone, and a hook of theirs has just ended it.
   def test_int_from_a_hook_of_a_hot_restart_is_no_stop
     [[], %w[-w 2]].each do |arguments|
-      spawn_server(*arguments, config: <<~RUBY)
-        on_restart do
-          Process.kill(:INT, Process.pid)
-          sleep 0.1 # for the thread that handles it
-        end
-      RUBY
+      spawn_server(*arguments, config: signal_in_restart_hook(:INT))
       hot_restart
       assert_serving
     end
@@ -180,6 +170,13 @@ class ClusterLifecycleTest < ServerCase
   end
 
   private
+
+  def signal_in_restart_hook(name) = <<~RUBY
+    on_restart do
+      Process.kill(#{name.inspect}, Process.pid)
+      sleep 0.1 # for the thread that handles it
+    end
+  RUBY
 
   def said_by(pid, name) = server.log.scan(/^#{pid} (.*)/).map { |what,| "#{name} #{what}" }
 

@@ -32,6 +32,22 @@ class LifeCycleTest < ServerCase
     on_stopped { ending.call }
   RUBY
 
+  # A program of its own that runs a server, and has a trap of its own for it.
+  LAUNCHER = <<~'RUBY'
+    require "rserve"
+    require "rserve/launcher"
+
+    conf = Rserve::Configuration.new do |user|
+      user.bind "tcp://127.0.0.1:0"
+      user.workers %<workers>d
+      user.rackup ENV.fetch("APP")
+      user.preload_app!
+    end
+    launcher = Rserve::Launcher.new(conf, log_writer: Rserve::LogWriter.stdio)
+    trap(:ALRM) { launcher.%<command>s }
+    launcher.run
+  RUBY
+
   def test_a_child_does_not_keep_the_server_from_ending
     [[], %w[-w 1]].each do |arguments|
       spawn_server(*arguments, "--control-url", "tcp://127.0.0.1:#{UniquePort.call}", config: CHILD)
@@ -47,10 +63,10 @@ class LifeCycleTest < ServerCase
     %i[INT TERM].each do |stop|
       spawn_server app: file("app.ru", WAITING_APP), env: { "GATE" => gate }
       client = waiting_client
-      %i[USR2 USR2].insert(1, stop).each do |name|
-        server.signal(name)
-        sleep 0.05 # signals of one kind are one
-      end
+      server.signal_taken(:USR2)
+      server.signal(stop)
+      assert_log(/Gracefully stopping/)
+      server.signal_taken(:USR2)
       FileUtils.touch(gate)
       assert_equal 200, client.value
       assert_exits(stop == :TERM ? :TERM : 0)
@@ -77,8 +93,7 @@ class LifeCycleTest < ServerCase
     spawn_server app: file("app.ru", SLOW_APP), env: { "GATE" => gate }, config: "stdout_redirect #{log.dump}",
                  wait: false
     assert_log(/loading/)
-    server.signal(:HUP)
-    sleep 0.1 # for the thread that handles it
+    server.signal_taken(:HUP)
     FileUtils.touch(gate)
     server.wait_until("it answers", 10) { answers? }
   end
@@ -95,6 +110,25 @@ class LifeCycleTest < ServerCase
     server.wait_exit
     refute_path_exists pidfile
     refute_path_exists server.path
+  end
+
+  def test_commands_may_come_from_a_trap_of_the_application
+    app = file("app.ru", SLOW_APP)
+    [[0, :stop], [0, :halt], [1, :stop], [1, :halt]].each do |workers, command|
+      [true, false].each do |loaded|
+        script = file("launcher.rb", format(LAUNCHER, workers:, command:))
+        FileUtils.touch(gate) if loaded
+        env = { "GATE" => gate, "APP" => app }
+        start_process([RbConfig.ruby, "-Ilib", script], env:, chdir: TestServer::ROOT, wait: false)
+        assert_log(loaded ? /Ctrl-C/ : /loading/)
+        server.signal_taken(:ALRM)
+        FileUtils.touch(gate)
+        assert_exits 0
+        refute_log(/ThreadError/)
+      ensure
+        FileUtils.rm_f(gate)
+      end
+    end
   end
 
   def test_shutdown_debug_says_where_each_thread_is

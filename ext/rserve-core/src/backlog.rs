@@ -182,8 +182,8 @@ impl Backlog {
         state.ready.len() > before
     }
 
-    /// The oldest request, for the thread of `seat`. To be called with the GVL held: a request popped before would wait for it behind every
-    /// thread that computes, up to 100 ms each.
+    /// The oldest request, for the thread of `seat`. To be called with the GVL held: a request popped before would wait
+    /// for it behind every thread that computes, up to 100 ms each.
     pub(crate) fn pop(&self, seat: &Seat) -> Option<Arc<Connection>> {
         if self.len() == 0 {
             return None;
