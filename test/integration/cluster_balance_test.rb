@@ -2,10 +2,9 @@
 
 require_relative "../helpers/server_case"
 
-# Who of the workers gets a connection, and when one that cannot start is tried again.
+# Who of the workers gets a connection, and when one that cannot start is tried again. One test at a time: a worker that
+# the others keep from its processor for 50 ms is taken for stuck, and rightly.
 class ClusterBalanceTest < ServerCase
-  parallelize_me!
-
   PID = "test/rackup/sleep_pid.ru"
   CRASH = "raise 'no'\n"
 
@@ -51,10 +50,66 @@ class ClusterBalanceTest < ServerCase
     sockets&.each(&:close)
   end
 
+  def test_pages_have_a_worker_to_themselves_while_the_other_serves_an_upload
+    gate = File.join(folder, "gate")
+    spawn_cluster app: file("upload.ru", <<~RUBY)
+      run lambda { |env|
+        if env["REQUEST_METHOD"] == "PUT"
+          warn "upload begun"
+          sleep 0.01 until File.exist?(#{gate.dump})
+        end
+        [200, {}, [Process.pid.to_s]]
+      }
+    RUBY
+    clients = Array.new(3) { Client.new(server.connect) }
+    pid, (page, upload) = clients.group_by { |client| pid_of(client.get) }.max_by { |_, those| those.size }
+    upload.ask("PUT", "x" * 2_000_000)
+    assert_log(/upload begun/)
+    pids = Array.new(20) { pid_of(page.get) }
+    assert_equal 1, pids.uniq.size
+    refute_includes pids, pid
+    FileUtils.touch(gate)
+    assert_equal pid, pid_of(upload.receive)
+  ensure
+    clients&.each(&:close)
+  end
+
+  def test_a_worker_that_joins_gets_its_share_of_the_connections
+    spawn_server("-w", "1", app: PID)
+    clients = Array.new(20) { Client.new(server.connect) }
+    assert_equal 1, clients.map { |client| pid_of(client.get) }.uniq.size
+    server.signal(:TTIN)
+    server.wait_for_log(/- Worker 1 .* booted/)
+    pids = []
+    server.wait_until("the connections are shared: #{pids.tally}", 10) do
+      pids.replace(clients.map { |client| pid_of(client.get) })
+      pids.tally.values.max <= 14
+    end
+    assert_equal 2, pids.uniq.size
+  ensure
+    clients&.each(&:close)
+  end
+
   def test_a_worker_that_cannot_boot_is_tried_again_at_growing_intervals
     spawn_server "-w", "1", app: file("crash.ru", CRASH), wait: false
     server.wait_until("the third attempt fails", 20) { deaths.size >= 3 }
     assert_equal %w[0 1 2], deaths.first(3)
+  end
+
+  # A connection that is kept.
+  Client = Struct.new(:socket) do
+    def ask(method, body)
+      socket.write("#{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: #{body.bytesize}\r\n\r\n#{body}")
+    end
+
+    def get
+      ask("GET", "")
+      receive
+    end
+
+    def receive = (@reader ||= ResponseReader.new(socket)).receive(timeout: 10)
+
+    def close = socket.close
   end
 
   private

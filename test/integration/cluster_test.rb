@@ -35,7 +35,7 @@ class ClusterTest < ServerCase
     Process.kill(:KILL, victim)
     survivors = workers.reject { |_, pid| pid == victim }
     refute_empty survivors
-    survivors.each { |io, pid| assert_equal pid, worker_of(io) }
+    survivors.each_key { |io| refute_equal victim, worker_of(io) }
     server.wait_for_log(/booted/, after: mark)
     server.wait_until("two workers take new connections", 10) { workers_of_new_connections(20).size == 2 }
   ensure
@@ -69,6 +69,17 @@ class ClusterTest < ServerCase
       @mark = server.mark
       server.signal(:USR1)
       wait_for_workers(phase += 1)
+    end
+  end
+
+  def test_workers_that_come_and_go_lose_nothing
+    spawn_cluster
+    assert_nothing_lost do
+      mark = server.mark
+      server.signal(:TTIN)
+      pid = Integer(server.wait_for_log(/Worker 2 \(PID: (\d+)\) booted/, after: mark)[1])
+      server.signal(:TTOU)
+      server.wait_until("it has gone", 10) { !alive?(pid) }
     end
   end
 

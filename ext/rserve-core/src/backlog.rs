@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::cluster::LargeTurns;
 use crate::connection::Connection;
+use crate::large::Load;
 
 /// Where one Ruby thread waits.
 #[derive(Debug, Default)]
@@ -74,8 +76,10 @@ impl Seat {
 #[derive(Default)]
 pub(crate) struct Backlog {
     len: AtomicUsize,
-    /// Length of `kept`; above 0 only while a large request is in `ready` or being served.
+    /// Length of `kept`; above 0 only while a large request is in `ready` or being served, or it is not this worker's
+    /// turn. The monitor looks meanwhile.
     kept: AtomicUsize,
+    has_large: AtomicBool,
     /// Length of `idle`.
     parked: AtomicUsize,
     /// The greatest `len` since it was last asked for.
@@ -94,6 +98,8 @@ struct State {
     /// How many there may be.
     large_allowed: usize,
     large_begun_at: Instant,
+    /// Among the workers of a cluster.
+    turns: Option<LargeTurns>,
 }
 
 struct Entry {
@@ -111,18 +117,25 @@ impl Default for State {
             large: 0,
             large_allowed: 1,
             large_begun_at: Instant::now(),
+            turns: None,
         }
     }
 }
 
 impl State {
     /// Makes large requests ready, as many as may be served.
-    fn admit(&mut self) {
+    fn admit(&mut self, now: Instant) {
         while self.large < self.large_allowed
-            && let Some(entry) = self.kept.pop_front()
+            && let Some(oldest) = self.kept.front()
         {
+            if self.large == 0
+                && let Some(turns) = &mut self.turns
+                && !turns.begin(oldest.since, now)
+            {
+                break;
+            }
             self.large += 1;
-            self.ready.push_back(entry);
+            self.ready.extend(self.kept.pop_front());
         }
     }
 }
@@ -130,6 +143,22 @@ impl State {
 impl Backlog {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Large requests are served by turns with other workers.
+    pub(crate) fn take_turns(&self, turns: LargeTurns) {
+        self.state().turns = Some(turns);
+    }
+
+    /// From now on they need not wait for others: `true` when there are more to be served now.
+    pub(crate) fn stop_taking_turns(&self, now: Instant) -> bool {
+        self.state().turns = None;
+        self.admit(now)
+    }
+
+    /// Large requests that a thread may take or serves, or that are kept.
+    pub(crate) fn has_large(&self) -> bool {
+        self.has_large.load(Ordering::Acquire)
     }
 
     /// Requests that a thread may take.
@@ -162,7 +191,7 @@ impl Backlog {
         let entry = Entry { since: now, connection, large };
         if large {
             state.kept.push_back(entry);
-            state.admit();
+            state.admit(now);
         } else {
             state.ready.push_back(entry);
         }
@@ -171,13 +200,29 @@ impl Backlog {
         !large || state.kept.is_empty()
     }
 
-    /// Lets as many large requests be served at a time as `decide` says, given how many it was and when one was last
-    /// begun. `true` when there are more to be served now.
-    pub(crate) fn allow_large(&self, decide: impl FnOnce(usize, Instant) -> usize) -> bool {
+    /// Lets as many large requests be served beside each other as `load` says, given how many it was and when one was
+    /// last begun; the first one when it is this worker's turn. `true` when there are more to be served now.
+    pub(crate) fn allow_large(&self, load: impl FnOnce(usize, Instant) -> Load, now: Instant) -> bool {
         let mut state = self.state();
-        state.large_allowed = decide(state.large_allowed, state.large_begun_at);
+        if state.large > 0 {
+            let load = load(state.large_allowed, state.large_begun_at);
+            if !state.kept.is_empty() {
+                state.large_allowed = load.allowed();
+            }
+            if let Some(turns) = &state.turns
+                && load.gives_up_turn()
+            {
+                turns.end();
+            }
+        }
+        drop(state);
+        self.admit(now)
+    }
+
+    fn admit(&self, now: Instant) -> bool {
+        let mut state = self.state();
         let before = state.ready.len();
-        state.admit();
+        state.admit(now);
         self.tell(&state);
         state.ready.len() > before
     }
@@ -263,10 +308,13 @@ impl Backlog {
         if seat.large.swap(false, Ordering::AcqRel) {
             let mut state = self.state();
             state.large -= 1;
-            state.admit();
             if state.large == 0 {
                 state.large_allowed = 1;
+                if let Some(turns) = &state.turns {
+                    turns.end();
+                }
             }
+            state.admit(Instant::now());
             self.tell(&state);
         }
     }
@@ -274,6 +322,7 @@ impl Backlog {
     fn tell(&self, state: &State) {
         self.len.store(state.ready.len(), Ordering::Release);
         self.kept.store(state.kept.len(), Ordering::Release);
+        self.has_large.store(state.large + state.kept.len() > 0, Ordering::Release);
     }
 
     /// How many threads are parked.

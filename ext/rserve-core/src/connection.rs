@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
+use crate::cluster::Ticket;
 use crate::exchange::Exchange;
+use crate::listener::Accepted;
 use crate::options::Options;
-use crate::stream::{Peer, Stream};
+use crate::stream::Peer;
 
 /// Owned by a Ruby thread, or queued for one.
 const BUSY: u8 = 1;
@@ -70,12 +72,16 @@ impl Connection {
     pub(crate) fn new(
         id: ConnectionId,
         listener: usize,
-        (stream, peer): (Stream, Peer),
+        Accepted { stream, peer, ticket }: Accepted,
         options: &Options,
         now: Instant,
     ) -> Self {
         let mut exchange = Exchange::new(stream, options, now);
-        if !options.proxies.is_empty() && !is_proxy(peer, options) {
+        let mut listener = listener;
+        if let Some(ticket) = ticket {
+            exchange.go_on_with(ticket);
+            listener = ticket.listener as usize;
+        } else if !options.proxies.is_empty() && !is_proxy(peer, options) {
             exchange.expect_no_preface();
         }
         let exchange = Mutex::new(exchange);
@@ -103,6 +109,16 @@ impl Connection {
     /// Which of the server's listeners it came by, in the order in which they were added.
     pub fn listener(&self) -> usize {
         self.listener
+    }
+
+    /// What another worker must know of it besides its socket.
+    pub(crate) fn ticket(&self, exchange: &Exchange) -> Ticket {
+        Ticket {
+            peer: self.peer,
+            listener: self.listener as u32,
+            serial: exchange.served(),
+            client: exchange.client(),
+        }
     }
 
     /// For the owner only; others would wait here.

@@ -8,13 +8,15 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rserve_http1::{Error as HttpError, Head, Receiver};
 
 use crate::body::Body;
+use crate::cluster::Ticket;
 use crate::connection::{ENDED, READABLE};
-use crate::options::{Options, ProxyProtocol};
+use crate::options::{Compat, Options, ProxyProtocol};
 use crate::outgoing::{Flushed, Outgoing};
 use crate::stream::{Received, Stream};
 use crate::tls::Fault;
@@ -213,6 +215,27 @@ impl Exchange {
         self.preface = None;
     }
 
+    /// Another worker had the connection before, and has read no more of it than whole requests.
+    pub(crate) fn go_on_with(&mut self, ticket: Ticket) {
+        self.preface = None;
+        self.request.serial = ticket.serial;
+        self.request.client = ticket.client;
+    }
+
+    /// The socket, when another process can go on with the connection, and need do no more than that.
+    pub(crate) fn transferable(&self) -> Option<BorrowedFd<'_>> {
+        let stream = self.stream.as_ref().filter(|stream| !stream.is_tls())?;
+        let as_it_came = self.is_idle() && self.preface.is_none();
+        // A copy of the socket elsewhere would keep it open when the other process closes it.
+        let copied = self.shared || crate::sys::forks::has_forked();
+        (as_it_came && !copied && !self.ended).then(|| stream.as_fd())
+    }
+
+    /// Whom the load balancer says the connection speaks for.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.request.client
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.phase
     }
@@ -227,8 +250,12 @@ impl Exchange {
 
     /// What the client sends next takes long to deal with: it belongs to a TLS handshake, or goes to a file.
     pub(crate) fn is_laborious(&self) -> bool {
-        self.stream.as_ref().is_some_and(Stream::awaits_handshake)
-            || (matches!(self.request.body, Body::File { .. }) && self.phase == Phase::Receiving)
+        self.stream.as_ref().is_some_and(Stream::awaits_handshake) || self.stores_upload()
+    }
+
+    /// What the client sends next goes to a file.
+    pub(crate) fn stores_upload(&self) -> bool {
+        matches!(self.request.body, Body::File { .. }) && self.phase == Phase::Receiving
     }
 
     /// Neither a part of a request nor of a response is on its way.
@@ -398,6 +425,19 @@ impl Exchange {
         }
     }
 
+    /// The request is not to be waited for any longer; the client is told.
+    pub(crate) fn answer_timeout(&mut self, compat: Compat) {
+        let reply: &[u8] = match compat {
+            Compat::Puma6 => b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n",
+            _ => b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n",
+        };
+        self.abandon_request();
+        if let Some(stream) = self.stream_mut() {
+            let _ = stream.send(reply);
+        }
+        self.finish(AfterSending::Linger);
+    }
+
     /// Reading failed. A client that did not understand TLS, or was not understood, gets to read OpenSSL's alert.
     fn fail(&mut self) -> Outcome {
         match &mut self.stream {
@@ -443,6 +483,12 @@ impl Exchange {
     pub(crate) fn hijack(&mut self) -> Option<(Stream, Vec<u8>)> {
         self.phase = Phase::Gone;
         Some((self.stream.take()?, mem::take(&mut self.input)))
+    }
+
+    /// Another process has the connection from now on.
+    pub(crate) fn leave(&mut self) {
+        self.phase = Phase::Gone;
+        self.stream = None;
     }
 
     /// Somebody else gets a descriptor of the socket.

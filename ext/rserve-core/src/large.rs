@@ -4,6 +4,9 @@
 //! once are done no sooner than one after the other, because one thread at a time runs Ruby, and meanwhile every other
 //! request waits behind all of them for each of its turns. So one large request is served at a time, and another beside
 //! it when the process turns out to wait for something else than its processor. The last thread is never given to one.
+//!
+//! In a cluster no more than half of the workers serve large requests at a time, so that every other request has a
+//! worker without any to go to ([`Turn`]).
 
 use std::time::Duration;
 
@@ -16,7 +19,7 @@ pub const INTERVAL: Duration = Duration::from_millis(25);
 /// So long a large request has the process to itself at most, whatever it does.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the monitor sees when large requests wait.
+/// What the monitor sees while large requests are served.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Load {
     /// How many may be served at a time now.
@@ -43,6 +46,38 @@ impl Load {
             allowed => allowed.min(most),
         }
     }
+
+    /// What is being served waits for something else than its processor, for long: it need not keep other workers from
+    /// serving large requests.
+    pub fn gives_up_turn(self) -> bool {
+        self.cpu * 5 < self.wall && self.stalled >= PATIENCE
+    }
+}
+
+/// No other request in the whole cluster for so long: nobody is there to be spared.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// So long a worker waits for its turn at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// What a worker sees that has a large request and serves none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Turn {
+    /// Other workers that serve one.
+    pub serving: usize,
+    /// Workers that take connections, this one included.
+    pub workers: usize,
+    /// Time since any worker began another request than a large one.
+    pub quiet: Duration,
+    /// How long this worker has waited for its turn.
+    pub waited: Duration,
+}
+
+impl Turn {
+    /// Whether it may begin.
+    pub fn has_come(self) -> bool {
+        self.serving < (self.workers / 2).max(1) || self.quiet >= QUIET || self.waited >= LONGEST_WAIT
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +99,31 @@ mod tests {
             (Load { cpu: ms(3), allowed: 1, max_threads: 2, ..load }, 1),
         ] {
             assert_eq!(load.allowed(), allowed, "{load:?}");
+        }
+    }
+    #[test]
+    fn what_waits_for_long_gives_up_its_turn() {
+        let ms = Duration::from_millis;
+        let load = Load { allowed: 1, max_threads: 5, wall: ms(25), cpu: ms(4), stalled: PATIENCE };
+        assert!(load.gives_up_turn());
+        assert!(!Load { cpu: ms(6), ..load }.gives_up_turn(), "it computes");
+        assert!(!Load { stalled: ms(999), ..load }.gives_up_turn(), "not yet for long");
+    }
+
+    #[test]
+    fn half_of_the_workers_serve_large_requests_while_there_are_others() {
+        let ms = Duration::from_millis;
+        let turn = Turn { serving: 1, workers: 2, quiet: ms(1), waited: ms(1) };
+        for (turn, come) in [
+            (turn, false),
+            (Turn { serving: 0, ..turn }, true),
+            (Turn { workers: 3, ..turn }, false),
+            (Turn { workers: 4, ..turn }, true),
+            (Turn { serving: 0, workers: 1, ..turn }, true),
+            (Turn { quiet: QUIET, ..turn }, true),
+            (Turn { waited: LONGEST_WAIT, ..turn }, true),
+        ] {
+            assert_eq!(turn.has_come(), come, "{turn:?}");
         }
     }
 }

@@ -90,7 +90,7 @@ fn watch(server: &Weak<Server>, seat: &Seat, state: &State) {
         let leading = strong.leading.load(Ordering::Acquire);
         // A leader that sleeps does not see a request that another thread made ready and then stood back from.
         let ready = strong.backlog.len() > 0;
-        let on_call = held_back || spent.is_some();
+        let on_call = held_back || strong.backlog.kept() > 0;
         let look = strong.look(last.as_ref());
         if !leading || ready {
             strong.tick(&look);

@@ -9,19 +9,18 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use mio::{Events, Poll, Registry, Token, Waker};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use crate::cluster::Gate;
 use crate::connection::{Connection, ConnectionId, ENDED, NEVER, READABLE, WRITABLE};
-use crate::exchange::{AfterSending, Exchange, Outcome, Phase};
+use crate::exchange::{Exchange, Outcome, Phase};
 use crate::listener::Listener;
 use crate::server::{Notice, Server, Status};
 use crate::slots::Slots;
@@ -46,6 +45,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// After this a turn ends; what is left comes first in the next one.
 pub(crate) const TURN: Duration = Duration::from_micros(300);
+
+/// So long uploads rest after a turn that was late, if a request has begun meanwhile or an upload waits for its answer …
+const UPLOAD_PAUSE: Duration = Duration::from_millis(8);
+
+/// … unless it took so long: then it waited for the disk, and has left its processor to others.
+const SLOW_TURN: Duration = Duration::from_millis(1);
 
 /// Deadlines are looked at no more often than this.
 const EXPIRE_EVERY: u64 = 50;
@@ -77,6 +82,14 @@ pub(crate) struct Reactor {
     laborious: VecDeque<ConnectionId>,
     /// Whoever polls holds the GVL.
     glancing: bool,
+    /// Uploads are left alone until then.
+    uploads_rest_until: Option<Instant>,
+    /// Those with more to store then.
+    resting: VecDeque<ConnectionId>,
+    /// This turn stored some of an upload.
+    stored: bool,
+    /// [`Server::requests_begun`] when uploads last rested, or might have.
+    begun: u64,
     /// This turn did something that may have taken long.
     toiled: bool,
     draining: bool,
@@ -102,6 +115,10 @@ impl Reactor {
             again: VecDeque::new(),
             laborious: VecDeque::new(),
             glancing: false,
+            uploads_rest_until: None,
+            resting: VecDeque::new(),
+            stored: false,
+            begun: 0,
             toiled: false,
             draining: false,
         };
@@ -145,6 +162,11 @@ impl Reactor {
 
     fn poll_once(&mut self, server: &Server, limit: Option<Duration>) {
         let now = Instant::now();
+        if self.uploads_rest_until.is_some_and(|until| until <= now) {
+            self.uploads_rest_until = None;
+            let left = if self.glancing { &mut self.laborious } else { &mut self.again };
+            left.append(&mut self.resting);
+        }
         self.sweep(server);
         self.report(server);
         self.follow_status(server, now);
@@ -162,6 +184,7 @@ impl Reactor {
             Ok(()) => {
                 let now = if timeout == Some(Duration::ZERO) { now } else { Instant::now() };
                 self.toiled = false;
+                self.stored = false;
                 for event in &events {
                     self.dispatch(server, event, now);
                 }
@@ -174,6 +197,7 @@ impl Reactor {
                         break;
                     }
                 }
+                self.pace_uploads(server, now);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => server.notify(Notice::PollFailed(error)),
@@ -185,6 +209,17 @@ impl Reactor {
             server.check_drained(self.slots.len());
         }
         server.turns.fetch_add(1, Ordering::Release);
+    }
+
+    /// Has uploads rest after a turn that began at `began`.
+    fn pace_uploads(&mut self, server: &Server, began: Instant) {
+        if !self.stored || !self.is_late(began) {
+            return;
+        }
+        let begun = std::mem::replace(&mut self.begun, server.requests_begun());
+        if (begun != self.begun || server.backlog.has_large()) && began.elapsed() < SLOW_TURN {
+            self.uploads_rest_until = Some(Instant::now() + UPLOAD_PAUSE);
+        }
     }
 
     /// What is left of a turn that began at `began` should wait for the next.
@@ -206,7 +241,9 @@ impl Reactor {
             Duration::from_millis(due.saturating_sub(server.millis(now)) + 1)
         });
         let left = |until: Option<Instant>| until.map(|until| until.saturating_duration_since(now));
-        [limit, deadline, left(self.paused_until), left(self.left_until)].into_iter().flatten().min()
+        let rest = self.uploads_rest_until.filter(|_| !self.resting.is_empty());
+        let untils = [self.paused_until, self.left_until, rest];
+        untils.into_iter().map(left).chain([limit, deadline]).flatten().min()
     }
 
     fn dispatch(&mut self, server: &Server, event: &mio::event::Event, now: Instant) {
@@ -239,7 +276,7 @@ impl Reactor {
                 return false;
             }
             if !server.may_accept() {
-                self.pause(now + BUSY_PAUSE);
+                self.paused_until = Some(now + BUSY_PAUSE);
                 return false;
             }
             if let Err(pause) = self.ask(server, index, now) {
@@ -264,7 +301,7 @@ impl Reactor {
                         server.notify(Notice::AcceptFailed(errno));
                     }
                     let pause = if self.make_room(server, now) { Duration::ZERO } else { EXHAUSTED_PAUSE };
-                    self.pause(now + pause);
+                    self.paused_until = Some(now + pause);
                     return false;
                 }
             }
@@ -275,7 +312,7 @@ impl Reactor {
     fn accept_from(&mut self, server: &Server, listeners: Range<usize>, now: Instant) {
         for index in listeners {
             if self.accept(server, index, now) {
-                self.pause(now); // There may be more, and epoll will not say so again.
+                self.paused_until = Some(now); // There may be more, and epoll will not say so again.
             }
         }
         if self.left_until.is_none()
@@ -299,7 +336,8 @@ impl Reactor {
 
     fn report(&mut self, server: &Server) {
         if let Some(gate) = &mut self.gate {
-            gate.report(server.work(), self.slots.len(), server.requests_begun());
+            let (begun, large) = (server.requests_begun(), server.large_begun());
+            gate.report(server.shown_work(), self.slots.len(), begun, large);
             server.show_work();
         }
     }
@@ -335,8 +373,24 @@ impl Reactor {
             }
             return;
         }
-        connection.exchange().saw(edges);
+        let mut exchange = connection.exchange();
+        exchange.saw(edges);
+        if edges & READABLE != 0 && self.passes_on(&connection, &exchange, now) {
+            // It is open elsewhere now, so closing it here would not end its registration.
+            server.deregister(&exchange);
+            exchange.leave();
+            self.slots.remove(id);
+            return;
+        }
+        drop(exchange);
         self.run(server, &connection, edges == 0, now);
+    }
+
+    /// A request begins on a connection that another worker had better serve: whether one is going to.
+    fn passes_on(&mut self, connection: &Connection, exchange: &Exchange, now: Instant) -> bool {
+        let Some(gate) = self.gate.as_mut().filter(|_| !self.draining) else { return false };
+        gate.has_surplus(now)
+            && exchange.transferable().is_some_and(|socket| gate.pass_on(socket, connection.ticket(exchange)))
     }
 
     /// Leaves the rest for a later turn, behind what was left before.
@@ -359,9 +413,12 @@ impl Reactor {
     fn run(&mut self, server: &Server, connection: &Arc<Connection>, left: bool, now: Instant) {
         let mut exchange = connection.exchange();
         let laborious = exchange.is_laborious();
-        if laborious && self.glancing {
+        let stores = exchange.stores_upload();
+        if laborious && (self.glancing || (stores && self.uploads_rest_until.is_some())) {
             if !connection.queued.swap(true, Ordering::Relaxed) {
-                self.laborious.push_back(connection.id());
+                let rests = stores && self.uploads_rest_until.is_some();
+                let left = if rests { &mut self.resting } else { &mut self.laborious };
+                left.push_back(connection.id());
             }
             return;
         }
@@ -380,6 +437,7 @@ impl Reactor {
             server.note_fault(connection, &mut exchange);
         }
         self.toiled |= laborious || outcome == Outcome::Again;
+        self.stored |= stores;
         match outcome {
             Outcome::Queue => {
                 connection.occupy();
@@ -491,6 +549,7 @@ impl Reactor {
         self.watched = true;
         if let Some(gate) = &mut self.gate {
             gate.open(server.options.max_threads);
+            self.listeners.push(Listener::of_transfers(Arc::clone(gate.transfers())));
         }
         for (index, listener) in self.listeners.iter().enumerate() {
             if let Err(error) = self.watch(index, listener) {
@@ -504,6 +563,9 @@ impl Reactor {
         self.paused_until = None;
         let others_accept = self.gate.as_mut().is_some_and(Gate::close);
         self.draining = true;
+        if server.backlog.stop_taking_turns(now) {
+            server.nudge();
+        }
         if server.status() == Status::Draining && !others_accept {
             for index in 0..self.listeners.len() {
                 // A listener's queue is bounded, but clients may fill it as fast as it is emptied.
@@ -517,15 +579,12 @@ impl Reactor {
             }
         }
         self.listeners.clear();
+        (self.paused_until, self.left_until) = (None, None);
         for connection in self.slots.iter() {
             if connection.saw(0) && connection.exchange().may_hurry() {
                 server.deadline_at(connection, now + DRAIN_GRACE);
             }
         }
-    }
-
-    fn pause(&mut self, until: Instant) {
-        self.paused_until = Some(until);
     }
 
     fn watch(&self, index: usize, listener: &Listener) -> io::Result<()> {
@@ -534,34 +593,6 @@ impl Reactor {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         let event = EpollEvent::new(flags, (FIRST_LISTENER + index) as u64);
         Ok(self.epoll.add(listener.as_fd(), event)?)
-    }
-}
-
-/// Makes `exchange`'s socket known to epoll, for every edge; does nothing when it is.
-pub(crate) fn register(registry: &Registry, id: ConnectionId, exchange: &mut Exchange) -> io::Result<()> {
-    if exchange.registered {
-        return Ok(());
-    }
-    if let Some(stream) = exchange.stream() {
-        let fd = stream.as_fd().as_raw_fd();
-        registry.register(&mut SourceFd(&fd), id.token(), Interest::READABLE | Interest::WRITABLE)?;
-        exchange.registered = true;
-    }
-    Ok(())
-}
-
-/// What a refused or timed-out client is told by the server itself.
-impl Exchange {
-    fn answer_timeout(&mut self, compat: crate::options::Compat) {
-        let reply: &[u8] = match compat {
-            crate::options::Compat::Puma6 => b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n",
-            _ => b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n",
-        };
-        self.abandon_request();
-        if let Some(stream) = self.stream_mut() {
-            let _ = stream.send(reply);
-        }
-        self.finish(AfterSending::Linger);
     }
 }
 

@@ -8,16 +8,17 @@ mod answer;
 mod pool;
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use mio::{Registry, Waker};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Waker};
 use nix::errno::Errno;
 
 use crate::backlog::{Backlog, Seat};
-use crate::cluster::{Gate, Place, ServerStats};
+use crate::cluster::{Gate, LargeTurns, Place, ServerStats};
 use crate::connection::{Connection, ConnectionId, NEVER};
 use crate::exchange::{Exchange, Patience, Phase, Request};
 use crate::listener::Listener;
@@ -146,6 +147,8 @@ pub struct Server {
     usual_absence: AtomicU64,
     waiting: AtomicUsize,
     requests_count: AtomicU64,
+    /// How many of them were large.
+    large_count: AtomicU64,
     /// The most connections that were open at once since the figure was last asked for.
     connections_max: AtomicUsize,
 }
@@ -196,6 +199,7 @@ impl Server {
             usual_absence: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             requests_count: AtomicU64::new(0),
+            large_count: AtomicU64::new(0),
             connections_max: AtomicUsize::new(0),
         }))
     }
@@ -215,6 +219,7 @@ impl Server {
     /// Takes connections through `gate`, from [`Server::start`] on: the listeners are shared with other workers.
     pub fn add_gate(&self, gate: Gate) {
         let _ = self.place.set(gate.place().clone());
+        self.backlog.take_turns(LargeTurns::new(gate.place().clone()));
         self.lock_reactor().add_gate(gate);
     }
 
@@ -421,13 +426,25 @@ impl Server {
     /// The poller may sleep for long, so what it shows the other workers before is kept true by the threads.
     pub(crate) fn show_work(&self) {
         if let Some(place) = self.place.get() {
-            place.show_work(|| self.work());
+            place.show_work(|| self.shown_work());
         }
+    }
+
+    /// What the other workers see of it: large requests that are kept take no thread from anybody, unless they keep this
+    /// one from accepting.
+    pub(crate) fn shown_work(&self) -> usize {
+        let kept = if self.options.queue_requests { 0 } else { self.backlog.kept() };
+        self.busy.load(Ordering::Acquire) + self.backlog.len() + kept
     }
 
     /// Requests that threads have begun so far.
     pub(crate) fn requests_begun(&self) -> u64 {
         self.requests_count.load(Ordering::Relaxed)
+    }
+
+    /// How many of them were large.
+    pub(crate) fn large_begun(&self) -> u64 {
+        self.large_count.load(Ordering::Relaxed)
     }
 
     pub(crate) fn may_accept(&self) -> bool {
@@ -440,8 +457,28 @@ impl Server {
         self.work() < self.options.max_threads
     }
 
+    /// Makes `exchange`'s socket known to epoll, for every edge; does nothing when it is.
     pub(crate) fn register(&self, connection: &Connection, exchange: &mut Exchange) -> io::Result<()> {
-        crate::reactor::register(&self.registry, connection.id(), exchange)
+        if exchange.registered {
+            return Ok(());
+        }
+        if let Some(stream) = exchange.stream() {
+            let fd = stream.as_fd().as_raw_fd();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.registry.register(&mut SourceFd(&fd), connection.id().token(), interest)?;
+            exchange.registered = true;
+        }
+        Ok(())
+    }
+
+    /// Ends what [`Server::register`] began.
+    pub(crate) fn deregister(&self, exchange: &Exchange) {
+        if exchange.registered
+            && let Some(stream) = exchange.stream()
+        {
+            let fd = stream.as_fd().as_raw_fd();
+            let _ = self.registry.deregister(&mut SourceFd(&fd));
+        }
     }
 
     /// Sets when a waiting connection is given up.

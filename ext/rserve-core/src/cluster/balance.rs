@@ -27,6 +27,12 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// are all busy, but get on.
 const LONGEST: Duration = Duration::from_millis(30);
 
+/// How many more connections a worker may have before it passes some on; beyond 4 times this, in proportion.
+const SKEW: u32 = 4;
+
+/// The threads of a worker that has begun no request for so long are not about to.
+const STALLED: Duration = Duration::from_millis(10);
+
 /// How busy a worker is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Load {
@@ -40,6 +46,8 @@ pub struct Load {
     pub connections: u32,
     /// Grows whenever it polls: a sign of life.
     pub turns: u32,
+    /// It serves large requests, beside which every other one is slow.
+    pub large: bool,
 }
 
 impl Load {
@@ -110,9 +118,34 @@ impl Balancer {
         Verdict::Leave { look_again: LOOK_AGAIN }
     }
 
+    /// How many connections on which a request begins are passed on to other workers, at most, before this is asked
+    /// again; `stalled` is how long none of this worker's threads has begun a request.
+    ///
+    /// All of them by a worker that serves large requests. Those that would wait for a thread for long, while
+    /// there is an idle one elsewhere. And half of what one has more than another by far: workers are forked
+    /// after connections were made.
+    pub fn surplus(&self, own: Load, others: &[Load], stalled: Duration) -> u32 {
+        let takers = || self.alive(others).filter(|other| !other.large && !other.is_full());
+        if own.large {
+            return if takers().next().is_some() { u32::MAX } else { 0 };
+        }
+        if own.is_full() && stalled >= STALLED {
+            return takers().map(|other| other.threads - other.work).sum();
+        }
+        let lighter = takers().filter(|other| other.work <= own.work);
+        let fewest = lighter.map(|other| other.connections).min().unwrap_or(u32::MAX);
+        let slack = SKEW.max(own.connections / 4);
+        own.connections.saturating_sub(fewest).saturating_sub(slack).div_ceil(2)
+    }
+
     /// The worker's threads have begun so many requests so far.
     pub fn has_begun(&mut self, requests: u64) {
         self.begun = requests;
+    }
+
+    /// See [`Balancer::has_begun`].
+    pub fn begun(&self) -> u64 {
+        self.begun
     }
 
     /// Whether any of `others` shows that it lives.
@@ -146,6 +179,9 @@ impl Balancer {
 
 /// Whether `other` should have the connection rather than `own`.
 fn is_better(other: &Load, own: &Load) -> bool {
+    if other.large != own.large {
+        return own.large && !other.is_full();
+    }
     let slack = SLACK.max(own.connections / 16);
     let has_fewer = own.connections > other.connections.saturating_add(slack);
     // Connections of one request each come and go faster than figures tell: who has nothing to do takes what there is.
@@ -160,7 +196,7 @@ mod tests {
 
     /// A worker with 5 threads.
     fn load(work: u32, connections: u32) -> Load {
-        Load { index: Index(0), threads: 5, work, connections, turns: 0 }
+        Load { index: Index(0), threads: 5, work, connections, turns: 0, large: false }
     }
 
     fn others(loads: &[(u32, u32)]) -> Vec<Load> {
@@ -197,12 +233,50 @@ mod tests {
     }
 
     #[test]
+    fn connection_goes_to_the_worker_that_serves_no_large_request() {
+        let large = |load| Load { large: true, ..load };
+        for (own, other, want, why) in [
+            (large(load(1, 1)), load(4, 40), LEAVE, "whatever else it does"),
+            (large(load(1, 1)), load(5, 5), Verdict::Accept, "the other has no thread"),
+            (load(4, 40), large(load(1, 1)), Verdict::Accept, "the other way round"),
+            (large(load(1, 9)), large(load(1, 1)), LEAVE, "both do"),
+        ] {
+            assert_eq!(Balancer::default().verdict(own, &[other], Instant::now()), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn connections_are_passed_on_where_they_fare_better() {
+        let large = |load| Load { large: true, ..load };
+        for (own, siblings, millis, want, why) in [
+            (load(0, 9), &[][..], 0, 0, "alone"),
+            (load(0, 12), &[load(0, 8)], 0, 0, "a little more"),
+            (load(0, 20), &[load(0, 8)], 0, 4, "much more"),
+            (load(0, 200), &[load(0, 160)], 0, 0, "a little more, in proportion"),
+            (load(0, 200), &[load(0, 0), load(0, 190)], 0, 75, "a new worker"),
+            (load(0, 20), &[load(1, 0)], 0, 0, "who has more to do"),
+            (load(5, 20), &[load(5, 0)], 99, 0, "who has no thread"),
+            (load(0, 20), &[large(load(0, 0))], 0, 0, "who serves uploads"),
+            (load(5, 5), &[load(3, 5)], 9, 0, "threads that get on"),
+            (load(5, 5), &[load(3, 5)], 10, 2, "threads that do not"),
+            (large(load(1, 2)), &[load(4, 40)], 0, u32::MAX, "uploads here"),
+            (large(load(1, 2)), &[large(load(0, 0)), load(5, 5)], 0, 0, "uploads everywhere"),
+        ] {
+            let got = Balancer::default().surplus(own, siblings, Duration::from_millis(millis));
+            assert_eq!(got, want, "{why}");
+        }
+    }
+
+    #[test]
     fn two_workers_never_leave_a_connection_to_each_other() {
         for (work, connections) in (0..5).flat_map(|work| (0..12).map(move |connections| (work, connections)))
         {
             for (their_work, theirs) in (0..5).flat_map(|work| (0..12).map(move |more| (work, more))) {
-                let (one, other) = (load(work, connections), load(their_work, theirs));
-                assert!(!(is_better(&one, &other) && is_better(&other, &one)), "{one:?} {other:?}");
+                for larges in [(false, false), (false, true), (true, true)] {
+                    let one = Load { large: larges.0, ..load(work, connections) };
+                    let other = Load { large: larges.1, ..load(their_work, theirs) };
+                    assert!(!(is_better(&one, &other) && is_better(&other, &one)), "{one:?} {other:?}");
+                }
             }
         }
     }

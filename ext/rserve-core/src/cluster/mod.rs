@@ -6,7 +6,7 @@
 //! say. None of these forks, signals, reads a descriptor or a clock; [`pipes`]
 //! and [`Inbox`] are what the master waits for.
 //! Between the workers, [`Balancer`] decides who takes a connection, by what
-//! they show each other on the [`Board`].
+//! they show each other on the [`Board`], and which they pass on ([`Transfers`]).
 
 mod balance;
 mod bell;
@@ -17,12 +17,14 @@ mod event;
 mod gate;
 mod inbox;
 pub mod ipc;
+mod large_turns;
 mod mold;
 mod options;
 pub mod pipes;
 mod server_stats;
 pub mod signal;
 mod supervisor;
+mod transfer;
 mod unclaimed;
 mod worker_handle;
 mod worker_set;
@@ -36,9 +38,11 @@ pub use effect::{Effect, ExitReason, LifecycleEvent, LogLine, Signal, SpawnVia};
 pub use event::{Command, Event, ExitStatus};
 pub use gate::Gate;
 pub use inbox::Inbox;
+pub(crate) use large_turns::LargeTurns;
 pub use options::{CullingStrategy, Options};
 pub use server_stats::ServerStats;
 pub use supervisor::Supervisor;
+pub use transfer::{Ticket, Transfers};
 pub use unclaimed::Unclaimed;
 pub use worker_handle::WorkerHandle;
 

@@ -3,6 +3,7 @@ use std::os::unix::net::UnixStream;
 
 use super::*;
 use crate::connection::WRITABLE;
+use crate::stream::Peer;
 
 /// A client and our side of its connection.
 fn connected(options: &Options) -> (UnixStream, Exchange) {
@@ -310,4 +311,48 @@ fn a_client_that_is_lost_while_octets_are_held_back_is_lost_for_the_next_write()
     assert!(exchange.write_part(&part, &options, now).is_err());
     exchange.finish(AfterSending::KeepAlive);
     assert_eq!(exchange.progress(&options, now), Outcome::Close);
+}
+
+#[test]
+fn a_connection_can_be_passed_on_between_two_requests() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    assert!(exchange.transferable().is_some());
+    for octet in b"GET / HTTP/1.1\r\n\r" {
+        client.write_all(&[*octet]).unwrap();
+        exchange.saw(READABLE);
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+        assert!(exchange.transferable().is_none());
+    }
+    client.write_all(b"\n").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let request = exchange.take_request();
+    assert!(exchange.transferable().is_none());
+    exchange.recycle(request);
+    exchange.finish(AfterSending::KeepAlive);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    assert!(exchange.transferable().is_some());
+    exchange.share();
+    assert!(exchange.transferable().is_none(), "the app has the socket, too");
+}
+
+#[test]
+fn who_speaks_for_whom_is_known_where_the_connection_goes_on() {
+    let options = Options { proxy_protocol: Some(ProxyProtocol::V1), ..Options::default() };
+    let (mut client, mut exchange) = connected(&options);
+    assert!(exchange.transferable().is_none(), "the preface is still to come");
+    client.write_all(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    assert!(exchange.transferable().is_some());
+    let ticket = Ticket { peer: Peer::Unix, listener: 0, serial: 3, client: exchange.client() };
+    assert_eq!(ticket.client, Some([10, 0, 0, 1].into()));
+
+    let (mut client, mut other) = connected(&options);
+    other.go_on_with(ticket);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(other.progress(&options, Instant::now()), Outcome::Queue);
+    let request = other.take_request();
+    assert_eq!((request.client, request.serial), (ticket.client, 3));
 }

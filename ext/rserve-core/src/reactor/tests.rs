@@ -1,7 +1,7 @@
 //! What a poller does with real sockets.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::thread;
 
@@ -10,7 +10,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
 use openssl::x509::{X509, X509Name};
 
 use super::*;
@@ -94,15 +94,7 @@ fn a_thread_that_holds_the_gvl_takes_no_step_of_a_handshake() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = serving(&listener, Some(context()));
-    let client = thread::spawn(move || {
-        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
-        connector.set_verify(SslVerifyMode::NONE);
-        let stream = TcpStream::connect(address).unwrap();
-        let mut stream = connector.build().connect("localhost", stream).unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-        stream
-    });
-
+    let client = tls_client(address);
     assert_waits_for_a_poller(&server, client);
 }
 
@@ -111,15 +103,65 @@ fn a_thread_that_holds_the_gvl_stores_no_upload() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = serving(&listener, None);
-    let length = 32 << 20; // more than the sockets hold
-    let mut client = TcpStream::connect(address).unwrap();
-    write!(client, "PUT / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").unwrap();
-    let client = thread::spawn(move || {
-        client.write_all(&vec![b'x'; length]).unwrap();
-        client
-    });
-
+    let client = upload(address, 32 << 20); // more than the sockets hold
     assert_waits_for_a_poller(&server, client);
+}
+
+/// A client that sends a request with so many octets.
+fn upload(address: SocketAddr, length: usize) -> thread::JoinHandle<TcpStream> {
+    thread::spawn(move || {
+        let mut client = TcpStream::connect(address).unwrap();
+        write!(client, "PUT / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").unwrap();
+        (0..length / 4096).for_each(|_| client.write_all(&[b'x'; 4096]).unwrap());
+        client
+    })
+}
+
+fn tls_client(address: SocketAddr) -> thread::JoinHandle<SslStream<TcpStream>> {
+    thread::spawn(move || {
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        connector.set_verify(SslVerifyMode::NONE);
+        let stream = TcpStream::connect(address).unwrap();
+        let mut stream = connector.build().connect("localhost", stream).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        stream
+    })
+}
+
+#[test]
+fn handshakes_go_on_while_uploads_rest() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = serving(&listener, Some(context()));
+    let client = tls_client(listener.local_addr().unwrap());
+    let mut reactor = server.lock_reactor();
+    let started = Instant::now();
+    reactor.uploads_rest_until = Some(started + Duration::from_secs(60));
+    while server.backlog.len() == 0 && started.elapsed() < Duration::from_secs(10) {
+        reactor.glance(&server);
+        reactor.turn(&server, Some(Duration::from_millis(10)));
+    }
+    assert_eq!(server.backlog.len(), 1, "the request has come");
+    drop(reactor);
+    drop(client.join().unwrap());
+}
+
+#[test]
+fn uploads_go_on_after_their_rest() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = serving(&listener, None);
+    let client = upload(listener.local_addr().unwrap(), 32 << 20); // more than the sockets hold
+    let mut reactor = server.lock_reactor();
+    let until = Instant::now() + Duration::from_millis(300);
+    reactor.uploads_rest_until = Some(until);
+    while server.backlog.len() == 0 && until.elapsed() < Duration::from_secs(10) {
+        reactor.glance(&server);
+        reactor.turn(&server, Some(Duration::from_secs(10)));
+    }
+    assert_eq!(server.backlog.len(), 1, "the request has come");
+    assert!(Instant::now() >= until, "not before");
+    assert!(reactor.resting.is_empty());
+    drop(reactor);
+    drop(client.join().unwrap());
 }
 
 #[test]
@@ -128,17 +170,7 @@ fn whoever_sends_fast_waits_in_the_queue_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = serving(&listener, None);
-    let length = 8 << 20;
-    let clients: Vec<_> = (0..UPLOADS)
-        .map(|_| {
-            thread::spawn(move || {
-                let mut client = TcpStream::connect(address).unwrap();
-                write!(client, "PUT / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").unwrap();
-                (0..length / 4096).for_each(|_| client.write_all(&[b'x'; 4096]).unwrap());
-                client
-            })
-        })
-        .collect();
+    let clients: Vec<_> = (0..UPLOADS).map(|_| upload(address, 8 << 20)).collect();
     let mut reactor = server.lock_reactor();
     let deadline = Instant::now() + Duration::from_secs(30);
     while server.work() < UPLOADS && Instant::now() < deadline {

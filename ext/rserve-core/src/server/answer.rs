@@ -191,12 +191,8 @@ impl Server {
     pub fn hijack(&self, connection: &Connection) -> Option<(Stream, Vec<u8>)> {
         let mut exchange = connection.exchange();
         // epoll's set is one and the same in a child.
-        if exchange.registered
-            && self.is_at_home()
-            && let Some(stream) = exchange.stream()
-        {
-            let fd = stream.as_fd().as_raw_fd();
-            let _ = self.registry.deregister(&mut mio::unix::SourceFd(&fd));
+        if self.is_at_home() {
+            self.deregister(&exchange);
         }
         exchange.hijack()
     }

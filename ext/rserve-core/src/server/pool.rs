@@ -45,6 +45,9 @@ impl Server {
             let request = connection.exchange().take_request();
             if request.refusal.is_none() {
                 self.requests_count.fetch_add(1, Ordering::Relaxed);
+                if seat.serves_large() {
+                    self.large_count.fetch_add(1, Ordering::Relaxed);
+                }
             }
             return Next::Serve(connection, request);
         }
@@ -296,13 +299,13 @@ impl Server {
 
     /// Whether something is to be done within a tick that nobody but the monitor may see.
     pub(crate) fn needs_monitor(&self) -> bool {
-        !self.corked().is_empty() || self.have_unfinished() || self.backlog.kept() > 0
+        !self.corked().is_empty() || self.have_unfinished() || self.backlog.has_large()
     }
 
-    /// Lets more or fewer large requests be served at a time, while some wait for it: to be called now and then with what
-    /// the last call gave.
+    /// Lets more or fewer large requests be served at a time, here and in other workers, while there are some: to be
+    /// called now and then with what the last call gave.
     pub(crate) fn weigh_large(&self, last: Option<Spent>) -> Option<Spent> {
-        if self.backlog.kept() == 0 {
+        if !self.backlog.has_large() {
             return None;
         }
         let now = Spent { at: Instant::now(), cpu: crate::sys::processor_time() };
@@ -310,17 +313,14 @@ impl Server {
         if now.at - last.at < large::INTERVAL {
             return Some(last);
         }
-        let decide = |allowed, begun_at| {
-            let load = large::Load {
-                allowed,
-                max_threads: self.options.max_threads,
-                wall: now.at - last.at,
-                cpu: now.cpu.saturating_sub(last.cpu),
-                stalled: now.at.saturating_duration_since(begun_at),
-            };
-            load.allowed()
+        let load = |allowed, begun_at| large::Load {
+            allowed,
+            max_threads: self.options.max_threads,
+            wall: now.at - last.at,
+            cpu: now.cpu.saturating_sub(last.cpu),
+            stalled: now.at.saturating_duration_since(begun_at),
         };
-        if self.backlog.allow_large(decide) {
+        if self.backlog.allow_large(load, now.at) {
             self.nudge();
         }
         Some(now)

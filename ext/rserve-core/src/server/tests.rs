@@ -2,15 +2,23 @@
 
 use std::io::{IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc;
 use std::thread;
 
 use super::*;
+use crate::cluster::{Board, Index};
 use crate::exchange::AfterSending;
+use crate::large::LARGE;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+
+/// The smallest large request.
+fn upload() -> Vec<u8> {
+    [format!("PUT / HTTP/1.1\r\nContent-Length: {LARGE}\r\n\r\n").into_bytes(), vec![b'x'; LARGE as usize]]
+        .concat()
+}
 
 fn server(options: Options) -> (Arc<Server>, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -35,7 +43,7 @@ fn poll_until(server: &Server, what: &str, wanted: impl Fn() -> bool) {
     }
 }
 
-fn wait_until(what: &str, wanted: impl Fn() -> bool) {
+fn wait_until(what: &str, mut wanted: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !wanted() {
         assert!(Instant::now() < deadline, "{what}");
@@ -118,23 +126,14 @@ fn a_request_is_served_beside_a_thread_that_computes_though_the_poller_sleeps() 
 fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
     let (server, address) = server(Options { max_threads: 5, ..Options::default() });
     server.begin();
-    let octets = crate::large::LARGE as usize;
-    let upload =
-        [format!("PUT / HTTP/1.1\r\nContent-Length: {octets}\r\n\r\n").into_bytes(), vec![b'x'; octets]];
-    let upload = upload.concat();
-    let uploads: Vec<_> = (0..2)
-        .map(|_| {
-            let upload = upload.clone();
-            thread::spawn(move || client(address, &upload))
-        })
-        .collect();
+    let uploads: Vec<_> = (0..2).map(|_| thread::spawn(move || client(address, &upload()))).collect();
     poll_until(&server, "both uploads", || server.backlog.len() + server.backlog.kept() == 2);
     assert_eq!((server.backlog.len(), server.backlog.kept()), (1, 1));
     assert_eq!(server.work(), 2);
 
     let (first, second, third) = (Seat::default(), Seat::default(), Seat::default());
     let (large, request) = taken(server.next(&first)).expect("the first upload");
-    assert_eq!(request.body.len(), octets as u64);
+    assert_eq!(request.body.len(), LARGE);
     assert!(taken(server.next(&second)).is_none(), "the second one is kept");
     let _small = client(address, REQUEST);
     poll_until(&server, "the small request", || server.backlog.len() == 1);
@@ -144,7 +143,7 @@ fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
 
     answer(&server, &large, &first);
     let (kept, request) = taken(server.next(&second)).expect("the second upload");
-    assert_eq!(request.body.len(), octets as u64);
+    assert_eq!(request.body.len(), LARGE);
     assert!(taken(server.next(&third)).is_none());
     answer(&server, &kept, &second);
     assert_eq!(server.work(), 0);
@@ -156,15 +155,7 @@ fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
 fn another_large_request_is_served_beside_one_that_waits() {
     let (server, address) = server(Options { max_threads: 5, ..Options::default() });
     server.start().unwrap();
-    let octets = crate::large::LARGE as usize;
-    let upload =
-        [format!("PUT / HTTP/1.1\r\nContent-Length: {octets}\r\n\r\n").into_bytes(), vec![b'x'; octets]];
-    let clients: Vec<_> = (0..2)
-        .map(|_| {
-            let upload = upload.concat();
-            thread::spawn(move || client(address, &upload))
-        })
-        .collect();
+    let clients: Vec<_> = (0..2).map(|_| thread::spawn(move || client(address, &upload()))).collect();
     let seats = [Arc::new(Seat::default()), Arc::new(Seat::default())];
     let served: Vec<_> = seats
         .iter()
@@ -185,4 +176,138 @@ fn another_large_request_is_served_beside_one_that_waits() {
     clients.into_iter().for_each(|client| drop(client.join().unwrap()));
     server.halt();
     server.join();
+}
+
+/// Two workers of a cluster at one listener, of which the first has taken a client's connection and answered once.
+struct Pair {
+    first: Arc<Server>,
+    second: Arc<Server>,
+    board: Board,
+    seat: Arc<Seat>,
+    client: TcpStream,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let board = Board::new().unwrap();
+        let worker = |index| {
+            let server = Server::new(Options::default()).unwrap();
+            server.add_listener(listener.as_raw_fd(), None).unwrap();
+            server.add_gate(Gate::new(board.place(Index(index)).unwrap()));
+            server.begin();
+            server
+        };
+        let first = worker(0);
+        let client = client(listener.local_addr().unwrap(), REQUEST);
+        let mut pair = Self { first, second: worker(1), board, seat: Arc::default(), client };
+        poll_until(&pair.first, "the request", || pair.first.backlog.len() == 1);
+        pair.answered_by(&Arc::clone(&pair.first));
+        pair.second.lock_reactor().turn(&pair.second, Some(Duration::ZERO));
+        pair
+    }
+
+    fn uploads_go_to_the_first(&self) {
+        assert!(
+            self.board.place(Index(0)).unwrap().begin_large(|serving, workers| (serving, workers) == (0, 2))
+        );
+    }
+
+    fn answered_by(&mut self, server: &Arc<Server>) {
+        poll_until(server, "the request", || server.backlog.len() == 1);
+        let (connection, _) = taken(server.next(&self.seat)).unwrap();
+        answer(server, &connection, &self.seat);
+        let mut response = vec![0; RESPONSE.len()];
+        self.client.read_exact(&mut response).unwrap();
+        assert_eq!(response, RESPONSE);
+    }
+
+    fn is_waiting_between_them(&self) -> bool {
+        crate::sys::is_readable(self.board.place(Index(0)).unwrap().transfers().as_fd())
+    }
+}
+
+#[test]
+fn a_worker_that_serves_uploads_passes_its_connections_on() {
+    let mut pair = Pair::new();
+    let (first, second) = (Arc::clone(&pair.first), Arc::clone(&pair.second));
+    pair.client.write_all(REQUEST).unwrap();
+    pair.answered_by(&first);
+    pair.uploads_go_to_the_first();
+    thread::sleep(Duration::from_millis(2)); // how often a worker looks at the others
+    pair.client.write_all(REQUEST).unwrap();
+    poll_until(&first, "the connection is passed on", || pair.is_waiting_between_them());
+    pair.answered_by(&second);
+    pair.client.write_all(REQUEST).unwrap();
+    pair.answered_by(&second);
+    first.drain();
+    poll_until(&first, "the first has no connection", || first.status() == Status::Done);
+}
+
+#[test]
+fn a_connection_that_was_passed_on_is_taken_by_the_last_who_ends() {
+    let mut pair = Pair::new();
+    let (first, second) = (Arc::clone(&pair.first), Arc::clone(&pair.second));
+    pair.uploads_go_to_the_first();
+    pair.client.write_all(REQUEST).unwrap();
+    poll_until(&first, "the connection is passed on", || pair.is_waiting_between_them());
+    second.drain();
+    poll_until(&second, "the second has ended", || second.status() == Status::Done);
+    first.drain();
+    pair.answered_by(&first);
+}
+
+/// The client's upload is kept, because the second worker serves one.
+fn kept_upload(pair: &Pair) -> thread::JoinHandle<()> {
+    assert!(pair.board.place(Index(1)).unwrap().begin_large(|serving, _| serving == 0));
+    let mut client = pair.client.try_clone().unwrap();
+    let sender = thread::spawn(move || client.write_all(&upload()).unwrap());
+    poll_until(&pair.first, "the upload", || pair.first.backlog.kept() == 1);
+    assert!(taken(pair.first.next(&pair.seat)).is_none());
+    assert_eq!(pair.first.shown_work(), 0, "it needs no thread yet");
+    sender
+}
+
+#[test]
+fn an_upload_waits_while_another_worker_serves_one() {
+    let mut pair = Pair::new();
+    let first = Arc::clone(&pair.first);
+    let sender = kept_upload(&pair);
+    pair.board.place(Index(1)).unwrap().end_large();
+    let mut spent = None;
+    wait_until("its turn has come", || {
+        spent = first.weigh_large(spent);
+        first.backlog.len() == 1
+    });
+    pair.answered_by(&first);
+    sender.join().unwrap();
+    assert!(!pair.board.place(Index(0)).unwrap().own().large, "it has ended its turn");
+}
+
+#[test]
+fn a_worker_that_ends_does_not_wait_for_its_turn() {
+    let mut pair = Pair::new();
+    let first = Arc::clone(&pair.first);
+    let sender = kept_upload(&pair);
+    first.drain();
+    pair.answered_by(&first);
+    sender.join().unwrap();
+}
+
+#[test]
+fn an_upload_that_waits_itself_gives_up_its_turn() {
+    let pair = Pair::new();
+    let mut client = pair.client.try_clone().unwrap();
+    let sender = thread::spawn(move || client.write_all(&upload()).unwrap());
+    poll_until(&pair.first, "the upload", || pair.first.backlog.len() == 1);
+    let (connection, _) = taken(pair.first.next(&pair.seat)).unwrap();
+    let place = pair.board.place(Index(0)).unwrap();
+    assert!(place.own().large);
+    let mut spent = None;
+    wait_until("others may serve theirs", || {
+        spent = pair.first.weigh_large(spent);
+        !place.own().large
+    });
+    answer(&pair.first, &connection, &pair.seat);
+    sender.join().unwrap();
 }

@@ -19,11 +19,12 @@ pub(crate) fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // SAFETY: both handlers only touch atomics, which is safe between fork and exec.
-        unsafe { libc::pthread_atfork(None, Some(in_parent), Some(in_child)) };
+        unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) };
     });
 }
 
-extern "C" fn in_parent() {
+/// Before: what is done without knowing of a child must have been done before it got its copies.
+extern "C" fn before() {
     HAS_FORKED.store(true, Ordering::Relaxed);
 }
 

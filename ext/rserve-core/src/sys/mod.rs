@@ -3,6 +3,7 @@
 
 pub(crate) mod forks;
 mod shared_memory;
+mod socket_queue;
 pub(crate) mod tls;
 
 use std::fs::{File, OpenOptions};
@@ -21,6 +22,7 @@ use nix::libc;
 use nix::sys::epoll::Epoll;
 
 pub(crate) use shared_memory::SharedWords;
+pub(crate) use socket_queue::SocketQueue;
 
 use crate::stream::Peer;
 
