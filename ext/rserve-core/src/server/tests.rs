@@ -231,10 +231,7 @@ impl Pair {
 fn a_worker_that_serves_uploads_passes_its_connections_on() {
     let mut pair = Pair::new();
     let (first, second) = (Arc::clone(&pair.first), Arc::clone(&pair.second));
-    pair.client.write_all(REQUEST).unwrap();
-    pair.answered_by(&first);
     pair.uploads_go_to_the_first();
-    thread::sleep(Duration::from_millis(2)); // how often a worker looks at the others
     pair.client.write_all(REQUEST).unwrap();
     poll_until(&first, "the connection is passed on", || pair.is_waiting_between_them());
     pair.answered_by(&second);
