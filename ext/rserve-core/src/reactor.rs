@@ -6,6 +6,8 @@
 //!
 //! A turn has an end, however much there is to do: a request that became complete at its start is waiting.
 
+mod uploads;
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -24,6 +26,8 @@ use crate::exchange::{Exchange, Outcome, Phase};
 use crate::listener::Listener;
 use crate::server::{Notice, Server, Status};
 use crate::slots::Slots;
+
+use uploads::Uploads;
 
 const WAKER: Token = Token(usize::MAX);
 const FIRST_LISTENER: usize = usize::MAX - 1024;
@@ -45,12 +49,6 @@ const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// After this a turn ends; what is left comes first in the next one.
 pub(crate) const TURN: Duration = Duration::from_micros(300);
-
-/// So long uploads rest after a turn that was late, if a request has begun meanwhile or an upload waits for its answer …
-const UPLOAD_PAUSE: Duration = Duration::from_millis(8);
-
-/// … unless it took so long: then it waited for the disk, and has left its processor to others.
-const SLOW_TURN: Duration = Duration::from_millis(1);
 
 /// Deadlines are looked at no more often than this.
 const EXPIRE_EVERY: u64 = 50;
@@ -82,14 +80,7 @@ pub(crate) struct Reactor {
     laborious: VecDeque<ConnectionId>,
     /// Whoever polls holds the GVL.
     glancing: bool,
-    /// Uploads are left alone until then.
-    uploads_rest_until: Option<Instant>,
-    /// Those with more to store then.
-    resting: VecDeque<ConnectionId>,
-    /// This turn stored some of an upload.
-    stored: bool,
-    /// [`Server::requests_begun`] when uploads last rested, or might have.
-    begun: u64,
+    uploads: Uploads,
     /// This turn did something that may have taken long.
     toiled: bool,
     draining: bool,
@@ -115,10 +106,7 @@ impl Reactor {
             again: VecDeque::new(),
             laborious: VecDeque::new(),
             glancing: false,
-            uploads_rest_until: None,
-            resting: VecDeque::new(),
-            stored: false,
-            begun: 0,
+            uploads: Uploads::default(),
             toiled: false,
             draining: false,
         };
@@ -162,11 +150,7 @@ impl Reactor {
 
     fn poll_once(&mut self, server: &Server, limit: Option<Duration>) {
         let now = Instant::now();
-        if self.uploads_rest_until.is_some_and(|until| until <= now) {
-            self.uploads_rest_until = None;
-            let left = if self.glancing { &mut self.laborious } else { &mut self.again };
-            left.append(&mut self.resting);
-        }
+        self.uploads.wake(if self.glancing { &mut self.laborious } else { &mut self.again }, now);
         self.sweep(server);
         self.report(server);
         self.follow_status(server, now);
@@ -184,7 +168,7 @@ impl Reactor {
             Ok(()) => {
                 let now = if timeout == Some(Duration::ZERO) { now } else { Instant::now() };
                 self.toiled = false;
-                self.stored = false;
+                self.uploads.turn_begins();
                 for event in &events {
                     self.dispatch(server, event, now);
                 }
@@ -197,7 +181,10 @@ impl Reactor {
                         break;
                     }
                 }
-                self.pace_uploads(server, now);
+                if self.is_late(now) {
+                    let (begun, waits) = (server.requests_begun(), server.backlog.has_large());
+                    self.uploads.late_turn_ends(now.elapsed(), begun, waits, Instant::now());
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => server.notify(Notice::PollFailed(error)),
@@ -209,17 +196,6 @@ impl Reactor {
             server.check_drained(self.slots.len());
         }
         server.turns.fetch_add(1, Ordering::Release);
-    }
-
-    /// Has uploads rest after a turn that began at `began`.
-    fn pace_uploads(&mut self, server: &Server, began: Instant) {
-        if !self.stored || !self.is_late(began) {
-            return;
-        }
-        let begun = std::mem::replace(&mut self.begun, server.requests_begun());
-        if (begun != self.begun || server.backlog.has_large()) && began.elapsed() < SLOW_TURN {
-            self.uploads_rest_until = Some(Instant::now() + UPLOAD_PAUSE);
-        }
     }
 
     /// What is left of a turn that began at `began` should wait for the next.
@@ -241,8 +217,7 @@ impl Reactor {
             Duration::from_millis(due.saturating_sub(server.millis(now)) + 1)
         });
         let left = |until: Option<Instant>| until.map(|until| until.saturating_duration_since(now));
-        let rest = self.uploads_rest_until.filter(|_| !self.resting.is_empty());
-        let untils = [self.paused_until, self.left_until, rest];
+        let untils = [self.paused_until, self.left_until, self.uploads.due()];
         untils.into_iter().map(left).chain([limit, deadline]).flatten().min()
     }
 
@@ -366,9 +341,10 @@ impl Reactor {
     fn go_on(&mut self, server: &Server, id: ConnectionId, edges: u8, now: Instant) {
         let Some(connection) = self.slots.get(id) else { return };
         let connection = Arc::clone(connection);
-        if !connection.saw(edges) {
-            let may_send = edges & WRITABLE != 0 || edges == 0;
-            if may_send && server.send_more_if_free(&connection) {
+        // Of a response that is being made only more to be sent can have been left.
+        let seen = if edges == 0 { WRITABLE } else { edges };
+        if !connection.saw(seen) {
+            if seen & WRITABLE != 0 && server.send_more_if_free(&connection) {
                 self.put_off(&connection);
             }
             return;
@@ -414,11 +390,13 @@ impl Reactor {
         let mut exchange = connection.exchange();
         let laborious = exchange.is_laborious();
         let stores = exchange.stores_upload();
-        if laborious && (self.glancing || (stores && self.uploads_rest_until.is_some())) {
+        let rests = stores && self.uploads.rest();
+        if rests || (laborious && self.glancing) {
             if !connection.queued.swap(true, Ordering::Relaxed) {
-                let rests = stores && self.uploads_rest_until.is_some();
-                let left = if rests { &mut self.resting } else { &mut self.laborious };
-                left.push_back(connection.id());
+                match rests {
+                    true => self.uploads.push(connection.id()),
+                    false => self.laborious.push_back(connection.id()),
+                }
             }
             return;
         }
@@ -437,7 +415,9 @@ impl Reactor {
             server.note_fault(connection, &mut exchange);
         }
         self.toiled |= laborious || outcome == Outcome::Again;
-        self.stored |= stores;
+        if stores {
+            self.uploads.stored();
+        }
         match outcome {
             Outcome::Queue => {
                 connection.occupy();

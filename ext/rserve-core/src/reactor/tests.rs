@@ -135,7 +135,7 @@ fn handshakes_go_on_while_uploads_rest() {
     let client = tls_client(listener.local_addr().unwrap());
     let mut reactor = server.lock_reactor();
     let started = Instant::now();
-    reactor.uploads_rest_until = Some(started + Duration::from_secs(60));
+    reactor.uploads.rest_until(started + Duration::from_secs(60));
     while server.backlog.len() == 0 && started.elapsed() < Duration::from_secs(10) {
         reactor.glance(&server);
         reactor.turn(&server, Some(Duration::from_millis(10)));
@@ -152,14 +152,14 @@ fn uploads_go_on_after_their_rest() {
     let client = upload(listener.local_addr().unwrap(), 32 << 20); // more than the sockets hold
     let mut reactor = server.lock_reactor();
     let until = Instant::now() + Duration::from_millis(300);
-    reactor.uploads_rest_until = Some(until);
+    reactor.uploads.rest_until(until);
     while server.backlog.len() == 0 && until.elapsed() < Duration::from_secs(10) {
         reactor.glance(&server);
         reactor.turn(&server, Some(Duration::from_secs(10)));
     }
     assert_eq!(server.backlog.len(), 1, "the request has come");
     assert!(Instant::now() >= until, "not before");
-    assert!(reactor.resting.is_empty());
+    assert_eq!(reactor.uploads.due(), None);
     drop(reactor);
     drop(client.join().unwrap());
 }

@@ -53,7 +53,13 @@ impl Server {
             more = self.send_more(connection, &mut exchange);
         }
         drop(exchange);
-        // An edge that came meanwhile was left to this thread.
+        self.make_up_for(connection, more);
+        Ok(())
+    }
+
+    /// Sends what the poller left to the caller, who had the exchange meanwhile; `more` when the socket may take more
+    /// anyway.
+    fn make_up_for(&self, connection: &Connection, mut more: bool) {
         while connection.take_writable() {
             more |= self.send_more(connection, &mut connection.exchange());
         }
@@ -61,7 +67,15 @@ impl Server {
             self.returned().again.push(connection.id());
             let _ = self.waker.wake();
         }
-        Ok(())
+    }
+
+    /// Looks at the stream of a connection whose response may be on its way. `None` when it has none any more.
+    fn look_at<T>(&self, connection: &Connection, look: impl FnOnce(&Stream) -> Option<T>) -> Option<T> {
+        let seen = connection.exchange().stream().and_then(look);
+        if self.is_at_home() {
+            self.make_up_for(connection, false);
+        }
+        seen
     }
 
     /// Sends more of a response that is being made; `true` when the socket may take yet more.
@@ -199,12 +213,12 @@ impl Server {
 
     /// The certificate that a TLS client showed, in DER.
     pub fn peer_certificate(&self, connection: &Connection) -> Option<Vec<u8>> {
-        connection.exchange().stream()?.peer_certificate()
+        self.look_at(connection, Stream::peer_certificate)
     }
 
     /// The version of TLS on `connection`; `None` without, or when it is closed.
     pub fn tls_version(&self, connection: &Connection) -> Option<&'static str> {
-        connection.exchange().stream()?.tls_version()
+        self.look_at(connection, Stream::tls_version)
     }
 
     pub(crate) fn note_fault(&self, connection: &Connection, exchange: &mut Exchange) {
@@ -219,10 +233,9 @@ impl Server {
     ///
     /// No descriptor is left, or the connection is closed (`EBADF`).
     pub fn duplicate_socket(&self, connection: &Connection) -> io::Result<OwnedFd> {
-        let mut exchange = connection.exchange();
-        exchange.share();
-        let stream = exchange.stream().ok_or_else(|| io::Error::from(Errno::EBADF))?;
-        crate::sys::duplicate(stream.as_fd().as_raw_fd())
+        connection.exchange().share();
+        let duplicate = |stream: &Stream| Some(crate::sys::duplicate(stream.as_fd().as_raw_fd()));
+        self.look_at(connection, duplicate).unwrap_or_else(|| Err(Errno::EBADF.into()))
     }
 
     fn check_home(&self) -> io::Result<()> {

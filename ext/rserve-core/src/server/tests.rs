@@ -122,6 +122,28 @@ fn a_request_is_served_beside_a_thread_that_computes_though_the_poller_sleeps() 
     server.join();
 }
 
+/// The application may look at the connection at the moment at which the poller would send more of its response.
+#[test]
+fn what_the_poller_could_not_send_is_sent_by_who_had_the_exchange() {
+    let (server, address) = server(Options::default());
+    server.begin();
+    let mut client = client(address, REQUEST);
+    poll_until(&server, "the request", || server.backlog.len() == 1);
+    let (connection, _) = taken(server.next(&Seat::default())).expect("the request");
+    server.write(&connection, &[IoSlice::new(&vec![b'x'; 32 << 20])]).unwrap();
+    let left = connection.exchange().outgoing().left();
+    assert!(left > 0, "more than the sockets hold");
+    client.read_exact(&mut vec![0; 1 << 20]).unwrap();
+
+    let looking = connection.exchange();
+    server.returned().again.push(connection.id());
+    server.lock_reactor().turn(&server, Some(Duration::ZERO));
+    assert_eq!(looking.outgoing().left(), left);
+    drop(looking);
+    assert_eq!(server.tls_version(&connection), None);
+    assert!(connection.exchange().outgoing().left() < left, "nobody sends more");
+}
+
 #[test]
 fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
     let (server, address) = server(Options { max_threads: 5, ..Options::default() });

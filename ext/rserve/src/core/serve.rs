@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use magnus::rb_sys::{AsRawValue, FromRawValue};
-use magnus::value::ReprValue;
+use magnus::value::{LazyId, ReprValue};
 use magnus::{Error, RArray, RHash, Ruby, Value, typed_data::Obj};
 use rserve_core::connection::Connection;
 use rserve_core::exchange::{AfterSending, Refusal, Request};
@@ -23,6 +23,9 @@ use crate::{buffer, error};
 /// What the thread has to do once the response is out or given up and the connection was let go: an error is no
 /// exception but an exit that goes on (`Thread#kill`).
 type Sent = Result<(), Error>;
+
+/// Looking a name up costs as much as half of the environment's values.
+static CALL: LazyId = LazyId::new("call");
 
 impl Core {
     /// Serves one request. Errors are the thread's, not the application's: a `Thread#kill`, an interrupt.
@@ -72,7 +75,7 @@ impl Core {
             Err(failure) => return self.failed(ruby, connection, asked, failure, None, client),
         };
         let app = ruby.get_inner(self.app.get());
-        let outcome = app.funcall::<_, _, Value>("call", (env,));
+        let outcome = app.funcall::<_, _, Value>(*CALL, (env,));
         match outcome {
             Ok(triple) => self.respond(ruby, connection, asked, triple, env, client),
             Err(failure) => self.failed(ruby, connection, asked, failure, Some(env), client),
