@@ -17,7 +17,8 @@ module Rserve
     "mini_ssl" => %i[MiniSSL], "null_io" => %i[NullIO], "options" => %i[UserFileDefaultOptions],
     "plugin" => %i[Plugin PluginLoader PluginRegistry Plugins UnknownPlugin], "rack_handler" => %i[RackHandler],
     "runner" => %i[Runner], "sd_notify" => %i[SdNotify],
-    "server" => %i[ConnectionError HttpParserError HttpParserError501 Server ThreadPool], "single" => %i[Single],
+    "server" => %i[ConnectionError HttpParserError HttpParserError501 Server ThreadPool],
+    "server_plugin_control" => %i[ServerPluginControl], "single" => %i[Single],
     "state_file" => %i[StateFile], "util" => %i[Util]
   }.each { |file, names| names.each { |name| autoload name, "rserve/#{file}" } }
 

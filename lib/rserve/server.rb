@@ -21,8 +21,8 @@ module Rserve
 
     # How often the managing thread looks at its own deadlines, in seconds.
     TICK = 0.5
-    # What `env["puma.mark_as_io_bound"]` is (Puma 8): there are no threads beyond the maximum, so that a request that
-    # waits for something counts as any other, as it does beyond `max_io_threads` with Puma.
+    # What `env["puma.mark_as_io_bound"]` is (Puma 8) without `max_io_threads`: a request that only waits counts as any
+    # other.
     COUNTS_AS_ANY = -> {}
     private_constant :TICK, :COUNTS_AS_ANY
 
@@ -152,6 +152,21 @@ module Rserve
       https ? "443" : "80"
     end
 
+    # Changes the bounds of the thread pool while the server runs (Puma 8). Threads beyond them end with their requests.
+    # Bounds that make no sense are logged, and nothing changes.
+    #
+    # @param min [Integer] threads that are kept without work
+    # @param max [Integer] threads at most
+    def update_thread_pool_min_max(min: @min_threads, max: @max_threads)
+      return @log_writer.log("`min' value cannot be greater than `max' value.") if min > max
+      return @log_writer.log("`min' value cannot be less than 0") if min.negative?
+      return @log_writer.log("`max' value cannot be less than 1") if max < 1
+
+      @min_threads = min
+      @max_threads = max
+      @reactor&.resize(min, max)
+    end
+
     # @return [Hash{Symbol => Integer}] the level's figures, in Puma's order; before {#run}, those of an empty pool
     def stats
       figures = @reactor ? @reactor.take_stats : idle_figures
@@ -188,11 +203,13 @@ module Rserve
     end
 
     def settings
-      settings = %i[min_threads max_threads first_data_timeout persistent_timeout idle_timeout queue_requests
+      settings = %i[max_io_threads first_data_timeout persistent_timeout idle_timeout queue_requests
                     enable_keep_alives http_content_length_limit write_timeout remote_address_header early_hints]
                  .to_h { |name| [name, @options[name]] }
       keep = @options[:max_keep_alive]
       settings.merge(
+        min_threads: @min_threads,
+        max_threads: @max_threads,
         compat: compat_level,
         early_hints: @early_hints ? true : false,
         out_of_band: !@options.all_of(:out_of_band).empty?,
@@ -242,22 +259,28 @@ module Rserve
       ->(env) { Fiber.new { app.call(env) }.resume }
     end
 
+    def io_threads?
+      @options[:max_io_threads]&.positive?
+    end
+
     # @return [Hash] every key that is in every environment of a listener; the core fills in what differs
     def prototype(env)
       https = env["HTTPS"] || env["rack.url_scheme"] == "https"
-      request = %w[REQUEST_METHOD REQUEST_URI REQUEST_PATH PATH_INFO SERVER_NAME REMOTE_ADDR puma.socket rack.hijack
-                   rack.after_reply rack.response_finished puma.request_body_wait].to_h { |key| [-key, nil] }
+      request = %w[REQUEST_URI REQUEST_PATH PATH_INFO SERVER_NAME REMOTE_ADDR puma.socket rack.hijack
+                   rack.after_reply rack.response_finished].to_h { |key| [-key, nil] }
       prototype = env.transform_keys(&:-@).merge(
         "rack.url_scheme" => @options[:rack_url_scheme] || (https ? "https" : "http"),
         "rack.input" => EMPTY_INPUT,
         "rack.hijack?" => true,
+        "puma.request_body_wait" => 0.0,
+        "REQUEST_METHOD" => "GET",
         "QUERY_STRING" => "",
         "SERVER_PROTOCOL" => "HTTP/1.1",
         "SERVER_PORT" => https ? "443" : "80"
       )
       prototype["HTTP_VERSION"] = "HTTP/1.1" if http_version?
       prototype["puma.peercert"] = nil if https
-      prototype["puma.mark_as_io_bound"] = COUNTS_AS_ANY if CompatLevel.eight?(compat_level)
+      prototype["puma.mark_as_io_bound"] = COUNTS_AS_ANY if CompatLevel.eight?(compat_level) || io_threads?
       prototype.merge(request)
     end
 

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rserve/runtime"
+require "rserve/server_plugin_control"
 
 module Rserve
   # The Ruby threads that serve requests. The core says when one more is wanted and hands requests out; what is here is
@@ -26,7 +27,8 @@ module Rserve
       @options = options
       @workers = []
       @shutdown = false
-      @auto_trim = options[:auto_trim_time] if options[:min_threads] < options[:max_threads]
+      @control = ServerPluginControl.new(server)
+      @auto_trim = options[:auto_trim_time]
       @trim_at = now + @auto_trim if @auto_trim
     end
 
@@ -56,7 +58,7 @@ module Rserve
 
     # Lets an idle thread go once in a while.
     def trim
-      return unless @trim_at && now >= @trim_at
+      return unless @trim_at && now >= @trim_at && @server.min_threads < @server.max_threads
 
       @reactor.trim(false)
       @trim_at = now + @auto_trim
@@ -124,7 +126,7 @@ module Rserve
     def hooks(name)
       @options.all_of(name).each do |hook|
         hook = hook[:block] if hook.is_a?(Hash)
-        hook.lambda? && !hook.arity.zero? ? hook.call(@server) : hook.call
+        hook.lambda? && hook.arity.zero? ? hook.call : hook.call(@control)
       rescue StandardError => e
         @server.log_writer.log("WARNING hook #{name} failed with exception (#{e.class}) #{e.message}")
       end

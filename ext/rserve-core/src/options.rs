@@ -35,6 +35,8 @@ pub struct Options {
     pub min_threads: usize,
     /// Threads at most; at least 1.
     pub max_threads: usize,
+    /// Threads beyond them for requests that only wait for something (Puma 8, `max_io_threads`).
+    pub max_io_threads: usize,
     /// Time for a whole request head, from its first octet or from the accept, and between two reads of a body.
     pub first_data_timeout: Duration,
     /// How long a connection may wait for its next request.
@@ -71,6 +73,7 @@ impl Default for Options {
         Self {
             min_threads: 0,
             max_threads: 5,
+            max_io_threads: 0,
             first_data_timeout: Duration::from_secs(30),
             persistent_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(10),

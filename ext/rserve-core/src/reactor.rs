@@ -528,7 +528,7 @@ impl Reactor {
     fn watch_listeners(&mut self, server: &Server) {
         self.watched = true;
         if let Some(gate) = &mut self.gate {
-            gate.open(server.options.max_threads);
+            gate.open(server.size.max());
             self.listeners.push(Listener::of_transfers(Arc::clone(gate.transfers())));
         }
         for (index, listener) in self.listeners.iter().enumerate() {

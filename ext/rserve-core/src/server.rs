@@ -6,6 +6,7 @@
 mod absence;
 mod answer;
 mod pool;
+mod pool_size;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -27,6 +28,9 @@ use crate::options::Options;
 use crate::reactor::{DRAIN_GRACE, Reactor};
 use crate::stream::Peer;
 use crate::tls::{self, Fault};
+
+pub use pool_size::IoBound;
+use pool_size::PoolSize;
 
 /// How long a refused client may take to read its answer.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -132,6 +136,7 @@ pub struct Server {
     held: AtomicBool,
     monitor: Monitor,
     manager: Seat,
+    pub(crate) size: PoolSize,
     spawn_wanted: AtomicBool,
     trim_wanted: AtomicUsize,
     idle_expired: AtomicBool,
@@ -165,6 +170,7 @@ impl Server {
         crate::sys::forks::watch();
         Ok(Arc::new(Self {
             monitor: Monitor::default(),
+            size: PoolSize::new(&options),
             options,
             reactor: Mutex::new(reactor),
             registry,
@@ -318,7 +324,6 @@ impl Server {
     /// The counters at this moment. A thread that stands back for one that computes, or for a large request, counts as
     /// busy with a request of the backlog, as it would be in Puma: whoever scales by these figures sees the same load.
     pub fn stats(&self) -> ServerStats {
-        let max_threads = self.options.max_threads;
         let running = self.spawned.load(Ordering::Acquire);
         let serving = self.busy.load(Ordering::Acquire);
         let kept = self.backlog.kept();
@@ -331,9 +336,9 @@ impl Server {
             backlog: backlog as u64,
             backlog_max: self.backlog.most() as u64,
             busy_threads: busy as u64,
-            io_threads: 0,
-            max_threads: max_threads as u64,
-            pool_capacity: (waiting + max_threads.saturating_sub(running)) as u64,
+            io_threads: self.size.io_bound() as u64,
+            max_threads: self.size.max() as u64,
+            pool_capacity: (waiting + self.size.limit().saturating_sub(running)) as u64,
             reactor_max: self.connections_max.load(Ordering::Relaxed) as u64,
             requests_count: self.requests_count.load(Ordering::Relaxed),
             running: running as u64,
@@ -430,11 +435,12 @@ impl Server {
         }
     }
 
-    /// What the other workers see of it: large requests that are kept take no thread from anybody, unless they keep this
-    /// one from accepting.
+    /// What the other workers see of it: large requests that are kept, and those that only wait, take no thread from
+    /// anybody, unless they keep this one from accepting.
     pub(crate) fn shown_work(&self) -> usize {
         let kept = if self.options.queue_requests { 0 } else { self.backlog.kept() };
-        self.busy.load(Ordering::Acquire) + self.backlog.len() + kept
+        let busy = self.busy.load(Ordering::Acquire).saturating_sub(self.size.beyond());
+        busy + self.backlog.len() + kept
     }
 
     /// Requests that threads have begun so far.
@@ -454,7 +460,7 @@ impl Server {
         if self.options.queue_requests {
             return true;
         }
-        self.work() < self.options.max_threads
+        self.work() < self.size.limit()
     }
 
     /// Makes `exchange`'s socket known to epoll, for every edge; does nothing when it is.

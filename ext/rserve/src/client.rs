@@ -10,7 +10,7 @@ use magnus::Class;
 use magnus::value::{Opaque, ReprValue};
 use magnus::{DataTypeFunctions, Error, Module, RModule, RString, Ruby, TypedData, Value, gc, method};
 use rserve_core::connection::Connection;
-use rserve_core::server::Server;
+use rserve_core::server::{IoBound, Server};
 use rserve_core::stream::Peer;
 
 use crate::tls::TlsStream;
@@ -27,6 +27,18 @@ pub(crate) struct Client {
     state: Cell<State>,
     /// Of the response, while an `each` makes its body.
     pub(crate) writer: WriterSlot,
+    waits: Cell<Waits>,
+}
+
+/// Whether the request only waits for something (`env["puma.mark_as_io_bound"]`).
+#[derive(Default)]
+enum Waits {
+    /// Nobody has said so.
+    #[default]
+    Unknown,
+    Marked(#[expect(dead_code, reason = "it counts until it is dropped")] IoBound),
+    /// The request is served.
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,7 +69,22 @@ impl Client {
             env: Cell::new(None),
             state: Cell::new(State::Serving),
             writer: WriterSlot::default(),
+            waits: Cell::default(),
         }
+    }
+
+    /// The thread that served the request is done with it.
+    pub(crate) fn settle(&self) {
+        self.waits.set(Waits::Over);
+    }
+
+    /// `env["puma.mark_as_io_bound"]`: until the request is served, another thread may take its thread's place.
+    fn mark_as_io_bound(&self) {
+        let waits = match self.waits.take() {
+            Waits::Unknown => Waits::Marked(self.server.mark_io_bound()),
+            known => known,
+        };
+        self.waits.set(waits);
     }
 
     pub(crate) fn set_env(&self, env: Value) {
@@ -153,6 +180,7 @@ pub(crate) fn init(ruby: &Ruby, rserve: RModule) -> Result<(), Error> {
     class.define_method("hijacked?", method!(Client::is_hijacked, 0))?;
     class.define_method("unix?", method!(Client::is_unix, 0))?;
     class.define_method("listener", method!(Client::listener, 0))?;
+    class.define_private_method("mark_as_io_bound", method!(Client::mark_as_io_bound, 0))?;
     class.define_private_method("peer_certificate", method!(Client::peer_certificate, 0))?;
     class.define_private_method("tls_version", method!(Client::tls_version, 0))?;
     class.define_private_method("take_socket", method!(Client::take_socket, 0))?;

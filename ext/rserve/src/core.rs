@@ -35,6 +35,8 @@ pub(crate) struct Core {
     app: Cell<Opaque<Value>>,
     env: RefCell<EnvBuilder>,
     early_hints: bool,
+    /// Requests may say that they only wait (`max_io_threads`).
+    io_bound: bool,
     out_of_band: bool,
     /// Which listeners ask clients for certificates.
     verifying: RefCell<Vec<bool>>,
@@ -65,7 +67,7 @@ impl Drop for Core {
 impl Core {
     fn new(ruby: &Ruby, handler: Value, app: Value, settings: RHash) -> Result<Self, Error> {
         let options = settings::server(ruby, settings)?;
-        let compat = options.compat;
+        let (compat, io_bound) = (options.compat, options.max_io_threads > 0);
         let spelling = match compat {
             Compat::Puma6 => Spelling::Title,
             Compat::Puma7 | Compat::Puma8 => Spelling::Lower,
@@ -78,6 +80,7 @@ impl Core {
             app: Cell::new(app.into()),
             env: RefCell::new(env),
             early_hints: settings::flag(settings, "early_hints")?,
+            io_bound,
             out_of_band: settings::flag(settings, "out_of_band")?,
             verifying: RefCell::default(),
             methods: settings::methods(settings)?,
@@ -228,6 +231,10 @@ impl Core {
         self.server.trim(force);
     }
 
+    fn resize(&self, min: usize, max: usize) {
+        self.server.resize(min, max);
+    }
+
     fn is_running(&self) -> bool {
         self.server.status() == Status::Running
     }
@@ -258,6 +265,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("evict", method!(Core::evict, 0))?;
     class.define_method("join", method!(Core::join, 0))?;
     class.define_method("trim", method!(Core::trim, 1))?;
+    class.define_method("resize", method!(Core::resize, 2))?;
     class.define_method("running?", method!(Core::is_running, 0))?;
     class.define_method("stats", method!(Core::stats, 0))?;
     class.define_method("take_stats", method!(Core::take_stats, 0))?;

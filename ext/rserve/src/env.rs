@@ -63,6 +63,8 @@ pub(crate) struct Extras {
     pub(crate) length: u64,
     /// `rack.early_hints`, when enabled.
     pub(crate) early_hints: Option<Value>,
+    /// `puma.mark_as_io_bound`, when it has any effect.
+    pub(crate) mark_as_io_bound: Option<Value>,
 }
 
 macro_rules! keys {
@@ -100,11 +102,11 @@ keys! {
     after_reply = "rack.after_reply",
     response_finished = "rack.response_finished",
     early_hints = "rack.early_hints",
+    mark_as_io_bound = "puma.mark_as_io_bound",
     socket = "puma.socket",
     body_wait = "puma.request_body_wait",
     https = "https",
     http_11 = "HTTP/1.1",
-    get = "GET",
     post = "POST",
     head = "HEAD",
     localhost = "localhost",
@@ -204,7 +206,11 @@ impl EnvBuilder {
         };
         let new = |span: Span| text::binary(span.of(octets));
 
-        set(keys.request_method, self.method(ruby, head.method.of(octets)));
+        // What most requests have in common is in the prototype.
+        let method = head.method.of(octets);
+        if method != b"GET" {
+            set(keys.request_method, self.method(ruby, method));
+        }
         set(keys.request_uri, new(head.target));
         let path = new(head.path);
         set(keys.request_path, path);
@@ -261,7 +267,9 @@ impl EnvBuilder {
         let wait = request.ready_at.saturating_duration_since(request.head_at);
         // SAFETY: plain constructors.
         unsafe {
-            set(keys.body_wait, rb_sys::rb_float_new(wait.as_secs_f64() * 1e3));
+            if !wait.is_zero() {
+                set(keys.body_wait, rb_sys::rb_float_new(wait.as_secs_f64() * 1e3));
+            }
             set(keys.after_reply, rb_sys::rb_ary_new());
             set(keys.response_finished, rb_sys::rb_ary_new());
         }
@@ -288,11 +296,13 @@ impl EnvBuilder {
         if let Some(hints) = extras.early_hints {
             set(keys.early_hints, hints.as_raw());
         }
+        if let Some(mark) = extras.mark_as_io_bound {
+            set(keys.mark_as_io_bound, mark.as_raw());
+        }
     }
 
     fn method(&self, ruby: &Ruby, method: &[u8]) -> VALUE {
         let known = match method {
-            b"GET" => self.keys.get,
             b"POST" => self.keys.post,
             b"HEAD" => self.keys.head,
             other => return text::binary(other),

@@ -36,6 +36,9 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     if let Some(threads) = get::<usize>(settings, "max_threads")? {
         options.max_threads = threads.max(1);
     }
+    if let Some(threads) = get(settings, "max_io_threads")? {
+        options.max_io_threads = threads;
+    }
     seconds(settings, "first_data_timeout", &mut options.first_data_timeout)?;
     seconds(settings, "persistent_timeout", &mut options.persistent_timeout)?;
     seconds(settings, "write_timeout", &mut options.write_timeout)?;

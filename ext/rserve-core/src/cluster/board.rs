@@ -113,6 +113,12 @@ impl Place {
         self.write(THREADS, 0);
     }
 
+    /// The worker has so many threads from now on (at least 1), if it takes connections.
+    pub fn resize(&self, threads: u32) {
+        let resized = |before| (before > 0).then_some(threads.max(1));
+        let _ = self.line()[THREADS].fetch_update(Ordering::Relaxed, Ordering::Relaxed, resized);
+    }
+
     /// Where connections wait that workers pass on to each other.
     pub fn transfers(&self) -> &Arc<Transfers> {
         &self.board.transfers

@@ -56,7 +56,7 @@ impl Server {
     fn relieve(&self) {
         if self.backlog.parked() > 0 {
             self.backlog.wake(1);
-        } else if self.backlog.len() > 0 && self.spawned.load(Ordering::Acquire) < self.options.max_threads {
+        } else if self.backlog.len() > 0 && self.spawned.load(Ordering::Acquire) < self.size.limit() {
             self.want_thread();
         }
     }

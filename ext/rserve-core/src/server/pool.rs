@@ -26,6 +26,10 @@ impl Server {
         if !self.is_at_home() {
             return Next::Leave;
         }
+        if self.is_shed() {
+            seat.rest();
+            return Next::Leave;
+        }
         if self.stands_back(seat) {
             return self.rest(seat);
         }
@@ -207,7 +211,7 @@ impl Server {
         }
         let spawned = self.spawned.load(Ordering::Acquire);
         let wanted = self.spawn_wanted.swap(false, Ordering::AcqRel);
-        if spawned < self.options.min_threads || (wanted && spawned < self.options.max_threads) {
+        if spawned < self.size.min() || (wanted && spawned < self.size.limit()) {
             self.spawned.fetch_add(1, Ordering::AcqRel);
             return Manage::Spawn;
         }
@@ -246,14 +250,14 @@ impl Server {
         let spawned =
             self.spawned.load(Ordering::Acquire).saturating_sub(self.trim_wanted.load(Ordering::Acquire));
         let idle = if force { 1 } else { self.waiting.load(Ordering::Acquire) };
-        if thread_pool::may_trim(spawned, idle, self.backlog.len(), self.options.min_threads) {
+        if thread_pool::may_trim(spawned, idle, self.backlog.len(), self.size.min()) {
             self.trim_wanted.fetch_add(1, Ordering::AcqRel);
             self.backlog.wake(1);
             let _ = self.waker.wake();
         }
     }
 
-    fn take_trim(&self) -> bool {
+    pub(super) fn take_trim(&self) -> bool {
         self.trim_wanted
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |wanted| wanted.checked_sub(1))
             .is_ok()
@@ -286,7 +290,7 @@ impl Server {
             stalled: look.at - look.begun_at,
             parked: self.backlog.parked(),
             spawned: self.spawned.load(Ordering::Acquire),
-            max_threads: self.options.max_threads,
+            max_threads: self.size.limit(),
         };
         let call = load.call();
         if call.wake > 0 {
@@ -315,7 +319,7 @@ impl Server {
         }
         let load = |allowed, begun_at| large::Load {
             allowed,
-            max_threads: self.options.max_threads,
+            max_threads: self.size.limit(),
             wall: now.at - last.at,
             cpu: now.cpu.saturating_sub(last.cpu),
             stalled: now.at.saturating_duration_since(begun_at),

@@ -145,6 +145,53 @@ fn what_the_poller_could_not_send_is_sent_by_who_had_the_exchange() {
 }
 
 #[test]
+fn a_request_that_only_waits_has_another_thread_take_its_place() {
+    let (server, address) =
+        server(Options { min_threads: 1, max_threads: 1, max_io_threads: 1, ..Options::default() });
+    server.begin();
+    assert_eq!(server.manage(), Manage::Spawn);
+    let (first, second) = (Seat::default(), Seat::default());
+    let clients: Vec<_> = (0..3).map(|_| client(address, REQUEST)).collect();
+    poll_until(&server, "the requests", || server.backlog.len() == 3);
+    let (waits, _) = taken(server.next(&first)).expect("the first request");
+    server.want_thread();
+    assert_eq!(server.manage(), Manage::Wait, "no thread beyond the maximum");
+
+    let io_bound = server.mark_io_bound();
+    server.want_thread();
+    assert_eq!(server.manage(), Manage::Spawn, "one more");
+    let (other, _) = taken(server.next(&second)).expect("the second request");
+    let too_many = server.mark_io_bound();
+    server.want_thread();
+    assert_eq!(server.manage(), Manage::Wait, "no more than that");
+    let stats = server.stats();
+    assert_eq!((stats.io_threads, stats.max_threads, stats.running, stats.pool_capacity), (2, 1, 2, 0));
+    drop(too_many);
+    answer(&server, &other, &second);
+
+    drop(io_bound);
+    answer(&server, &waits, &first);
+    assert!(matches!(server.next(&first), Next::Leave), "one too many, though a request waits");
+    server.leave();
+    assert!(taken(server.next(&second)).is_some(), "the other one stays");
+    drop(clients);
+}
+
+#[test]
+fn threads_beyond_new_bounds_leave_and_missing_ones_are_made() {
+    let (server, _) = server(Options { min_threads: 0, max_threads: 4, ..Options::default() });
+    server.begin();
+    server.resize(3, 9);
+    (0..3).for_each(|_| assert_eq!(server.manage(), Manage::Spawn));
+    assert_eq!(server.manage(), Manage::Wait);
+    server.resize(1, 2);
+    assert!(matches!(server.next(&Seat::default()), Next::Leave));
+    server.leave();
+    assert!(matches!(server.next(&Seat::default()), Next::Wait), "two may stay");
+    assert_eq!(server.stats().max_threads, 2);
+}
+
+#[test]
 fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
     let (server, address) = server(Options { max_threads: 5, ..Options::default() });
     server.begin();

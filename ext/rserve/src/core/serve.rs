@@ -52,7 +52,7 @@ impl Core {
         &self,
         ruby: &Ruby,
         connection: &Arc<Connection>,
-        mut request: Request,
+        request: Request,
     ) -> Result<(), Error> {
         let asked = Asked {
             version: request.head.version,
@@ -68,6 +68,19 @@ impl Core {
             return self.unsupported(ruby, connection, asked, method);
         }
         let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
+        let outcome = self.run(ruby, connection, request, asked, client);
+        client.settle();
+        outcome
+    }
+
+    fn run(
+        &self,
+        ruby: &Ruby,
+        connection: &Arc<Connection>,
+        mut request: Request,
+        asked: Asked,
+        client: Obj<Client>,
+    ) -> Result<(), Error> {
         let built = self.environment(ruby, connection, &mut request, client);
         self.server.recycle(connection, request);
         let env = match built {
@@ -91,11 +104,12 @@ impl Core {
     ) -> Result<RHash, Error> {
         let length = request.body.len();
         let input = env::input(ruby, &mut request.body)?;
-        let early_hints: Option<Value> = match self.early_hints {
-            true => Some(client.funcall("method", (ruby.to_symbol("early_hints"),))?),
-            false => None,
+        let callable = |wanted: bool, method: &str| -> Result<Option<Value>, Error> {
+            wanted.then(|| client.funcall("method", (ruby.to_symbol(method),))).transpose()
         };
-        let extras = Extras { client: client.as_value(), input, length, early_hints };
+        let early_hints = callable(self.early_hints, "early_hints")?;
+        let mark_as_io_bound = callable(self.io_bound, "mark_as_io_bound")?;
+        let extras = Extras { client: client.as_value(), input, length, early_hints, mark_as_io_bound };
         let env = self.env.borrow().build(ruby, connection, request, &extras)?;
         client.set_env(env.as_value());
         let verifying = self.verifying.borrow().get(connection.listener()).copied();
