@@ -130,6 +130,7 @@ module Rserve
       start_control
       @config.run_hooks(:before_fork, nil, @log_writer)
       warm_up if preload?
+      Native.release_stack
       @master.run
     end
 

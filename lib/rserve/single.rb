@@ -80,6 +80,7 @@ module Rserve
       redirect_io
       @events.fire_after_booted!
       debug_loaded_extensions "Loaded Extensions:" if @log_writer.debug?
+      Native.release_stack
       thread.join
       nil
     end

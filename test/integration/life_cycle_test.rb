@@ -161,7 +161,19 @@ class LifeCycleTest < ServerCase
     assert_equal "found", get("/").body
   end
 
+  # Ruby may have touched all 8 MiB of it, of which a server needs little.
+  def test_memory_of_the_stack_is_given_back
+    [[], %w[-w 1]].each do |arguments|
+      spawn_server(*arguments)
+      assert_serving
+      server.wait_until("little of the stack is in memory", 10) { stack_in_memory < 1024 }
+    end
+  end
+
   private
+
+  # @return [Integer] KiB
+  def stack_in_memory = Integer(File.read("/proc/#{server.pid}/smaps")[/\[stack\]\n.*?^Rss: +(\d+)/m, 1])
 
   def gate = @gate ||= File.join(folder, "gate")
 

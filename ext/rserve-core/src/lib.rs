@@ -25,3 +25,5 @@ pub mod stream;
 mod sys;
 pub mod thread_pool;
 pub mod tls;
+
+pub use sys::release_stack;

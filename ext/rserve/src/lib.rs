@@ -25,7 +25,7 @@ mod worker;
 mod writer;
 mod writer_slot;
 
-use magnus::{Error, Module, Ruby, TypedData};
+use magnus::{Error, Module, Object, Ruby, TypedData, function};
 
 #[magnus::init]
 fn init(ruby: &Ruby) -> Result<(), Error> {
@@ -37,6 +37,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     core::init(ruby, native)?;
     http_parser::init(ruby, rserve)?;
     early_hints::init(native)?;
+    native.define_singleton_method("release_stack", function!(rserve_core::release_stack, 0))?;
     command_line::init(native)?;
     worker::init(ruby, native)?;
     master::init(ruby, native)?;

@@ -4,6 +4,7 @@
 pub(crate) mod forks;
 mod shared_memory;
 mod socket_queue;
+mod stack;
 pub(crate) mod tls;
 
 use std::fs::{File, OpenOptions};
@@ -23,6 +24,7 @@ use nix::sys::epoll::Epoll;
 
 pub(crate) use shared_memory::SharedWords;
 pub(crate) use socket_queue::SocketQueue;
+pub use stack::release_stack;
 
 use crate::stream::Peer;
 
