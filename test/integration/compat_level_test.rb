@@ -11,6 +11,7 @@ class CompatLevelTest < TimedTestCase
     when "/lengths" then [200, { "X-Shop" => "open", "Content-Length" => "2" }, ["hi"]]
     when "/parts" then [200, { "Content-Type" => "text/plain" }, %w[a b].each]
     when "/version" then [200, {}, [env["HTTP_VERSION"].inspect]]
+    when "/peer" then [200, {}, [env["REMOTE_ADDR"]]]
     when "/hijack" then [200, {}, [env["rack.hijack"].is_a?(Proc).to_s]]
     else raise "no such path"
     end
@@ -104,14 +105,22 @@ class CompatLevelTest < TimedTestCase
     end
   end
 
+  def test_an_ipv4_client_of_an_ipv6_listener_has_an_ipv4_address_at_level_8
+    skip "no IPv6" unless Socket.ip_address_list.any?(&:ipv6?)
+
+    { 6 => "::ffff:127.0.0.1", 7 => "::ffff:127.0.0.1", 8 => "127.0.0.1" }.each do |level, address|
+      serve(level, host: "::") { assert_equal address, exchange("GET /peer HTTP/1.1\r\n\r\n").last, "level #{level}" }
+    end
+  end
+
   private
 
   # @yieldparam socket [TCPSocket] connected
-  def serve(level, **options)
+  def serve(level, host: "127.0.0.1", **options)
     log = Puma::LogWriter.strings
     options = { environment: "production", http_content_length_limit: 100, max_threads: 2, **options }
     @server = Puma::Server.new(APP, nil, { compat: level, log_writer: log, **options })
-    @port = @server.add_tcp_listener("127.0.0.1", 0).addr[1]
+    @port = @server.add_tcp_listener(host, 0).addr[1]
     @server.run
     TCPSocket.open("127.0.0.1", @port) { |socket| yield @socket = socket }
   ensure

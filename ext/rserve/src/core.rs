@@ -72,7 +72,7 @@ impl Core {
             Compat::Puma6 => Spelling::Title,
             Compat::Puma7 | Compat::Puma8 => Spelling::Lower,
         };
-        let env = EnvBuilder::new(ruby, settings::remote_address(settings)?, compat > Compat::Puma6);
+        let env = EnvBuilder::new(ruby, settings::remote_address(settings)?, compat);
         let server = Server::new(options).map_err(|failure| error::system(ruby, &failure))?;
         Ok(Self {
             server,

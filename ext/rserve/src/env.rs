@@ -16,6 +16,7 @@ use rb_sys::VALUE;
 use rserve_core::body::Body;
 use rserve_core::connection::Connection;
 use rserve_core::exchange::Request;
+use rserve_core::options::Compat;
 use rserve_http1::{Framing, Span, Version, cgi, encode};
 
 use crate::text;
@@ -47,6 +48,8 @@ pub(crate) struct EnvBuilder {
     keys: Keys,
     names: RefCell<Names>,
     remote_address: RemoteAddress,
+    /// An IPv4 address that came by an IPv6 socket is given as IPv4 (Puma 8, whose default listener is one).
+    unmaps: bool,
     /// `rack.hijack` is a Proc, not the same object as `puma.socket`.
     hijack_proc: bool,
     /// `HTTP_VERSION` is set beside `SERVER_PROTOCOL`; the prototypes say so.
@@ -115,13 +118,14 @@ keys! {
 }
 
 impl EnvBuilder {
-    pub(crate) fn new(ruby: &Ruby, remote_address: RemoteAddress, hijack_proc: bool) -> Self {
+    pub(crate) fn new(ruby: &Ruby, remote_address: RemoteAddress, compat: Compat) -> Self {
         Self {
             prototypes: Vec::new(),
             keys: Keys::new(ruby),
             names: RefCell::default(),
             remote_address,
-            hijack_proc,
+            unmaps: compat >= Compat::Puma8,
+            hijack_proc: compat > Compat::Puma6,
             http_version: false,
         }
     }
@@ -373,6 +377,7 @@ impl EnvBuilder {
                 }
             }
         }
+        let ip = if self.unmaps { ip.to_canonical() } else { ip };
         let mut buffer = [0u8; 48];
         set(text::binary(cgi::address(ip, &mut buffer)));
     }
