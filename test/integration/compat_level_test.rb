@@ -113,6 +113,28 @@ class CompatLevelTest < TimedTestCase
     end
   end
 
+  def test_a_threads_first_hook_may_change_the_pool
+    given = Queue.new
+    hooks = [proc { |control| given << control }, -> { given << :nothing }, ->(control) { given << control }]
+    serve(8, min_threads: 1, before_thread_start: hooks) do
+      controls = Array.new(3) { given.pop }
+      assert_equal [Puma::ServerPluginControl, Symbol, Puma::ServerPluginControl], controls.map(&:class)
+      controls.first.update_thread_pool_min_max(max: 4)
+      assert_equal [1, 4], [controls.last.min_threads, controls.last.max_threads]
+      assert_equal 4, @server.stats[:max_threads]
+    end
+  end
+
+  def test_bounds_of_the_pool_that_make_no_sense_are_logged_and_change_nothing
+    serve(8, min_threads: 1) do
+      @server.update_thread_pool_min_max(min: 3)
+      @server.update_thread_pool_min_max(min: -1)
+      assert_equal ["`min' value cannot be greater than `max' value.", "`min' value cannot be less than 0"],
+                   @server.log_writer.stdout.string.lines(chomp: true)
+      assert_equal [1, 2], [@server.min_threads, @server.max_threads]
+    end
+  end
+
   private
 
   # @yieldparam socket [TCPSocket] connected

@@ -215,7 +215,8 @@ mod tests {
         let (one, other) = (board.place(Index(0)).unwrap(), board.place(Index(Board::PLACES - 1)).unwrap());
         one.open(5);
         assert_eq!(others(&one), []);
-        other.open(3);
+        other.open(1);
+        other.resize(3);
         other.report(2, 7, 9);
         let index = Index(Board::PLACES - 1);
         let want = Load { index, threads: 3, work: 2, connections: 7, turns: 2, large: false };
@@ -227,6 +228,7 @@ mod tests {
         one.report(0, 0, u32::MAX);
         assert_eq!(one.begun_by_all(), 8);
         board.vacate(index);
+        other.resize(3);
         assert_eq!(others(&one), []);
         assert!(board.place(Index(Board::PLACES)).is_none());
     }
