@@ -3,6 +3,7 @@
 require "optparse"
 require "socket"
 require "rserve/runtime"
+require "rserve/compat_level"
 require "rserve/const"
 require "rserve/control_request"
 require "rserve/state_file"
@@ -53,7 +54,7 @@ module Rserve
       "thread-backtraces" => "Where every thread is",
       "gc" => "Collect garbage in the master",
       "gc-stats" => "Its GC.stat",
-      "info" => "Log where every thread is (BSD)"
+      "info" => "Log where every thread is (BSD; at level 8 anywhere)"
     }.freeze
     private_constant :MEANINGS
 
@@ -77,6 +78,7 @@ module Rserve
       @stdout = stdout
       @stderr = stderr
       @env = env
+      @compat_level = CompatLevel.from_env(env)
       @environment = env["APP_ENV"] || env["RACK_ENV"] || env["RAILS_ENV"]
       exiting_on_failure do
         parse_options
@@ -152,7 +154,9 @@ module Rserve
       return unless @config_file
 
       require "rserve"
-      options = Configuration.new({ config_files: [@config_file] }, {}, @env).load
+      configuration = Configuration.new({ config_files: [@config_file] }, {}, @env)
+      options = configuration.load
+      @compat_level = configuration.compat_level
       @pidfile ||= options[:pidfile]
       @control_url ||= options[:control_url]
       @control_auth_token ||= options[:control_auth_token]
@@ -206,7 +210,7 @@ module Rserve
     def send_signal
       raise Failure, "Neither pid nor control url available" unless @pid
 
-      signal = CMD_PATH_SIG_MAP[@command]
+      signal = @command == "info" ? backtrace_signal : CMD_PATH_SIG_MAP[@command]
       return message("'#{@command}' not available via pid only") unless signal
 
       begin
@@ -219,6 +223,10 @@ module Rserve
         raise Failure, "No pid '#{@pid}' found"
       end
       message "Command #{@command} sent success"
+    end
+
+    def backtrace_signal
+      Rserve.backtrace_signal(@compat_level) || raise(Failure, "'info' needs SIGINFO, which this system does not have")
     end
 
     def report_status

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "rserve/compat_level"
+
 # What this Ruby and this system can do, under the names Puma gives them.
 module Rserve
   IS_JRUBY = false
@@ -40,6 +42,14 @@ module Rserve
     # Does the kernel have unix sockets without a file (`unix://@name`)?
     def abstract_unix_socket?
       IS_LINUX
+    end
+
+    # The signal at which a server logs where every thread is: BSD's, or from level 8 on PWR where there is none.
+    #
+    # @return [String, nil]
+    def backtrace_signal(level = CompatLevel.from_env)
+      names = CompatLevel.eight?(level) ? %w[INFO PWR] : %w[INFO]
+      names.find { |name| Signal.list.key?(name) }&.then { |name| "SIG#{name}" }
     end
 
     # @return [Boolean] can `ssl://` be bound?

@@ -390,8 +390,8 @@ module Rserve
       signals.on("HUP") { hang_up }
       signals.on("USR1") { phased_restart }
       signals.on("USR2") { restart } unless @env.key?("PUMA_SKIP_SIGUSR2")
-      signals.on("INFO") { log_thread_status } if Signal.list.key?("INFO")
-      signals.on("PWR") { log_thread_status } if CompatLevel.eight?(@config.compat_level) && Signal.list.key?("PWR")
+      dump = Rserve.backtrace_signal(@config.compat_level)
+      signals.on(dump.delete_prefix("SIG")) { log_thread_status } if dump
       @runner.setup_signals(signals)
       signals
     end

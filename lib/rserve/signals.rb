@@ -8,7 +8,7 @@ module Rserve
   class Signals
     PURPOSES = {
       "TERM" => "gracefully stopping", "INT" => "stopping", "HUP" => "logs reopening", "USR1" => "phased restart",
-      "USR2" => "restart", "URG" => "refork", "INFO" => "thread dump"
+      "USR2" => "restart", "URG" => "refork", "INFO" => "thread dump", "PWR" => "thread dump"
     }.freeze
     private_constant :PURPOSES
 

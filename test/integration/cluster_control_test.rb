@@ -46,6 +46,19 @@ class ClusterControlTest < ServerCase
     end
   end
 
+  def test_master_and_workers_tell_where_their_threads_are_at_level_8
+    signal = Signal.list.key?("INFO") ? :INFO : :PWR
+    spawn_cluster("--compat", "8")
+    output, status = Open3.capture2e({ "RSERVE_COMPAT" => "8" }, RbConfig.ruby, "-Ilib", TestServer.rservectl,
+                                     "-p", server.pid.to_s, "info", chdir: TestServer::ROOT)
+    assert_predicate status, :success?, output
+    assert_log(/^\[#{server.pid}\] Thread: TID-\w+/)
+    worker = Integer(server.log[/Worker 1 \(PID: (\d+)\) booted/, 1])
+    Process.kill(signal, worker)
+    assert_log(/^\[#{worker}\] Thread: TID-\w+ puma srv/)
+    assert_serving
+  end
+
   def test_systemd_hears_of_the_cluster
     path = File.join(folder, "notify")
     listener = Socket.new(:UNIX, :DGRAM)

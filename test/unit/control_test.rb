@@ -79,6 +79,7 @@ class ControlTest < TimedTestCase
       ["-S", "nosuch.state", "stop"] => [1, "State file not found: nosuch.state\n"],
       ["-p", "999999999", "stop"] => [1, "No pid '999999999' found\n"],
       ["-p", Process.pid.to_s, "stats"] => [0, "'stats' not available via pid only\n"],
+      ["-p", Process.pid.to_s, "info"] => [1, "'info' needs SIGINFO, which this system does not have\n"],
       ["stop"] => [1, "Neither pid nor control url available\n"],
       ["nosuch"] => [1, "Invalid command: nosuch\n"],
       [] => [1, "Available commands: gc, gc-stats, halt,"]

@@ -62,6 +62,8 @@ module Rserve
         trap_term
         # In a trap no lock can be taken, and reopening a stream takes its lock.
         Signal.trap("HUP") { Thread.new { redirected_io? ? hang_up : terminate } }
+        dump = Rserve.backtrace_signal(@config.compat_level)
+        Signal.trap(dump) { Thread.new { @launcher.log_thread_status } } if dump
       end
 
       def hang_up
