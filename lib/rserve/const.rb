@@ -90,6 +90,8 @@ module Rserve
     PORT_443 = "443"
     LOCALHOST = "localhost"
     EARLY_HINTS = "rack.early_hints"
+    # Longest header of the PROXY protocol's version 1, in octets.
+    PROXY_PROTOCOL_V1_MAX_LENGTH = 107
     PROXY_PROTOCOL_V1_REGEX = /^PROXY (?:TCP4|TCP6|UNKNOWN) ([^\r]+)\r\n/
 
     RACK_INPUT = "rack.input"
