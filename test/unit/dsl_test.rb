@@ -10,6 +10,7 @@ class DSLTest < Minitest::Test
     'threads "1", "5"' => { min_threads: 1, max_threads: 5 },
     "port 3000, '::1'" => { binds: ["tcp://[::1]:3000"] },
     "set_default_host '::'\nport '3000'" => { binds: ["tcp://[::]:3000"] },
+    "bind 'tcp://' + default_host + ':1'" => { binds: ["tcp://0.0.0.0:1"] },
     "bind 'unix:///x'\nclear_binds!\nport 1" => { binds: ["tcp://0.0.0.0:1"] },
     "rackup 'a.ru'\nrackup 'b.ru'" => { rackup: "a.ru" },
     "quiet" => { log_requests: false },
@@ -26,6 +27,8 @@ class DSLTest < Minitest::Test
       { remote_address: :proxy_protocol, remote_address_proxy_protocol: :v1 },
     "activate_control_app 'tcp://x:1', no_token: true" => { control_url: "tcp://x:1", control_auth_token: "none" },
     "activate_control_app 'tcp://x:1', auth_token: 'a'" => { control_url: "tcp://x:1", control_auth_token: "a" },
+    "puma_compat 7\nmax_fast_inline '7'" => { max_keep_alive: 7 },
+    "puma_compat 7\nmax_keep_alive 5\nmax_fast_inline 7" => { max_keep_alive: 5 },
     "max_keep_alive Float::INFINITY" => { max_keep_alive: Float::INFINITY },
     "worker_culling_strategy 'oldest'" => { worker_culling_strategy: :oldest },
     "ssl_bind '::1', 1, cert_pem: 'C', key_pem: 'K'" =>

@@ -29,9 +29,11 @@ module Rserve
 
       # Requests of one connection served one after the other while others wait.
       #
-      # The default is 10 at level 6; later levels have no use for it.
+      # The default is 10 at level 6. From level 7 on another name of {#max_keep_alive}, which goes first.
       def max_fast_inline(requests)
-        @options[:max_fast_inline] = Float(requests)
+        return @options[:max_fast_inline] = Float(requests) unless CompatLevel.seven?(compat_level)
+
+        max_keep_alive(requests) unless @options[:max_keep_alive]
       end
 
       # Are connections kept open after a response?

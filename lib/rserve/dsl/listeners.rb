@@ -29,7 +29,7 @@ module Rserve
       # @param port [#to_i, String]
       # @param host [String, nil] the default host unless given
       def port(port, host = nil)
-        bind(Listeners.tcp_url(host || default_host || @config.options[:tcp_host], Integer(port)))
+        bind(Listeners.tcp_url(host || default_host, Integer(port)))
       end
 
       # Also listens on the sockets systemd opened for the service.
@@ -91,9 +91,9 @@ module Rserve
         @options[:default_host] = host
       end
 
-      # @return [String, nil] see {#set_default_host}
+      # @return [String] see {#set_default_host}; else any host
       def default_host
-        @options[:default_host]
+        @options[:default_host] || @config.options[:tcp_host]
       end
 
       class << self
