@@ -78,13 +78,17 @@ module Rserve
       seven?(level) ? %i[clean_thread_locals max_fast_inline] : []
     end
 
-    # Level 8 listens on `[::]` when the machine has an IPv6 address other than the loopback and link-local ones.
-    def any_host_defaults
+    # Has this machine an IPv6 address other than the loopback and link-local ones? Where it has, level 8 listens on
+    # `[::]`.
+    def ipv6?
       require "socket"
-      v6 = Socket.ip_address_list.any? { |a| a.ipv6? && !a.ipv6_loopback? && !a.ipv6_linklocal? }
-      v6 ? { binds: ["tcp://[::]:9292"], tcp_host: "::" } : {}
+      Socket.ip_address_list.any? { |a| a.ipv6? && !a.ipv6_loopback? && !a.ipv6_linklocal? }
     rescue SystemCallError
-      {}
+      false
+    end
+
+    def any_host_defaults
+      ipv6? ? { binds: ["tcp://[::]:9292"], tcp_host: "::" } : {}
     end
     private_class_method :any_host_defaults
   end

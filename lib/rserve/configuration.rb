@@ -22,6 +22,8 @@ module Rserve
   #   conf.options[:max_threads]  # => 5
   class Configuration
     DEFAULT_CONFIG_FILE = "config/puma.rb"
+    ANY_IPV6 = %r{\A((?:tcp|ssl)://)(?:\[::\]|::)(?=:\d)}
+    private_constant :ANY_IPV6
 
     class << self
       # Option defaults at `level`; environment variables come on top of them.
@@ -173,6 +175,7 @@ module Rserve
       run_mode_blocks
       @options.finalize_values
       late_bind_defaults
+      leave_missing_ipv6
       warn_about_unheard_hooks
       @options
     end
@@ -319,6 +322,21 @@ module Rserve
 
       defaults = @options.default_options
       defaults[:preload_app] = @options[:workers] > 1 && !@options[:prune_bundler] && Rserve.forkable?
+    end
+
+    # At level 8 binds to any IPv6 address are to any IPv4 address on a machine that has no IPv6.
+    def leave_missing_ipv6
+      return if !CompatLevel.eight?(@compat_level) || CompatLevel.ipv6?
+
+      [@options.user_options, @options.file_options, @options.default_options].each do |layer|
+        layer[:binds] = layer[:binds].map { |url| on_ipv4(url) } if layer[:binds]
+      end
+    end
+
+    def on_ipv4(url)
+      ipv4 = url.sub(ANY_IPV6) { "#{Regexp.last_match(1)}0.0.0.0" }
+      LogWriter.stdio.log("Warning: there is no IPv6 on this machine: #{ipv4} instead of #{url}") if ipv4 != url
+      ipv4
     end
 
     # A hook is a block, or a block with the name of the data it wants, or what gems for Puma 7 put there.

@@ -121,6 +121,18 @@ class ConfigurationTest < Minitest::Test
     end
   end
 
+  def test_level_8_listens_on_ipv4_where_there_is_no_ipv6
+    binds = %w[tcp://[::]:1 tcp://[::1]:2 ssl://:::3?verify_mode=none unix:///[::]:4]
+    on_ipv4 = %w[tcp://0.0.0.0:1 tcp://[::1]:2 ssl://0.0.0.0:3?verify_mode=none unix:///[::]:4]
+    without_ipv6 do
+      { "7" => binds, "8" => on_ipv4 }.each do |level, wanted|
+        conf = Rserve::Configuration.new({ binds: }, {}, { "RSERVE_COMPAT" => level })
+        output, = capture_io { assert_equal wanted, conf.load[:binds], "level #{level}" }
+        assert_equal (wanted - binds).size, output.scan("there is no IPv6 on this machine").size
+      end
+    end
+  end
+
   def test_blocks_for_one_mode_run_after_the_file_and_only_in_that_mode
     with_config("cluster { worker_timeout 33 }\nsingle { raise 'no' }\nworkers 2\n") do |path|
       assert_equal 33, Rserve::Configuration.new({ config_files: [path] }).load[:worker_timeout]
@@ -139,6 +151,14 @@ class ConfigurationTest < Minitest::Test
   end
 
   private
+
+  def without_ipv6
+    original = Rserve::CompatLevel.method(:ipv6?)
+    Rserve::CompatLevel.define_singleton_method(:ipv6?) { false }
+    yield
+  ensure
+    Rserve::CompatLevel.define_singleton_method(:ipv6?, original)
+  end
 
   def with_config(text)
     Tempfile.create(["config", ".rb"]) do |file|
