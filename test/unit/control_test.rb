@@ -50,6 +50,16 @@ class ControlTest < TimedTestCase
     end
   end
 
+  def test_token_may_be_given_by_position_or_by_name
+    [["secret"], [nil, { token: "secret" }]].each do |token, options|
+      status = Rserve::App::Status.new(@launcher, token, **options.to_h)
+      codes = %w[token=wrong token=secret].map do |query|
+        status.call({ "PATH_INFO" => "/stats", "QUERY_STRING" => query }).first
+      end
+      assert_equal [403, 200], codes
+    end
+  end
+
   def test_data_only_refuses_what_changes_anything
     url = serve(data_only: true)
 

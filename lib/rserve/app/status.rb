@@ -14,9 +14,10 @@ module Rserve
       DATA_COMMANDS = %w[gc-stats stats thread-backtraces].freeze
 
       # @param launcher [Launcher]
-      # @param token [String, nil] the `token` parameter every request must have; blank or "none" lets anybody in
+      # @param token [String, nil] the `token` parameter every request must have; blank or "none" lets anybody in. By
+      #   position, as up to Puma 7.1, or by name, as since
       # @param data_only [Boolean] refuse commands that change anything
-      def initialize(launcher, token = nil, data_only: false)
+      def initialize(launcher, positional_token = nil, token: positional_token, data_only: false)
         @launcher = launcher
         @auth_token = token.to_s
         @data_only = data_only
