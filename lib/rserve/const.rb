@@ -12,16 +12,25 @@ module Rserve
 
   # Constants that gems and applications read, under Puma's names.
   module Const
+    # Fields that the server writes itself; in small letters from level 7 on.
+    FIELDS = {
+      CONTENT_LENGTH2: "Content-Length", CONTENT_LENGTH_S: "Content-Length: ",
+      TRANSFER_ENCODING_CHUNKED: "Transfer-Encoding: chunked\r\n",
+      CONNECTION_CLOSE: "Connection: close\r\n", CONNECTION_KEEP_ALIVE: "Connection: Keep-Alive\r\n"
+    }.freeze
+    private_constant :FIELDS
+
     # Sets the constants that name a Puma release: `PUMA_VERSION` and `VERSION`, which gems compare to choose between
-    # hook names, `CODE_NAME` and `PUMA_SERVER_STRING`. At first they are the default level's, or that of
-    # `RSERVE_COMPAT`; a config file may still choose another one.
+    # hook names, `CODE_NAME` and `PUMA_SERVER_STRING`; and those of fields, as the level spells them. At first they are
+    # the default level's, or that of `RSERVE_COMPAT`; a config file may still choose another one.
     #
     # @param level [Integer] 6, 7 or 8
     def self.follow(level)
       release, code_name = CompatLevel::RELEASES.fetch(level)
       server = "puma #{release} #{code_name}"
+      fields = CompatLevel.seven?(level) ? FIELDS.transform_values(&:downcase) : FIELDS
       { PUMA_VERSION: release, VERSION: release, CODE_NAME: code_name,
-        PUMA_SERVER_STRING: server }.each do |name, value|
+        PUMA_SERVER_STRING: server, **fields }.each do |name, value|
         remove_const(name) if const_defined?(name, false)
         const_set(name, value.freeze)
       end
@@ -71,14 +80,9 @@ module Rserve
     HTTP_11 = "HTTP/1.1"
     HTTP_10 = "HTTP/1.0"
     CONTENT_LENGTH = "CONTENT_LENGTH"
-    CONTENT_LENGTH2 = "Content-Length"
-    CONTENT_LENGTH_S = "Content-Length: "
     TRANSFER_ENCODING = "transfer-encoding"
     TRANSFER_ENCODING2 = "HTTP_TRANSFER_ENCODING"
-    TRANSFER_ENCODING_CHUNKED = "Transfer-Encoding: chunked\r\n"
     CHUNKED = "chunked"
-    CONNECTION_CLOSE = "Connection: close\r\n"
-    CONNECTION_KEEP_ALIVE = "Connection: Keep-Alive\r\n"
     CLOSE = "close"
     KEEP_ALIVE = "keep-alive"
     COLON = ": "

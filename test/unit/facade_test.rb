@@ -40,6 +40,14 @@ class FacadeTest < Minitest::Test
     assert_equal "8.0.2", ruby("require 'puma'; print Puma::Const::PUMA_VERSION", "RSERVE_COMPAT" => "8")
   end
 
+  def test_names_of_fields_are_spelled_as_the_level_does
+    script = "require 'puma'; p Puma::Const::CONNECTION_CLOSE, Puma::Const::CONTENT_LENGTH_S"
+    { "6" => ["Connection: close\r\n", "Content-Length: "],
+      "7" => ["connection: close\r\n", "content-length: "] }.each do |level, names|
+      assert_equal names.map(&:inspect), ruby(script, "RSERVE_COMPAT" => level).lines(chomp: true)
+    end
+  end
+
   def test_config_file_decides_which_puma_gems_see_from_there_on
     Dir.mktmpdir do |folder|
       path = File.join(folder, "config.rb")
