@@ -59,6 +59,7 @@ class DSLTest < Minitest::Test
       "worker_timeout 5" => "must be greater than the worker reporting interval (5)",
       "worker_culling_strategy :best" => "Invalid value for worker_culling_strategy",
       "set_remote_address 1" => "Invalid value for set_remote_address",
+      "supported_http_methods []" => "unique array of strings",
       "supported_http_methods %w[GET GET]" => "unique array of strings",
       "before_worker_boot(1) {}" => "'before_worker_boot' key must be String or Symbol",
       "app" => "Provide either a #call'able or a block",

@@ -61,7 +61,7 @@ module Rserve
       # @raise [RuntimeError] unless the Array holds different Strings
       def supported_http_methods(methods)
         unless methods == :any
-          valid = methods.is_a?(Array) && methods.all?(String) && methods.uniq.size == methods.size
+          valid = methods.is_a?(Array) && methods.any? && methods.all?(String) && methods.uniq.size == methods.size
           raise "supported_http_methods must be ':any' or a unique array of strings" unless valid
         end
         @options[:supported_http_methods] = methods
