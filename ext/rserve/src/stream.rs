@@ -60,6 +60,10 @@ impl Stream {
         Ok(written)
     }
 
+    fn syswrite(ruby: &Ruby, this: Obj<Self>, part: Value) -> Result<usize, Error> {
+        Self::write(ruby, this, &[part])
+    }
+
     fn append(ruby: &Ruby, this: Obj<Self>, part: Value) -> Result<Obj<Self>, Error> {
         Self::write(ruby, this, &[part])?;
         Ok(this)
@@ -100,6 +104,8 @@ pub(crate) fn init(ruby: &Ruby, rserve: RModule) -> Result<(), Error> {
     let class = rserve.define_class("Stream", ruby.class_object())?;
     class.undef_default_alloc_func();
     class.define_method("write", method!(Stream::write, -1))?;
+    // What Puma gives is a socket, which applications may write to like this.
+    class.define_method("syswrite", method!(Stream::syswrite, 1))?;
     class.define_method("<<", method!(Stream::append, 1))?;
     class.define_method("flush", method!(Stream::flush, 0))?;
     class.define_method("close", method!(Stream::close, 0))?;

@@ -3,6 +3,9 @@
 streamed = ->(&block) { [200, {}, block] }
 
 answers("a called body", body: "ab") { streamed.call { |stream| stream << "a" << "b"; stream.close } }
+answers("a called body that takes its stream for a socket", body: "ab") do
+  streamed.call { |stream| stream.close if stream.syswrite("ab") == 2 }
+end
 answers("a called body that writes nothing", body: "") { streamed.call(&:close) }
 answers("a stream that is closed twice", body: "a") { streamed.call { |stream| stream.write("a"); 2.times { stream.close } } }
 answers("a write after the close", body: "a") do
