@@ -58,20 +58,17 @@ module Rserve
       def answer_refusal(status, message, method, target, peer)
         return [413, {}, ["Payload Too Large"]] if status == 413
 
-        env = refused_env(method, target, peer)
         error = (status == 501 ? HttpParserError501 : HttpParserError).new(message)
-        @log_writer.parse_error(error, LoggedRequest.new(env))
-        error.set_backtrace(caller)
-        status, headers, body = lowlevel_error(error, env, status)
+        status, headers, body = parse_error(error, refused_env(method, target, peer), status)
         [status, headers, strings(body)]
       end
 
-      # A method that `supported_http_methods` does not name.
-      def answer_unsupported(method)
+      # A method that `supported_http_methods` does not name. From level 8 on such a request counts as malformed.
+      def answer_unsupported(method, target, peer)
         text = "#{method} method is not supported"
         return [501, {}, [text]] unless CompatLevel.eight?(compat_level)
 
-        lowlevel_error(HttpParserError501.new(text), { "REQUEST_METHOD" => method }, 501)
+        parse_error(HttpParserError501.new(text), refused_env(method, target, peer), 501)
       end
 
       # No request is at hand, and none begins before this returns.
@@ -149,6 +146,12 @@ module Rserve
 
       def log_application_error(error, env)
         @log_writer.unknown_error(error, LoggedRequest.new(env), "Rack app")
+      end
+
+      def parse_error(error, env, status)
+        @log_writer.parse_error(error, LoggedRequest.new(env))
+        error.set_backtrace(caller(2))
+        lowlevel_error(error, env, status)
       end
 
       def refused_env(method, target, peer)

@@ -105,6 +105,19 @@ class CompatLevelTest < TimedTestCase
     end
   end
 
+  def test_an_unknown_method_is_malformed_at_level_8
+    { 7 => [nil, ""], 8 => [["/brew", "a=b", "127.0.0.1"], "HTTP parse error, malformed request (\"BREW /brew"] }
+      .each do |level, (wanted, line)|
+        env = nil
+        handler = ->(_error, given, status) { (env = given) && [status, {}, []] }
+        serve(level, lowlevel_error_handler: handler) do
+          assert_match(/\AHTTP.1.1 501/, exchange("BREW /brew?a=b HTTP/1.1\r\n\r\n").first)
+          assert_equal [wanted], [env&.values_at("PATH_INFO", "QUERY_STRING", "REMOTE_ADDR")]
+          assert_includes @server.log_writer.stderr.string, line
+        end
+      end
+  end
+
   def test_an_ipv4_client_of_an_ipv6_listener_has_an_ipv4_address_at_level_8
     skip "no IPv6" unless Socket.ip_address_list.any?(&:ipv6?)
 

@@ -65,7 +65,7 @@ impl Core {
         }
         let method = request.head.method.of(&request.octets);
         if self.methods.as_ref().is_some_and(|known| !known.iter().any(|known| known.as_bytes() == method)) {
-            return self.unsupported(ruby, connection, asked, method);
+            return self.unsupported(ruby, connection, &request, asked);
         }
         let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
         let outcome = self.run(ruby, connection, request, asked, client);
@@ -169,12 +169,17 @@ impl Core {
         &self,
         ruby: &Ruby,
         connection: &Arc<Connection>,
+        request: &Request,
         asked: Asked,
-        method: &[u8],
     ) -> Result<(), Error> {
         let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
-        let method = ruby.str_from_slice(method);
-        let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", (method,));
+        let octets = request.octets.as_slice();
+        let about = (
+            ruby.str_from_slice(request.head.method.of(octets)),
+            ruby.str_from_slice(request.head.target.of(octets)),
+            connection.peer().ip().to_string(),
+        );
+        let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", about);
         // What follows may be of another protocol, and is on its way.
         let keep_alive = asked.keep_alive && self.compat < Compat::Puma8;
         let asked = Asked { keep_alive, linger: true, ..asked };
