@@ -285,7 +285,7 @@ module Rserve
     end
 
     def http_version?
-      !CompatLevel.seven?(compat_level) || (defined?(::Rack) && ::Rack.release < "3.1")
+      !CompatLevel.seven?(compat_level) || (defined?(::Rack.release) && ::Rack.release < "3.1")
     end
 
     EMPTY_INPUT = NullIO.new

@@ -40,6 +40,18 @@ class FacadeTest < Minitest::Test
     assert_equal "8.0.2", ruby("require 'puma'; print Puma::Const::PUMA_VERSION", "RSERVE_COMPAT" => "8")
   end
 
+  def test_a_handler_without_the_rack_gem_serves_at_level_8
+    assert_equal "served", ruby(<<~RUBY, "RSERVE_COMPAT" => "8")
+      require "rack/handler/puma" # which makes a module Rack
+      require "puma/server"
+      server = Puma::Server.new(->(_) { [200, {}, []] })
+      server.add_tcp_listener("127.0.0.1", 0)
+      server.run
+      server.stop(true)
+      print "served"
+    RUBY
+  end
+
   def test_names_of_fields_are_spelled_as_the_level_does
     script = "require 'puma'; p Puma::Const::CONNECTION_CLOSE, Puma::Const::CONTENT_LENGTH_S"
     { "6" => ["Connection: close\r\n", "Content-Length: "],
