@@ -32,7 +32,7 @@ class DSLTest < Minitest::Test
     "max_keep_alive Float::INFINITY" => { max_keep_alive: Float::INFINITY },
     "worker_culling_strategy 'oldest'" => { worker_culling_strategy: :oldest },
     "ssl_bind '::1', 1, cert_pem: 'C', key_pem: 'K'" =>
-      { binds: ["ssl://::1:1?cert=store%3A0&key=store%3A1&verify_mode=none"], store: %w[C K] },
+      { binds: ["ssl://[::1]:1?cert=store%3A0&key=store%3A1&verify_mode=none"], store: %w[C K] },
     "environment 'x'\ntag get(:environment)" => { tag: "x" },
     "inject { workers 4 }" => { workers: 4 },
     "rserve { write_timeout 3 } if respond_to?(:rserve)" => { write_timeout: 3.0 },

@@ -99,8 +99,7 @@ module Rserve
       class << self
         # @return [String] `tcp://host:port`, an IPv6 address in brackets
         def tcp_url(host, port)
-          host = "[#{host}]" if host.count(":") > 1 && !host.start_with?("[")
-          "tcp://#{host}:#{port}"
+          "tcp://#{bracketed(host)}:#{port}"
         end
 
         # @param opts [Hash] TLS options: `cert`, `key`, `verify_mode` ("none" unless given), `ca`, …
@@ -113,10 +112,15 @@ module Rserve
           parts.concat(query_part(:sni, more_certificates(opts[:sni]), escape: true))
           %i[ssl_cipher_filter ssl_ciphersuites no_tlsv1 no_tlsv1_1 verification_flags backlog low_latency]
             .each { |name| parts.concat(query_part(name, opts[name])) }
-          "ssl://#{host}:#{port}?#{parts.join("&")}"
+          "ssl://#{bracketed(host)}:#{port}?#{parts.join("&")}"
         end
 
         private
+
+        # An IPv6 address, as URLs have it.
+        def bracketed(host)
+          host.count(":") > 1 && !host.start_with?("[") ? "[#{host}]" : host
+        end
 
         def query_part(name, value, escape: false)
           return [] if value.nil? || (value == false && name.to_s.start_with?("no_"))
