@@ -78,11 +78,11 @@ module Rserve
       seven?(level) ? %i[clean_thread_locals max_fast_inline] : []
     end
 
-    # Has this machine an IPv6 address other than the loopback and link-local ones? Where it has, level 8 listens on
+    # Has this machine an IPv6 address other than the loopback? Where it has, level 8 listens on
     # `[::]`.
     def ipv6?
       require "socket"
-      Socket.ip_address_list.any? { |a| a.ipv6? && !a.ipv6_loopback? && !a.ipv6_linklocal? }
+      Socket.ip_address_list.any? { |a| a.ipv6? && !a.ipv6_loopback? }
     rescue SystemCallError
       false
     end
