@@ -250,7 +250,8 @@ impl Reactor {
             if self.paused_until.is_some() {
                 return false;
             }
-            if !server.may_accept() {
+            // Who ends takes what waits whether there is a thread for it or not: nobody else will.
+            if !self.draining && !server.may_accept() {
                 self.paused_until = Some(now + BUSY_PAUSE);
                 return false;
             }

@@ -247,6 +247,40 @@ fn another_large_request_is_served_beside_one_that_waits() {
     server.join();
 }
 
+/// Takes the request of `address`' first client, has a second one wait that the server may not take now, and stops it.
+fn assert_takes_who_waits(server: &Arc<Server>, address: SocketAddr, keep_out: impl FnOnce()) {
+    server.begin();
+    let seat = Arc::new(Seat::default());
+    let _first = client(address, REQUEST);
+    poll_until(server, "the first request", || server.backlog.len() == 1);
+    let (connection, _) = taken(server.next(&seat)).unwrap();
+    keep_out();
+    let mut second = client(address, REQUEST);
+    (0..3).for_each(|_| server.lock_reactor().turn(server, Some(Duration::ZERO)));
+    assert_eq!(server.backlog.len(), 0, "it is not taken");
+    server.drain();
+    poll_until(server, "it is", || server.backlog.len() == 1);
+    answer(server, &connection, &seat);
+    server.resume();
+    let (connection, _) = taken(server.next(&seat)).unwrap();
+    answer(server, &connection, &seat);
+    let mut response = vec![0; RESPONSE.len()];
+    second.read_exact(&mut response).unwrap();
+    assert_eq!(response, RESPONSE);
+}
+
+#[test]
+fn who_ends_takes_what_waits_for_a_thread() {
+    let (server, address) = server(Options { queue_requests: false, max_threads: 1, ..Options::default() });
+    assert_takes_who_waits(&server, address, || {});
+}
+
+#[test]
+fn who_ends_takes_what_waits_for_something_out_of_band() {
+    let (server, address) = server(Options::default());
+    assert_takes_who_waits(&server, address, || server.held.store(true, Ordering::SeqCst));
+}
+
 /// Two workers of a cluster at one listener, of which the first has taken a client's connection and answered once.
 struct Pair {
     first: Arc<Server>,
