@@ -24,6 +24,8 @@ pub(crate) struct Client {
     server: Arc<Server>,
     connection: Arc<Connection>,
     env: Cell<Option<Opaque<Value>>>,
+    /// `rack.input`, if it is a file that is to be closed after the request.
+    input: Cell<Option<Opaque<Value>>>,
     state: Cell<State>,
     /// Of the response, while an `each` makes its body.
     pub(crate) writer: WriterSlot,
@@ -55,8 +57,8 @@ enum State {
 
 impl DataTypeFunctions for Client {
     fn mark(&self, marker: &gc::Marker) {
-        if let Some(env) = self.env.get() {
-            marker.mark(env);
+        for value in [self.env.get(), self.input.get()].into_iter().flatten() {
+            marker.mark(value);
         }
     }
 }
@@ -67,6 +69,7 @@ impl Client {
             server: Arc::clone(server),
             connection: Arc::clone(connection),
             env: Cell::new(None),
+            input: Cell::new(None),
             state: Cell::new(State::Serving),
             writer: WriterSlot::default(),
             waits: Cell::default(),
@@ -89,6 +92,26 @@ impl Client {
 
     pub(crate) fn set_env(&self, env: Value) {
         self.env.set(Some(env.into()));
+    }
+
+    /// The body of the request is in a file.
+    pub(crate) fn set_input(&self, file: Value) {
+        self.input.set(Some(file.into()));
+    }
+
+    /// The application may read on after the request: it leaves the file to the garbage collector.
+    pub(crate) fn keep_input(&self) {
+        self.input.set(None);
+    }
+
+    /// The request is over, and with it the body: nobody knows when the garbage collector would come for its file.
+    pub(crate) fn close_input(&self, ruby: &Ruby) -> Result<(), Error> {
+        match self.input.take() {
+            Some(file) if !self.is_hijacked() => {
+                ruby.get_inner(file).funcall::<_, _, Value>("close", ()).map(|_| ())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The response's head is made.

@@ -89,10 +89,11 @@ impl Core {
         };
         let app = ruby.get_inner(self.app.get());
         let outcome = app.funcall::<_, _, Value>(*CALL, (env,));
-        match outcome {
+        let outcome = match outcome {
             Ok(triple) => self.respond(ruby, connection, asked, triple, env, client),
             Err(failure) => self.failed(ruby, connection, asked, failure, Some(env), client),
-        }
+        };
+        outcome.and(error::forgive(client.close_input(ruby)))
     }
 
     fn environment(
@@ -103,7 +104,11 @@ impl Core {
         client: Obj<Client>,
     ) -> Result<RHash, Error> {
         let length = request.body.len();
+        let stored = matches!(request.body, rserve_core::body::Body::File { .. });
         let input = env::input(ruby, &mut request.body)?;
+        if stored && let Some(file) = input {
+            client.set_input(file);
+        }
         let callable = |wanted: bool, method: &str| -> Result<Option<Value>, Error> {
             wanted.then(|| client.funcall("method", (ruby.to_symbol(method),))).transpose()
         };
@@ -295,6 +300,7 @@ impl Core {
         let status = response::status(status)?;
         if status == -1 {
             // Puma's asynchronous response: the application answers on the socket, or never.
+            client.keep_input();
             client.end();
             self.server.finish(connection, AfterSending::Close);
             return Ok(Ok(()));
@@ -338,6 +344,7 @@ impl Core {
                 let outcome = response::send_each(client, each);
                 let Some(back) = client.writer.take() else {
                     // Another thread still has it: the response ends with what that one writes.
+                    client.keep_input();
                     client.end();
                     return Ok(outcome.or_else(|failure| self.cut_short(ruby, failure, env, false)));
                 };
@@ -385,6 +392,7 @@ impl Core {
         client: Obj<Client>,
     ) -> Result<Sent, Error> {
         let stream: Obj<Stream> = ruby.obj_wrap(Stream::new(writer));
+        client.keep_input();
         let outcome = callable.funcall::<_, _, Value>("call", (stream,));
         client.end();
         if let Err(failure) = outcome {
@@ -415,6 +423,7 @@ impl Core {
             writer.abort();
             return Ok(Ok(()));
         }
+        client.keep_input();
         let socket: Result<Value, Error> = client.funcall("call", ());
         let outcome = socket.and_then(|socket| callable.funcall::<_, _, Value>("call", (socket,)));
         self.server.finish(connection, AfterSending::Close);

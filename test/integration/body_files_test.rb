@@ -1,0 +1,57 @@
+# frozen_string_literal: true
+
+require_relative "../helpers/server_case"
+
+# What becomes of the temporary files of large bodies. No garbage collector helps, and one thread serves: when it has
+# the next request it is done with the one before.
+class BodyFilesTest < ServerCase
+  APP = <<~'RUBY'
+    GC.disable
+    GO = Queue.new
+    run lambda { |env|
+      input = env["rack.input"]
+      case env["PATH_INFO"]
+      when "/count"
+        files = Dir["/proc/self/fd/*"].count { |fd| File.readlink(fd).end_with?("(deleted)") rescue false }
+        [200, {}, [files.to_s]]
+      when "/go"
+        GO << true
+        [200, {}, []]
+      when "/later"
+        [200, {}, ->(stream) { Thread.new { GO.pop; stream.write(input.read.bytesize.to_s); stream.close } }]
+      when "/finished"
+        env["rack.response_finished"] << ->(*) { warn "finished after #{input.read.bytesize}" }
+        [200, {}, []]
+      when "/raise" then raise "no"
+      else [200, {}, [input.read.bytesize.to_s]]
+      end
+    }
+  RUBY
+
+  def setup
+    super
+    skip_unless :linux
+    spawn_server "-t", "1:1", app: file("files.ru", APP)
+  end
+
+  def test_they_are_closed_after_the_request
+    assert_equal "200000", put("/").body
+    put("/raise")
+    put("/finished")
+    assert_log(/finished after 200000/)
+    assert_equal "0", get("/count").body
+  end
+
+  def test_a_stream_that_goes_on_without_the_thread_may_read_on
+    server.exchange(upload("/later")) do |reader|
+      get("/go")
+      assert_equal "200000", reader.receive.body
+    end
+  end
+
+  private
+
+  def put(path) = request(upload(path))
+
+  def upload(path) = "PUT #{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n#{"x" * 200_000}"
+end
