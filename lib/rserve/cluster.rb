@@ -255,10 +255,18 @@ module Rserve
 
     def gone?(pid)
       Process.kill(0, pid)
-      false
+      zombie?(pid)
     rescue Errno::ESRCH
       true
     rescue Errno::EPERM
+      false
+    end
+
+    # Worker 0 may have ended before the workers that it forked. Who is their parent then fetches their status late, or
+    # never: not every container's process 1 does.
+    def zombie?(pid)
+      File.read("/proc/#{pid}/stat").rpartition(")").last.start_with?(" Z")
+    rescue SystemCallError
       false
     end
 

@@ -46,6 +46,27 @@ class ClusterLifecycleTest < ServerCase
     assert_equal 1, server.log.scan(/Worker 0 .* booted/).size
   end
 
+  # Inherits the workers that outlive worker 0, and asks for the status of none but the server.
+  NEGLIGENT = <<~'RUBY'
+    require "fiddle"
+    prctl = Fiddle::Function.new(Fiddle::Handle::DEFAULT["prctl"], [Fiddle::TYPE_INT, Fiddle::TYPE_LONG], Fiddle::TYPE_INT)
+    abort "no reaper" unless prctl.call(36, 1).zero? # PR_SET_CHILD_SUBREAPER
+    server = Process.spawn(*ARGV)
+    trap(:INT) { Process.kill(:INT, server) }
+    exit Process.wait2(server).last.exitstatus
+  RUBY
+
+  def test_workers_of_worker_0_need_nobody_who_asks_for_their_status
+    skip_unless :linux
+    port = UniquePort.call
+    start_process([RbConfig.ruby, "-e", NEGLIGENT, RbConfig.ruby, "-Ilib", TestServer.rserve, "-C",
+                   file("config.rb", "fork_worker 0\nworkers 2\nworker_shutdown_timeout 60\n"),
+                   "-b", "tcp://127.0.0.1:#{port}", "test/rackup/hello.ru"], port:)
+    2.times { |index| server.wait_for_log(/Worker #{index} .* booted/) }
+    server.signal(:INT)
+    assert_exits 0
+  end
+
   def test_gems_find_the_workers_and_may_end_them
     spawn_server "-w", "2", config: <<~'RUBY'
       on_booted do
