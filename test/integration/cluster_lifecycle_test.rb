@@ -46,6 +46,20 @@ class ClusterLifecycleTest < ServerCase
     assert_equal 1, server.log.scan(/Worker 0 .* booted/).size
   end
 
+  def test_no_refork_leaves_descriptors_behind
+    skip_unless :linux
+    spawn_server "-w", "2", config: "fork_worker 0\n"
+    2.times { |index| server.wait_for_log(/Worker #{index} .* booted/) }
+    one_core = polls_of(0)
+    polls = (1..6).map do |phase|
+      server.signal(:URG)
+      server.wait_for_log(/Worker 1 .* booted .* phase: #{phase}/)
+      [polls_of(0), polls_of(1)]
+    end
+    # The one that serves, the one that did before, and one that the garbage collector takes for live.
+    assert_operator polls.last.max, :<=, 3 * one_core, "after each refork: #{polls}"
+  end
+
   # Inherits the workers that outlive worker 0, and asks for the status of none but the server.
   NEGLIGENT = <<~'RUBY'
     require "fiddle"
@@ -198,6 +212,12 @@ class ClusterLifecycleTest < ServerCase
       sleep 0.1 # for the thread that handles it
     end
   RUBY
+
+  # @return [Integer] epoll instances that the worker has open
+  def polls_of(index)
+    pid = server.log.scan(/Worker #{index} \(PID: (\d+)\) booted/).last.first
+    Dir["/proc/#{pid}/fd/*"].count { |fd| File.readlink(fd) == "anon_inode:[eventpoll]" rescue false } # rubocop:disable Style/RescueModifier
+  end
 
   def said_by(pid, name) = server.log.scan(/^#{pid} (.*)/).map { |what,| "#{name} #{what}" }
 

@@ -167,9 +167,11 @@ module Rserve
         @server.stop(true)
       end
 
-      # No native thread may be there when it forks: the child would find its locks taken.
+      # No native thread may be there when it forks: the child would find its locks taken. And no garbage, such as the
+      # descriptors of cores that have served their time: it would stay in every child.
       def pause
         @server.begin_restart(true)
+        GC.start
         @config.run_hooks(:before_refork, nil, @log_writer, @hook_data)
       end
 
