@@ -27,6 +27,9 @@ const LOOK_FOR_EXITS: Duration = Duration::from_millis(200);
 /// How many former workers are remembered, to recognise their last words.
 const DEPARTED: usize = 64;
 
+/// A tick that is so late had to wait for more than a busy processor.
+const SUSPENDED: Duration = Duration::from_secs(1);
+
 /// Decides what becomes of the workers of one cluster.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -45,6 +48,8 @@ pub struct Supervisor {
     rolling: Option<Rolling>,
     /// Whether [`LifecycleEvent::Booted`] was fired.
     announced: bool,
+    /// The last [`Event::Tick`], and when the next one was due then.
+    ticked: Option<(Instant, Instant)>,
 }
 
 /// Where the cluster as a whole is going.
@@ -87,6 +92,7 @@ impl Supervisor {
             course: Course::Waiting,
             rolling: None,
             announced: false,
+            ticked: None,
         }
     }
 
@@ -143,6 +149,7 @@ impl Supervisor {
         }
         self.stop_if_all_are_idle(now, &mut effects);
         if time_passed {
+            self.excuse_suspension(now);
             self.end_overdue(now, &mut effects);
         }
         if self.course == Course::Running {
@@ -153,7 +160,21 @@ impl Supervisor {
             self.announce(&mut effects);
         }
         self.finish_if_empty(&mut effects);
+        if time_passed {
+            self.ticked = Some((now, self.next_deadline(now)));
+        }
         effects
+    }
+
+    /// A master that looks at the time much later than it wanted to was suspended, and its workers may have been
+    /// with it (a container that is paused, a virtual machine): that time is nobody's fault.
+    fn excuse_suspension(&mut self, now: Instant) {
+        let Some((at, due)) = self.ticked else { return };
+        if now.saturating_duration_since(due) >= SUSPENDED {
+            let absence = now.saturating_duration_since(at);
+            self.workers.iter_mut().for_each(|worker| worker.excuse(absence, now));
+            self.mold_progress_at = self.mold_progress_at.map(|at| (at + absence).min(now));
+        }
     }
 
     /// When [`Event::Tick`] is due if nothing else happens; `now` or later.

@@ -115,6 +115,15 @@ impl WorkerHandle {
         self.last_checkin = now;
     }
 
+    /// So much of the time that has passed does not count.
+    pub(super) fn excuse(&mut self, absence: Duration, now: Instant) {
+        self.last_checkin = (self.last_checkin + absence).min(now);
+        if let Stage::Stopping { signalled_at, kill_at, .. } = &mut self.stage {
+            *signalled_at = (*signalled_at + absence).min(now);
+            *kill_at += absence;
+        }
+    }
+
     /// From now on it has `grace` to exit. `signal` was just sent, or (TERM) need
     /// not be: the worker said itself that it terminates.
     pub(super) fn stopping(&mut self, pid: Pid, signal: Signal, now: Instant, grace: Duration) {

@@ -23,6 +23,10 @@ impl WorkerSet {
         self.workers.iter()
     }
 
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, WorkerHandle> {
+        self.workers.iter_mut()
+    }
+
     pub(super) fn request(&mut self, index: Index, phase: Phase, now: Instant) {
         let at = self.workers.partition_point(|worker| worker.index() < index);
         debug_assert!(self.at(index).is_none(), "worker {index} exists");

@@ -226,6 +226,16 @@ fn pings_that_waited_while_the_master_was_suspended_count() {
 }
 
 #[test]
+fn time_in_which_all_were_suspended_counts_for_nobody() {
+    let hour = 3600 * SECOND;
+    let mut cluster = Cluster::booted(Options { worker_timeout: 6 * SECOND, ..options(1) });
+    assert_eq!(cluster.after(SECOND), []);
+    assert_eq!(cluster.after(4 * SECOND), []);
+    assert_eq!(cluster.after(hour), [], "its ping may come a moment later");
+    assert_eq!(deeds(cluster.after(SECOND)), [kill(pid(100))], "it has not");
+}
+
+#[test]
 fn term_is_repeated_and_then_becomes_kill() {
     let mut cluster = Cluster::booted(Options { worker_shutdown_timeout: 2 * SECOND, ..options(1) });
     cluster.handle(operator(Command::PhasedRestart));
