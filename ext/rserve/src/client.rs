@@ -76,9 +76,16 @@ impl Client {
         }
     }
 
-    /// The thread that served the request is done with it.
-    pub(crate) fn settle(&self) {
+    /// The thread that served the request is done with it, and so with its body: nobody knows when the garbage collector
+    /// would come for a file.
+    pub(crate) fn settle(&self, ruby: &Ruby) -> Result<(), Error> {
         self.waits.set(Waits::Over);
+        match self.input.take() {
+            Some(file) if !self.is_hijacked() => {
+                ruby.get_inner(file).funcall::<_, _, Value>("close", ()).map(|_| ())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `env["puma.mark_as_io_bound"]`: until the request is served, another thread may take its thread's place.
@@ -102,16 +109,6 @@ impl Client {
     /// The application may read on after the request: it leaves the file to the garbage collector.
     pub(crate) fn keep_input(&self) {
         self.input.set(None);
-    }
-
-    /// The request is over, and with it the body: nobody knows when the garbage collector would come for its file.
-    pub(crate) fn close_input(&self, ruby: &Ruby) -> Result<(), Error> {
-        match self.input.take() {
-            Some(file) if !self.is_hijacked() => {
-                ruby.get_inner(file).funcall::<_, _, Value>("close", ()).map(|_| ())
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The response's head is made.

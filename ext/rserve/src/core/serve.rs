@@ -69,8 +69,7 @@ impl Core {
         }
         let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
         let outcome = self.run(ruby, connection, request, asked, client);
-        client.settle();
-        outcome
+        outcome.and(error::forgive(client.settle(ruby)))
     }
 
     fn run(
@@ -89,11 +88,10 @@ impl Core {
         };
         let app = ruby.get_inner(self.app.get());
         let outcome = app.funcall::<_, _, Value>(*CALL, (env,));
-        let outcome = match outcome {
+        match outcome {
             Ok(triple) => self.respond(ruby, connection, asked, triple, env, client),
             Err(failure) => self.failed(ruby, connection, asked, failure, Some(env), client),
-        };
-        outcome.and(error::forgive(client.close_input(ruby)))
+        }
     }
 
     fn environment(
