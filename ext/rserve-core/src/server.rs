@@ -27,6 +27,7 @@ use crate::monitor::Monitor;
 use crate::options::Options;
 use crate::reactor::{DRAIN_GRACE, Reactor};
 use crate::stream::Peer;
+use crate::thread_pool::PROBE_EVERY;
 use crate::tls::{self, Fault};
 
 pub use pool_size::IoBound;
@@ -150,6 +151,10 @@ pub struct Server {
     away: AtomicUsize,
     /// How long they were away lately, see [`absence`].
     usual_absence: AtomicU64,
+    /// How many absences there were.
+    absences: AtomicU64,
+    /// See [`crate::thread_pool::probe_every`].
+    probe_every: AtomicU64,
     waiting: AtomicUsize,
     requests_count: AtomicU64,
     /// How many of them were large.
@@ -203,6 +208,8 @@ impl Server {
             busy: AtomicUsize::new(0),
             away: AtomicUsize::new(0),
             usual_absence: AtomicU64::new(0),
+            absences: AtomicU64::new(0),
+            probe_every: AtomicU64::new(PROBE_EVERY),
             waiting: AtomicUsize::new(0),
             requests_count: AtomicU64::new(0),
             large_count: AtomicU64::new(0),

@@ -91,6 +91,15 @@ pub fn is_long(usual_absence: u64) -> bool {
     usual_absence > RELIEF
 }
 
+/// In one of so many absences nobody is called, so as to see how long it takes by itself: whoever serves meanwhile may have
+/// the processor when the absent thread wants to come back.
+pub const PROBE_EVERY: u64 = 16;
+
+/// How often that is done when an absence took so long by itself: less and less, as long as none turns out to be short.
+pub fn probe_every(before: u64, absence: u64) -> u64 {
+    if is_long(absence) { (before * 2).min(PROBE_EVERY * 64) } else { PROBE_EVERY }
+}
+
 /// The average over the last sixty or so.
 pub fn usual_absence(before: u64, latest: u64) -> u64 {
     before - before / 64 + latest / 64
@@ -194,6 +203,9 @@ mod tests {
         assert!(!is_long(again(sleeping, file, 100)), "no more");
         let mixed = (0..100).fold(0, |usual, _| again(again(usual, query, 1), file, 9));
         assert!(is_long(mixed));
+        let every = (0..20).fold(PROBE_EVERY, |every, _| probe_every(every, query));
+        assert_eq!(every, PROBE_EVERY * 64);
+        assert_eq!(probe_every(every, file), PROBE_EVERY);
     }
 
     #[test]

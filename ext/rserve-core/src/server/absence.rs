@@ -8,21 +8,29 @@ use super::Server;
 use crate::backlog::Seat;
 use crate::thread_pool::{self, LONGEST_ABSENCE};
 
+/// In what [`Server::thread_suspended`] gives: how long the absence lasts says nothing about those to come.
+const SHARED: u64 = 1;
+
 impl Server {
-    /// A thread lets go of the GVL in the middle of a request. Gives when, in nanoseconds of the server's time and never
-    /// 0, for [`Server::thread_back`]. May be called from anywhere.
+    /// A thread lets go of the GVL in the middle of a request. Gives what [`Server::thread_back`] is to be given, never 0:
+    /// when, in nanoseconds of the server's time, but for the last bit. May be called from anywhere.
     pub fn thread_suspended(&self) -> u64 {
         if !self.is_at_home() {
-            return 1;
+            return SHARED;
         }
         self.away.fetch_add(1, Ordering::SeqCst);
-        if !self.is_computing()
+        let absences = self.absences.fetch_add(1, Ordering::Relaxed);
+        let alone = !self.is_computing();
+        let relieved = alone
             && !self.leading.load(Ordering::SeqCst)
             && thread_pool::is_long(self.usual_absence.load(Ordering::Relaxed))
-        {
+            && !absences.is_multiple_of(self.probe_every.load(Ordering::Relaxed));
+        if relieved {
             self.relieve();
         }
-        self.nanos()
+        // With another thread on the processor even a look at a file takes long.
+        let shared = if alone && !relieved { 0 } else { SHARED };
+        (self.nanos() & !SHARED).max(SHARED << 1) | shared
     }
 
     /// A thread of which [`Server::thread_suspended`] told wants the GVL back, or has it. May be called from anywhere.
@@ -31,7 +39,12 @@ impl Server {
             return;
         }
         self.away.fetch_sub(1, Ordering::SeqCst);
+        if left & SHARED != 0 {
+            return;
+        }
         let absence = self.nanos().saturating_sub(left).min(LONGEST_ABSENCE);
+        let every = self.probe_every.load(Ordering::Relaxed);
+        self.probe_every.store(thread_pool::probe_every(every, absence), Ordering::Relaxed);
         // Two that come back at once may lose one of the two: it is an average.
         let usual = self.usual_absence.load(Ordering::Relaxed);
         self.usual_absence.store(thread_pool::usual_absence(usual, absence), Ordering::Relaxed);
@@ -39,7 +52,7 @@ impl Server {
 
     fn nanos(&self) -> u64 {
         let nanos = Instant::now().saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
+        u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 
     /// A thread that serves has the GVL, or wants it; only where absences are told.

@@ -191,6 +191,27 @@ fn threads_beyond_new_bounds_leave_and_missing_ones_are_made() {
     assert_eq!(server.stats().max_threads, 2);
 }
 
+/// Otherwise absences that are short would look long for ever, once another thread has been called for a few that were.
+#[test]
+fn absences_in_which_another_thread_was_called_say_nothing() {
+    let (server, address) = server(Options { suspensions_told: true, ..Options::default() });
+    server.begin();
+    let _client = client(address, REQUEST);
+    poll_until(&server, "the request", || server.backlog.len() == 1);
+    let seat = Seat::default();
+    let (connection, _) = taken(server.next(&seat)).expect("the request");
+    let long = crate::thread_pool::LONGEST_ABSENCE;
+    server.usual_absence.store(long, Ordering::Relaxed);
+    let counted = (0..160).filter(|_| {
+        let before = server.usual_absence.load(Ordering::Relaxed);
+        server.thread_back(server.thread_suspended());
+        server.usual_absence.load(Ordering::Relaxed) != before
+    });
+    assert_eq!(counted.count(), 10);
+    assert!(server.usual_absence.load(Ordering::Relaxed) < long);
+    answer(&server, &connection, &seat);
+}
+
 #[test]
 fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
     let (server, address) = server(Options { max_threads: 5, ..Options::default() });
