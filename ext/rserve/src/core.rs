@@ -18,7 +18,7 @@ use rserve_core::server::{Manage, Next, Notice, Server, Status};
 use rserve_http1::Spelling;
 
 use crate::env::EnvBuilder;
-use crate::gvl::without_gvl;
+use crate::gvl::{wipe_stack, without_gvl};
 use crate::settings;
 use crate::thread_events::{Presence, PresenceHook};
 use crate::tls::TlsContext;
@@ -149,6 +149,7 @@ impl Core {
                     }
                 }
                 Next::Wait => {
+                    wipe_stack();
                     without_gvl(|| server.wait(&seat), &|| server.interrupt(&seat));
                     server.take_interrupt(&seat);
                 }

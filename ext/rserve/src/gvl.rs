@@ -33,6 +33,14 @@ where
     }
 }
 
+/// Overwrites what calls that have ended left on the stack of this thread. It is about to sleep in other frames that leave
+/// gaps, and Ruby's collector takes what stands in the gaps for references: to the last request and all that hangs on it.
+#[inline(never)]
+pub(crate) fn wipe_stack() {
+    let mut left_behind = [0_u8; 4096];
+    std::hint::black_box(&mut left_behind);
+}
+
 struct Call<W, R> {
     work: Option<W>,
     outcome: Option<thread::Result<R>>,
