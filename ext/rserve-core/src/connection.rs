@@ -127,7 +127,8 @@ impl Connection {
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For the poller when it is not the owner. Whoever has the exchange now looks at [`Connection::take_writable`] after it.
+    /// For the poller when it is not the owner. Whoever has the exchange now looks at [`Connection::take_writable`]
+    /// after it.
     pub(crate) fn try_exchange(&self) -> Option<MutexGuard<'_, Exchange>> {
         match self.exchange.try_lock() {
             Ok(exchange) => Some(exchange),
