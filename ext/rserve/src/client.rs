@@ -7,6 +7,7 @@ use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 
 use magnus::Class;
+use magnus::typed_data::{Obj, Writebarrier};
 use magnus::value::{Opaque, ReprValue};
 use magnus::{DataTypeFunctions, Error, Module, RModule, RString, Ruby, TypedData, Value, gc, method};
 use rserve_core::connection::Connection;
@@ -19,7 +20,7 @@ use crate::writer_slot::WriterSlot;
 /// A request's view of its connection; it outlives neither the server nor its own usefulness: once the response is
 /// complete every method fails or does nothing.
 #[derive(TypedData)]
-#[magnus(class = "Rserve::Client", free_immediately, mark)]
+#[magnus(class = "Rserve::Client", free_immediately, mark, wb_protected)]
 pub(crate) struct Client {
     server: Arc<Server>,
     connection: Arc<Connection>,
@@ -97,13 +98,15 @@ impl Client {
         self.waits.set(waits);
     }
 
-    pub(crate) fn set_env(&self, env: Value) {
-        self.env.set(Some(env.into()));
+    pub(crate) fn set_env(this: Obj<Self>, env: Value) {
+        this.env.set(Some(env.into()));
+        this.writebarrier(env);
     }
 
     /// The body of the request is in a file.
-    pub(crate) fn set_input(&self, file: Value) {
-        self.input.set(Some(file.into()));
+    pub(crate) fn set_input(this: Obj<Self>, file: Value) {
+        this.input.set(Some(file.into()));
+        this.writebarrier(file);
     }
 
     /// The application may read on after the request: it leaves the file to the garbage collector.

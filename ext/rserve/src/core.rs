@@ -108,8 +108,7 @@ impl Core {
         let tls = tls.map(|tls| tls.context());
         this.verifying.borrow_mut().push(tls.as_ref().is_some_and(|tls| tls.verifies()));
         this.server.add_listener(fd, tls).map_err(|failure| error::system(ruby, &failure))?;
-        this.env.borrow_mut().add_prototype(prototype);
-        Ok(())
+        this.env.borrow_mut().add_prototype(prototype)
     }
 
     /// Shares the listeners with the other workers of a cluster.

@@ -17,8 +17,9 @@ use rserve_core::body::Body;
 use rserve_core::connection::Connection;
 use rserve_core::exchange::Request;
 use rserve_core::options::Compat;
-use rserve_http1::{Framing, Span, Version, cgi, encode};
+use rserve_http1::{Field, Framing, Span, Version, cgi, encode};
 
+use crate::prototype::{Own, Prototype};
 use crate::text;
 
 /// Names of fields that are remembered; a client that invents names gets fresh strings instead.
@@ -44,7 +45,7 @@ type Names = HashMap<Box<[u8]>, Opaque<Value>, BuildHasherDefault<Fnv>>;
 
 /// Builds environments; lives in the server object, which marks it.
 pub(crate) struct EnvBuilder {
-    prototypes: Vec<Opaque<RHash>>,
+    prototypes: Vec<Prototype>,
     keys: Keys,
     names: RefCell<Names>,
     remote_address: RemoteAddress,
@@ -87,33 +88,25 @@ macro_rules! keys {
 
 keys! {
     request_method = "REQUEST_METHOD",
-    request_uri = "REQUEST_URI",
-    request_path = "REQUEST_PATH",
-    path_info = "PATH_INFO",
     query_string = "QUERY_STRING",
     fragment = "FRAGMENT",
     server_protocol = "SERVER_PROTOCOL",
     http_version = "HTTP_VERSION",
-    server_name = "SERVER_NAME",
     server_port = "SERVER_PORT",
     remote_addr = "REMOTE_ADDR",
     http_host = "HTTP_HOST",
     content_length = "CONTENT_LENGTH",
     url_scheme = "rack.url_scheme",
     input = "rack.input",
-    hijack = "rack.hijack",
     after_reply = "rack.after_reply",
     response_finished = "rack.response_finished",
     early_hints = "rack.early_hints",
     mark_as_io_bound = "puma.mark_as_io_bound",
-    socket = "puma.socket",
     body_wait = "puma.request_body_wait",
     https = "https",
     http_11 = "HTTP/1.1",
     post = "POST",
     head = "HEAD",
-    localhost = "localhost",
-    port_http = "80",
     port_https = "443",
 }
 
@@ -131,16 +124,17 @@ impl EnvBuilder {
     }
 
     /// Connections of the next listener get environments like `prototype`.
-    pub(crate) fn add_prototype(&mut self, prototype: RHash) {
+    pub(crate) fn add_prototype(&mut self, prototype: RHash) -> Result<(), Error> {
         let ruby = Ruby::get_with(prototype);
         self.http_version = prototype.get(ruby.get_inner(self.keys.http_version)).is_some();
-        self.prototypes.push(prototype.into());
+        self.prototypes.push(Prototype::new(&ruby, prototype)?);
+        Ok(())
     }
 
     pub(crate) fn mark(&self, marker: &gc::Marker) {
         self.keys.mark(marker);
         for prototype in &self.prototypes {
-            marker.mark(*prototype);
+            prototype.mark(marker);
         }
         // Nothing allocates while the table is being changed, so it can't be borrowed mutably here.
         if let Ok(names) = self.names.try_borrow() {
@@ -171,15 +165,15 @@ impl EnvBuilder {
         let Some(prototype) = self.prototypes.get(connection.listener()) else {
             return Err(crate::error::bug(ruby, "a connection without listener"));
         };
-        let prototype = ruby.get_inner(*prototype);
         let mut env = rb_sys::Qnil as VALUE;
         // Raw calls, because each of magnus' own would protect itself: 3 µs more for a small request. Everything that
-        // `fill` owns is borrowed or on the stack without needing to be dropped.
+        // these own is borrowed or on the stack without needing to be dropped.
         magnus::rb_sys::protect(|| {
-            // SAFETY: called under protect with valid values; see `fill`.
+            // SAFETY: called under protect with valid values.
             unsafe {
-                env = rb_sys::rb_hash_dup(prototype.as_raw());
-                self.fill(ruby, env, connection, request, extras);
+                let own = self.own(ruby, prototype, connection, request, extras);
+                env = prototype.copy(ruby, &own);
+                self.fill(ruby, env, request, extras);
             }
             rb_sys::Qnil as VALUE
         })?;
@@ -190,16 +184,52 @@ impl EnvBuilder {
 
     /// # Safety
     ///
-    /// `env` is a Hash on the caller's stack; to be called under `protect`. It may unwind by longjmp, so it holds
-    /// nothing that needs dropping across a Ruby call.
-    unsafe fn fill(
+    /// As [`EnvBuilder::fill`].
+    unsafe fn own(
         &self,
         ruby: &Ruby,
-        env: VALUE,
+        prototype: &Prototype,
         connection: &Connection,
         request: &Request,
         extras: &Extras,
-    ) {
+    ) -> Own {
+        let octets = request.octets.as_slice();
+        let head = &request.head;
+        let new = |span: Span| text::binary(span.of(octets));
+        let path = new(head.path);
+        let ip = request.client.unwrap_or_else(|| connection.peer().ip());
+        let socket = extras.client.as_raw();
+        let host = head.fields.iter().find(|field| is_host(field, octets));
+        let host = host.map(|field| field.value.of(octets));
+        let http_host = host.map_or(rb_sys::Qnil as VALUE, text::binary);
+        let (name, port) = match head.host {
+            Some(authority) => split_authority(authority.of(octets)),
+            None => (&b"localhost"[..], None),
+        };
+        // SAFETY: plain constructors, and `socket` responds to `method` as every object.
+        unsafe {
+            Own {
+                socket,
+                hijack: if self.hijack_proc { hijack_proc(socket) } else { socket },
+                after_reply: rb_sys::rb_ary_new(),
+                response_finished: rb_sys::rb_ary_new(),
+                request_uri: new(head.target),
+                request_path: path,
+                path_info: path,
+                // One object where both are the same, as Puma's.
+                server_name: if host == Some(name) { http_host } else { text::binary(name) },
+                server_port: port.map_or_else(|| prototype.server_port(ruby), text::binary),
+                remote_addr: self.remote_address(ip),
+                http_host,
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `env` is a Hash on the caller's stack; to be called under `protect`. It may unwind by longjmp, so it holds
+    /// nothing that needs dropping across a Ruby call.
+    unsafe fn fill(&self, ruby: &Ruby, env: VALUE, request: &Request, extras: &Extras) {
         let octets = request.octets.as_slice();
         let head = &request.head;
         let keys = &self.keys;
@@ -215,10 +245,6 @@ impl EnvBuilder {
         if method != b"GET" {
             set(keys.request_method, self.method(ruby, method));
         }
-        set(keys.request_uri, new(head.target));
-        let path = new(head.path);
-        set(keys.request_path, path);
-        set(keys.path_info, path);
         if let Some(query) = head.query {
             set(keys.query_string, new(query));
         }
@@ -234,7 +260,12 @@ impl EnvBuilder {
         }
 
         let mut https = false;
+        let mut host = false;
         for field in &head.fields {
+            if is_host(field, octets) {
+                host = true;
+                continue;
+            }
             if !field.visible {
                 continue;
             }
@@ -255,8 +286,16 @@ impl EnvBuilder {
                 rb_sys::rb_hash_aset(env, name, text::binary(value));
             }
         }
-        self.authority(ruby, env, request, https);
-        self.remote(ruby, env, request.client.unwrap_or_else(|| connection.peer().ip()));
+        if !host {
+            // SAFETY: as in `set`.
+            unsafe { rb_sys::rb_hash_delete(env, key(keys.http_host)) };
+        }
+        if https {
+            self.forwarded_https(ruby, env, request);
+        }
+        if let RemoteAddress::Header(name) = &self.remote_address {
+            remote_address_of_header(env, key(keys.remote_addr), name);
+        }
 
         match head.framing {
             Framing::Chunked => {
@@ -269,33 +308,9 @@ impl EnvBuilder {
             set(keys.input, input.as_raw());
         }
         let wait = request.ready_at.saturating_duration_since(request.head_at);
-        // SAFETY: plain constructors.
-        unsafe {
-            if !wait.is_zero() {
-                set(keys.body_wait, rb_sys::rb_float_new(wait.as_secs_f64() * 1e3));
-            }
-            set(keys.after_reply, rb_sys::rb_ary_new());
-            set(keys.response_finished, rb_sys::rb_ary_new());
-        }
-        let client = extras.client.as_raw();
-        set(keys.socket, client);
-        if self.hijack_proc {
-            // SAFETY: `client` responds to `method` as every object.
-            unsafe {
-                let name = rb_sys::rb_id2sym(rb_sys::rb_intern2(c"call".as_ptr(), 4));
-                let call = rb_sys::rb_obj_method(client, name);
-                set(
-                    keys.hijack,
-                    rb_sys::rb_funcallv(
-                        call,
-                        rb_sys::rb_intern2(c"to_proc".as_ptr(), 7),
-                        0,
-                        std::ptr::null(),
-                    ),
-                );
-            }
-        } else {
-            set(keys.hijack, client);
+        if !wait.is_zero() {
+            // SAFETY: a plain constructor.
+            set(keys.body_wait, unsafe { rb_sys::rb_float_new(wait.as_secs_f64() * 1e3) });
         }
         if let Some(hints) = extras.early_hints {
             set(keys.early_hints, hints.as_raw());
@@ -331,56 +346,66 @@ impl EnvBuilder {
         key
     }
 
-    /// `SERVER_NAME`, `SERVER_PORT` and the scheme (Puma, `normalize_env`).
+    /// A proxy's word for the scheme, and for the port of a `Host` without one (Puma, `normalize_env`).
     ///
     /// SAFETY of the calls within: as [`EnvBuilder::fill`].
-    fn authority(&self, ruby: &Ruby, env: VALUE, request: &Request, forwarded_https: bool) {
+    fn forwarded_https(&self, ruby: &Ruby, env: VALUE, request: &Request) {
         let keys = &self.keys;
-        let set = |name: Opaque<Value>, value: VALUE| {
+        let set = |name: Opaque<Value>, value: Opaque<Value>| {
             // SAFETY: as in `fill`.
-            unsafe { rb_sys::rb_hash_aset(env, ruby.get_inner(name).as_raw(), value) };
+            unsafe {
+                rb_sys::rb_hash_aset(env, ruby.get_inner(name).as_raw(), ruby.get_inner(value).as_raw())
+            };
         };
-        if forwarded_https {
-            set(keys.url_scheme, ruby.get_inner(keys.https).as_raw());
-        }
-        let (name, port) = match request.head.host {
-            Some(host) => split_authority(host.of(&request.octets)),
-            None => (&b"localhost"[..], None),
-        };
-        set(keys.server_name, text::binary(name));
-        match port {
-            Some(port) => set(keys.server_port, text::binary(port)),
-            // The prototype holds the scheme's own port; a proxy's word overrides it.
-            None if forwarded_https => set(keys.server_port, ruby.get_inner(keys.port_https).as_raw()),
-            None => {}
+        set(keys.url_scheme, keys.https);
+        let port = request.head.host.and_then(|host| split_authority(host.of(&request.octets)).1);
+        if port.is_none() {
+            set(keys.server_port, keys.port_https);
         }
     }
 
-    fn remote(&self, ruby: &Ruby, env: VALUE, ip: IpAddr) {
-        let set = |value: VALUE| {
-            // SAFETY: as in `fill`.
-            unsafe { rb_sys::rb_hash_aset(env, ruby.get_inner(self.keys.remote_addr).as_raw(), value) };
-        };
-        match &self.remote_address {
-            RemoteAddress::Socket => {}
-            RemoteAddress::Value(value) => return set(text::binary(value.as_bytes())),
-            RemoteAddress::Header(name) => {
-                // SAFETY: as in `fill`; the slice is used before any Ruby code could change the string.
-                unsafe {
-                    let name = rb_sys::rb_interned_str(name.as_ptr().cast(), name.len() as _);
-                    let value = Value::from_raw(rb_sys::rb_hash_aref(env, name));
-                    let octets = text::octets(value).unwrap_or_default();
-                    let separates = |octet: &u8| octet.is_ascii_whitespace() || *octet == b',';
-                    if let Some(first) = octets.split(separates).find(|part| !part.is_empty()) {
-                        return set(text::binary(first));
-                    }
-                }
-            }
+    fn remote_address(&self, ip: IpAddr) -> VALUE {
+        if let RemoteAddress::Value(value) = &self.remote_address {
+            return text::binary(value.as_bytes());
         }
         let ip = if self.unmaps { ip.to_canonical() } else { ip };
-        let mut buffer = [0u8; 48];
-        set(text::binary(cgi::address(ip, &mut buffer)));
+        text::binary(cgi::address(ip, &mut [0u8; 48]))
     }
+}
+
+/// `REMOTE_ADDR` of a proxy's field, if it came: its first token.
+///
+/// SAFETY of the calls within: as [`EnvBuilder::fill`].
+fn remote_address_of_header(env: VALUE, key: VALUE, header: &str) {
+    // SAFETY: the slice is used before any Ruby code could change the string.
+    unsafe {
+        let header = rb_sys::rb_interned_str(header.as_ptr().cast(), header.len() as _);
+        let value = Value::from_raw(rb_sys::rb_hash_aref(env, header));
+        let octets = text::octets(value).unwrap_or_default();
+        let separates = |octet: &u8| octet.is_ascii_whitespace() || *octet == b',';
+        if let Some(first) = octets.split(separates).find(|part| !part.is_empty()) {
+            rb_sys::rb_hash_aset(env, key, text::binary(first));
+        }
+    }
+}
+
+/// `rack.hijack` of Puma 7 and newer: the client's `call` as a Proc.
+///
+/// # Safety
+///
+/// As [`EnvBuilder::fill`].
+unsafe fn hijack_proc(client: VALUE) -> VALUE {
+    // SAFETY: `client` responds to `method` as every object.
+    unsafe {
+        let call = rb_sys::rb_id2sym(rb_sys::rb_intern2(c"call".as_ptr(), 4));
+        let call = rb_sys::rb_obj_method(client, call);
+        rb_sys::rb_funcallv(call, rb_sys::rb_intern2(c"to_proc".as_ptr(), 7), 0, std::ptr::null())
+    }
+}
+
+/// Whether this is the `Host` that has its place in the prototype.
+fn is_host(field: &Field, octets: &[u8]) -> bool {
+    field.visible && !field.repeated && field.name.of(octets).eq_ignore_ascii_case(b"host")
 }
 
 /// `Host` as name and port; an IPv6 literal keeps its brackets.

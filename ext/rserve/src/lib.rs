@@ -15,6 +15,7 @@ mod http_parser;
 mod input;
 mod master;
 mod protect;
+mod prototype;
 mod response;
 mod settings;
 mod stream;

@@ -105,7 +105,7 @@ impl Core {
         let stored = matches!(request.body, rserve_core::body::Body::File { .. });
         let input = env::input(ruby, &mut request.body)?;
         if stored && let Some(file) = input {
-            client.set_input(file);
+            Client::set_input(client, file);
         }
         let callable = |wanted: bool, method: &str| -> Result<Option<Value>, Error> {
             wanted.then(|| client.funcall("method", (ruby.to_symbol(method),))).transpose()
@@ -114,7 +114,7 @@ impl Core {
         let mark_as_io_bound = callable(self.io_bound, "mark_as_io_bound")?;
         let extras = Extras { client: client.as_value(), input, length, early_hints, mark_as_io_bound };
         let env = self.env.borrow().build(ruby, connection, request, &extras)?;
-        client.set_env(env.as_value());
+        Client::set_env(client, env.as_value());
         let verifying = self.verifying.borrow().get(connection.listener()).copied();
         if verifying == Some(true)
             && let Some(der) = self.server.peer_certificate(connection)
