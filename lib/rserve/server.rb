@@ -263,11 +263,9 @@ module Rserve
       @options[:max_io_threads]&.positive?
     end
 
-    # @return [Hash] every key that is in every environment of a listener; the core fills in what differs
+    # @return [Hash] what every environment of a listener begins with; the core adds what each request has of its own
     def prototype(env)
       https = env["HTTPS"] || env["rack.url_scheme"] == "https"
-      request = %w[REQUEST_URI REQUEST_PATH PATH_INFO SERVER_NAME REMOTE_ADDR puma.socket rack.hijack
-                   rack.after_reply rack.response_finished].to_h { |key| [-key, nil] }
       prototype = env.transform_keys(&:-@).merge(
         "rack.url_scheme" => @options[:rack_url_scheme] || (https ? "https" : "http"),
         "rack.input" => EMPTY_INPUT,
@@ -281,7 +279,7 @@ module Rserve
       prototype["HTTP_VERSION"] = "HTTP/1.1" if http_version?
       prototype["puma.peercert"] = nil if https
       prototype["puma.mark_as_io_bound"] = COUNTS_AS_ANY if CompatLevel.eight?(compat_level) || io_threads?
-      prototype.merge(request)
+      prototype
     end
 
     def http_version?
