@@ -80,6 +80,7 @@ module Rserve
     # @raise [SignalException] SIGTERM, when that is what ended it and `raise_exception_on_sigterm` is set
     def run
       @run_thread = Thread.current
+      limit_arenas
       previous_env = @restart.environment
       @config.plugins.fire_starts(self)
       signals = setup_signals
@@ -247,7 +248,17 @@ module Rserve
       end
     end
 
+    # For Ruby's threads, of which one runs at a time: each more holds on to what it once took.
+    ARENAS = 2
+    private_constant :ARENAS
+
     private
+
+    # The operator's own word is glibc's.
+    def limit_arenas
+      said = @env["MALLOC_ARENA_MAX"] || @env["GLIBC_TUNABLES"]&.include?("glibc.malloc.arena_max")
+      Native.limit_arenas(ARENAS) unless said
+    end
 
     def log(line)
       @log_writer.log(line)

@@ -170,6 +170,29 @@ class LifeCycleTest < ServerCase
     end
   end
 
+  # Says how many arenas there are once eight threads have asked for memory.
+  ARENAS_APP = <<~'RUBY'
+    require "fiddle"
+
+    run lambda { |_env|
+      held = Array.new(8) { Thread.new { Array.new(100) { "x" * 500 } } }.map(&:value)
+      Fiddle::Function.new(Fiddle.dlopen(nil)["malloc_stats"], [], Fiddle::TYPE_VOID).call
+      [200, {}, [held.size.to_s]]
+    }
+  RUBY
+
+  def test_threads_share_two_arenas_unless_the_operator_wants_more
+    app = file("arenas.ru", ARENAS_APP)
+    silent = { "MALLOC_ARENA_MAX" => nil, "GLIBC_TUNABLES" => nil }
+    { {} => 2, { "MALLOC_ARENA_MAX" => "4" } => 4,
+      { "GLIBC_TUNABLES" => "glibc.malloc.arena_max=3" } => 3 }.each do |env, most|
+      spawn_server(app:, env: silent.merge(env))
+      assert_equal "8", get("/").body
+      assert_log(/Total/)
+      assert_equal most, server.log.scan(/^Arena \d/).size, env
+    end
+  end
+
   private
 
   # @return [Integer] KiB

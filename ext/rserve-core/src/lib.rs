@@ -26,4 +26,4 @@ mod sys;
 pub mod thread_pool;
 pub mod tls;
 
-pub use sys::release_stack;
+pub use sys::{limit_arenas, release_stack};

@@ -38,6 +38,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     core::init(ruby, native)?;
     http_parser::init(ruby, rserve)?;
     early_hints::init(native)?;
+    native.define_singleton_method("limit_arenas", function!(rserve_core::limit_arenas, 1))?;
     native.define_singleton_method("release_stack", function!(rserve_core::release_stack, 0))?;
     command_line::init(native)?;
     worker::init(ruby, native)?;

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod forks;
+mod malloc;
 mod shared_memory;
 mod socket_queue;
 mod stack;
@@ -22,6 +23,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::epoll::Epoll;
 
+pub use malloc::limit_arenas;
 pub(crate) use shared_memory::SharedWords;
 pub(crate) use socket_queue::SocketQueue;
 pub use stack::release_stack;
