@@ -3,7 +3,7 @@
 //! It begins with the entries that every request has a value of its own for. They are given to the prototype before it
 //! is copied, by their places: looking eleven keys up in each copy would cost as much as the rest of the environment.
 
-use std::os::raw::{c_int, c_ulong};
+use std::os::raw::c_int;
 
 use magnus::rb_sys::AsRawValue;
 use magnus::value::Opaque;
@@ -123,7 +123,7 @@ unsafe extern "C" fn replace(
     let left = unsafe {
         let left = &mut *(left as *mut std::slice::Iter<'_, VALUE>);
         if let Some(own) = left.next() {
-            *value = *own as c_ulong;
+            *value = *own as st_data_t;
         }
         left
     };
