@@ -15,7 +15,8 @@ class PumaGemTest < ServerCase
 
     run lambda { |_|
       of_the_gem = $LOADED_FEATURES.grep(%r{/puma-\d.*/(?!version|const)[^/]*\z})
-      [200, {}, ["#{Puma::Server.name} #{Puma::Server.instance_method(:run).source_location.first} #{of_the_gem}"]]
+      file = Puma::Server.instance_method(:run).source_location.first
+      [200, {}, ["#{Puma::Server.name} #{file} #{of_the_gem} #{ENV.fetch("BUNDLE_JOBS", nil)}"]]
     }
   RUBY
 
@@ -28,7 +29,7 @@ class PumaGemTest < ServerCase
   def test_gems_that_require_puma_get_rserve
     [%w[-w 0], %w[-w 1], %w[-w 1 --prune-bundler]].each do |arguments|
       serve(arguments)
-      assert_equal "Rserve::Server #{TestServer::ROOT}/lib/rserve/server.rb []", get("/").body, arguments.join(" ")
+      assert_equal "Rserve::Server #{TestServer::ROOT}/lib/rserve/server.rb [] 3", get("/").body, arguments.join(" ")
       assert_log(/Pruning Bundler environment/) if arguments.include?("--prune-bundler")
     end
   end
@@ -37,7 +38,8 @@ class PumaGemTest < ServerCase
 
   def serve(arguments)
     place = folder
-    env = bundle(place, "gem 'puma'\ngem 'rack'\ngem 'rserve', path: #{TestServer::ROOT.dump}\n", task: "lock")
+    gems = "gem 'puma'\ngem 'rack'\ngem 'rserve', path: #{TestServer::ROOT.dump}\n"
+    env = bundle(place, gems, task: "lock", env: { "BUNDLE_JOBS" => "3" })
     File.write(File.join(place, "config.ru"), RACKUP)
     port = UniquePort.call
     start_process([RbConfig.ruby, "-S", "bundle", "exec", "rserve", *arguments, "-b", "tcp://127.0.0.1:#{port}"],

@@ -10,10 +10,6 @@ module Rserve
       # Set in the environment of a pruned master.
       MARKER = "PUMA_BUNDLER_PRUNED"
 
-      # Variables by which a worker has to find its bundle as the operator meant it.
-      KEPT = %w[BUNDLE_GEMFILE BUNDLE_APP_CONFIG].freeze
-      private_constant :KEPT
-
       # @param original_argv [Array<String>] arguments to start with again
       # @param extra_runtime_dependencies [Array<String>, nil] names of gems the master keeps
       # @param log_writer [LogWriter]
@@ -30,10 +26,10 @@ module Rserve
 
         @log_writer.log "* Pruning Bundler environment"
         paths = paths_to_require_after_prune
-        original = Bundler.original_env
+        settings = Bundler.original_env.select { |name, _| name.start_with?("BUNDLE_") } # the workers need them
         home = ENV.fetch("GEM_HOME", nil)
         Bundler.with_unbundled_env do
-          KEPT.each { |name| ENV[name] = original[name] }
+          ENV.update(settings)
           ENV["GEM_HOME"] = home
           ENV[MARKER] = "1"
           # Sockets that systemd opened for us must live on, hence close_others.
