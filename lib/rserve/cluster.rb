@@ -200,7 +200,7 @@ module Rserve
     end
 
     def preload
-      log "*     Restarts: (✔) hot (✖) phased (✖) refork"
+      announce_restarts("✖")
       log "* Preloading application"
       before = Thread.list
       load_and_bind
@@ -213,9 +213,13 @@ module Rserve
     end
 
     def bind_only
-      log "*     Restarts: (✔) hot (✔) phased (#{@options[:fork_worker] ? "✔" : "✖"}) refork"
+      announce_restarts("✔")
       check_app_configured
       bind
+    end
+
+    def announce_restarts(phased)
+      log "*     Restarts: (✔) hot (#{phased}) phased (#{@options[:fork_worker] ? "✔" : "✖"}) refork"
     end
 
     # Threads do not survive a fork: the application may miss them in its workers.

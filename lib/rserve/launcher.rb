@@ -132,7 +132,7 @@ module Rserve
 
     # Begins to replace workers one by one, or a hot restart where that is not possible.
     #
-    # @return [Boolean] could it be done by workers?
+    # @return [Boolean] has a cluster begun one or the other?
     def phased_restart
       return true if postpone(:phased_restart)
 
@@ -141,7 +141,7 @@ module Rserve
       else
         log "* phased-restart called but not available, restarting normally."
         restart
-        false
+        clustered?
       end
     end
 

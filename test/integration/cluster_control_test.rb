@@ -59,6 +59,17 @@ class ClusterControlTest < ServerCase
     assert_serving
   end
 
+  def test_a_phased_restart_of_a_preloaded_cluster_is_a_hot_one_and_no_failure
+    spawn_cluster("--preload", "--fork-worker")
+    assert_log(/Restarts: \(✔\) hot \(✖\) phased \(✔\) refork/)
+    mark = server.mark
+    output, status = rservectl("phased-restart")
+    assert_predicate status, :success?, output
+    server.wait_for_log(/phased-restart called but not available, restarting normally/, after: mark)
+    server.wait_for_log(/Ctrl-C/, after: mark)
+    assert_serving
+  end
+
   def test_systemd_hears_of_the_cluster
     path = File.join(folder, "notify")
     listener = Socket.new(:UNIX, :DGRAM)
@@ -86,12 +97,17 @@ class ClusterControlTest < ServerCase
     2.times { |index| assert_log(/Worker #{index} .* booted/) }
   end
 
+  # @return [Array(String, Process::Status)]
+  def rservectl(command)
+    Open3.capture2e(RbConfig.ruby, "-Ilib", TestServer.rservectl, "-C", @url, "-T", "secret", command,
+                    chdir: TestServer::ROOT)
+  end
+
   # @return [String] the statistics, once they are as wanted
   def stats_when
     text = nil
     server.wait_until("the statistics are as wanted", 10) do
-      output, status = Open3.capture2e(RbConfig.ruby, "-Ilib", TestServer.rservectl, "-C", @url, "-T", "secret",
-                                       "stats", chdir: TestServer::ROOT)
+      output, status = rservectl("stats")
       assert_predicate status, :success?, output
       text = output.lines.last
       yield JSON.parse(text)
