@@ -53,7 +53,7 @@ module Rserve
       return {} unless seven?(level)
 
       { fiber_per_request: false, max_keep_alive: 999, persistent_timeout: 65 }
-        .merge(eight?(level) ? { max_io_threads: 0, **any_host_defaults } : {})
+        .merge(eight?(level) ? { max_io_threads: 0 } : {})
     end
 
     # Figures of a server's stats, in their order; a server with a TLS listener has {TLS_STATS} as well, which no Puma
@@ -77,19 +77,5 @@ module Rserve
     def removed_defaults(level)
       seven?(level) ? %i[clean_thread_locals max_fast_inline] : []
     end
-
-    # Has this machine an IPv6 address other than the loopback? Where it has, level 8 listens on
-    # `[::]`.
-    def ipv6?
-      require "socket"
-      Socket.ip_address_list.any? { |a| a.ipv6? && !a.ipv6_loopback? }
-    rescue SystemCallError
-      false
-    end
-
-    def any_host_defaults
-      ipv6? ? { binds: ["tcp://[::]:9292"], tcp_host: "::" } : {}
-    end
-    private_class_method :any_host_defaults
   end
 end

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "socket"
 require "rserve/runtime"
 require "rserve/const"
 require "rserve/compat_level"
@@ -23,16 +24,39 @@ module Rserve
   class Configuration
     DEFAULT_CONFIG_FILE = "config/puma.rb"
     ANY_IPV6 = %r{\A((?:tcp|ssl)://)(?:\[::\]|::)(?=:\d)}
-    private_constant :ANY_IPV6
+    IPV6 = %r{\A(?:tcp|ssl)://[^/?]*:[^/?]*:}
+    private_constant :ANY_IPV6, :IPV6
 
     class << self
       # Option defaults at `level`; environment variables come on top of them.
       #
       # @return [Hash{Symbol => Object}]
       def defaults(level)
-        BASE_DEFAULTS.merge(CompatLevel.defaults(level)).tap do |defaults|
-          CompatLevel.removed_defaults(level).each { |key| defaults.delete(key) }
-        end
+        BASE_DEFAULTS.merge(level_defaults(level)).except(*CompatLevel.removed_defaults(level))
+      end
+
+      # Those of {defaults} that hang on the level.
+      def level_defaults(level)
+        host = default_tcp_host(level)
+        url = DSL::Listeners.tcp_url(host, BASE_DEFAULTS[:tcp_port])
+        CompatLevel.defaults(level).merge(tcp_host: host, binds: [url])
+      end
+
+      # The host of a bind that names none: any, which at level 8 includes IPv6 where the machine has it.
+      def default_tcp_host(level = CompatLevel.from_env)
+        CompatLevel.eight?(level) && ipv6_interface_available? ? "::" : BASE_DEFAULTS[:tcp_host]
+      end
+
+      # @return [String] URL of {default_tcp_host} with `port`
+      def default_tcp_bind(port = BASE_DEFAULTS[:tcp_port])
+        DSL::Listeners.tcp_url(default_tcp_host, Integer(port))
+      end
+
+      # Has this machine an IPv6 address other than the loopback?
+      def ipv6_interface_available?
+        Socket.ip_address_list.any? { |address| address.ipv6? && !address.ipv6_loopback? }
+      rescue SystemCallError
+        false
       end
 
       # A path below the system's folder for temporary files that no other server uses.
@@ -110,6 +134,9 @@ module Rserve
     # @return [UserFileDefaultOptions]
     attr_reader :options
 
+    # Puma 7's name of {#options} for those who read them before {#clamp}.
+    alias _options options
+
     # @return [PluginLoader]
     attr_reader :plugins
 
@@ -157,10 +184,11 @@ module Rserve
     #
     # @param level [Integer] 6, 7 or 8
     def compat_level=(level)
-      @compat_level = CompatLevel.check(level)
       changed = @options.default_options
+      binds = changed.slice(:binds) unless changed[:binds] == self.class.defaults(@compat_level)[:binds]
+      @compat_level = CompatLevel.check(level)
       CompatLevel.removed_defaults(@compat_level).each { |key| changed.delete(key) }
-      changed.merge!(CompatLevel.defaults(@compat_level), defaults_from_env, @given_defaults)
+      changed.merge!(self.class.level_defaults(@compat_level), binds || {}, defaults_from_env, @given_defaults)
       changed[:compat] = @compat_level
     end
 
@@ -262,8 +290,12 @@ module Rserve
 
     # @api private
     # Remembers that a cluster-only hook was defined, to warn if there will be no cluster.
-    def note_cluster_hook(word)
-      @unheard_hooks << word unless @unheard_hooks.include?(word)
+    #
+    # @param word [Symbol] as written in the config file
+    # @param option [Symbol] the option that holds the hooks
+    def note_cluster_hook(word, option)
+      hook = CompatLevel.seven?(@compat_level) ? option : word
+      @unheard_hooks << hook unless @unheard_hooks.include?(hook)
     end
 
     private
@@ -298,8 +330,13 @@ module Rserve
     end
 
     def run_mode_blocks
-      blocks = @mode_blocks[@options[:workers].to_i.positive? ? :cluster : :single]
+      workers = @options[:workers]
+      mode = workers.positive? ? :cluster : :single
+      blocks = @mode_blocks[mode]
       @file_dsl.inject(&blocks.shift) until blocks.empty?
+      return if @options[:workers] == workers
+
+      raise ConfigError, "cannot change the number of workers inside a #{mode} configuration hook"
     end
 
     def workers_from_env
@@ -326,17 +363,14 @@ module Rserve
 
     # At level 8 binds to any IPv6 address are to any IPv4 address on a machine that has no IPv6.
     def leave_missing_ipv6
-      return if !CompatLevel.eight?(@compat_level) || CompatLevel.ipv6?
+      return if !CompatLevel.eight?(@compat_level) || self.class.ipv6_interface_available?
 
-      [@options.user_options, @options.file_options, @options.default_options].each do |layer|
-        layer[:binds] = layer[:binds].map { |url| on_ipv4(url) } if layer[:binds]
+      unless @options[:binds].grep(IPV6).empty?
+        warn "WARNING: IPv6 bind requested but no non-loopback IPv6 interface was detected"
       end
-    end
-
-    def on_ipv4(url)
-      ipv4 = url.sub(ANY_IPV6) { "#{Regexp.last_match(1)}0.0.0.0" }
-      LogWriter.stdio.log("Warning: there is no IPv6 on this machine: #{ipv4} instead of #{url}") if ipv4 != url
-      ipv4
+      [@options.user_options, @options.file_options, @options.default_options].each do |layer|
+        layer[:binds] = layer[:binds].map { |url| url.sub(ANY_IPV6, '\10.0.0.0') } if layer[:binds]
+      end
     end
 
     # A hook is a block, or a block with the name of the data it wants, or what gems for Puma 7 put there.
@@ -353,11 +387,17 @@ module Rserve
       @unheard_hooks = []
       return if @options[:silence_fork_callback_warning] || @options[:workers].to_i.positive?
 
-      unheard.each do |word|
-        LogWriter.stdio.log(
-          "Warning: there are no worker processes without `workers` above zero, so your `#{word}` block will not run."
-        )
+      unheard.each { |hook| LogWriter.stdio.log("Warning: #{unheard_text(hook)}") }
+    end
+
+    def unheard_text(hook)
+      unless CompatLevel.seven?(@compat_level)
+        return "there are no worker processes without `workers` above zero, so your `#{hook}` block will not run."
       end
+
+      "The code in the `#{hook}` block will not execute in the current Puma configuration. The `#{hook}` block only " \
+        "executes in Puma's cluster mode. To fix this, either remove the `#{hook}` call or increase Puma's worker " \
+        "count above zero."
     end
 
     def load_rackup

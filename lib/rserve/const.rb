@@ -96,7 +96,7 @@ module Rserve
     EARLY_HINTS = "rack.early_hints"
     # Longest header of the PROXY protocol's version 1, in octets.
     PROXY_PROTOCOL_V1_MAX_LENGTH = 107
-    PROXY_PROTOCOL_V1_REGEX = /^PROXY (?:TCP4|TCP6|UNKNOWN) ([^\r]+)\r\n/
+    PROXY_PROTOCOL_V1_REGEX = /\APROXY (?:TCP4|TCP6|UNKNOWN) ([^\r]+)\r\n/
 
     RACK_INPUT = "rack.input"
     RACK_URL_SCHEME = "rack.url_scheme"

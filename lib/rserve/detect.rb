@@ -57,4 +57,7 @@ module Rserve
       HAS_SSL
     end
   end
+
+  # Of the level that `RSERVE_COMPAT` asks for.
+  BACKTRACE_SIGNAL = backtrace_signal
 end

@@ -75,9 +75,9 @@ module Rserve
       write_out(format(text))
     end
 
-    # Writes a line when `PUMA_DEBUG` is set.
-    def debug(line)
-      log("% #{line}") if @debug
+    # Writes a line when `PUMA_DEBUG` is set: the block's value, or `line`.
+    def debug(line = nil)
+      log("% #{block_given? ? yield : line}") if @debug
     end
 
     def debug?

@@ -26,8 +26,8 @@ module Rserve
     COUNTS_AS_ANY = -> {}
     private_constant :TICK, :COUNTS_AS_ANY
 
-    # Figures that every level has, each also a method.
-    STAT_METHODS = CompatLevel.stat_names(CompatLevel::DEFAULT).freeze
+    # Figures of the level that `RSERVE_COMPAT` asks for. Those of every level are methods, too.
+    STAT_METHODS = CompatLevel.stat_names(CompatLevel.from_env).freeze
 
     # @return [Thread, nil] the managing thread
     attr_reader :thread
@@ -173,7 +173,7 @@ module Rserve
       CompatLevel.stat_names(compat_level, tls: @binder.tls?).to_h { |name| [name, figures.fetch(name, 0)] }
     end
 
-    STAT_METHODS.each do |name|
+    CompatLevel::RELEASES.each_key.flat_map { |level| CompatLevel.stat_names(level) }.uniq.each do |name|
       define_method(name) { (@reactor ? @reactor.stats : idle_figures).fetch(name, 0) } unless method_defined?(name)
     end
 

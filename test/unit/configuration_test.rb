@@ -127,9 +127,18 @@ class ConfigurationTest < Minitest::Test
     without_ipv6 do
       { "7" => binds, "8" => on_ipv4 }.each do |level, wanted|
         conf = Rserve::Configuration.new({ binds: }, {}, { "RSERVE_COMPAT" => level })
-        output, = capture_io { assert_equal wanted, conf.load[:binds], "level #{level}" }
-        assert_equal (wanted - binds).size, output.scan("there is no IPv6 on this machine").size
+        _, warning = capture_io { assert_equal wanted, conf.load[:binds], "level #{level}" }
+        assert_equal level == "8", warning.include?("IPv6 bind requested but no non-loopback IPv6 interface"), level
       end
+    end
+  end
+
+  def test_nothing_is_said_of_ipv6_to_who_does_not_ask_for_it
+    without_ipv6 do
+      conf = Rserve::Configuration.new({ binds: %w[tcp://0.0.0.0:1 unix:///a:b:c] }, {}, { "RSERVE_COMPAT" => "8" })
+      assert_equal(["", ""], capture_io { conf.load })
+      assert_equal %w[0.0.0.0 tcp://0.0.0.0:80],
+                   [Rserve::Configuration.default_tcp_host(8), Rserve::Configuration.default_tcp_bind(80)]
     end
   end
 
@@ -139,25 +148,36 @@ class ConfigurationTest < Minitest::Test
     end
   end
 
-  def test_hooks_that_never_run_are_warned_about_unless_the_file_asks_for_workers_further_down
-    warning = "your `before_fork` block will not run."
-    { "before_fork {}" => true, "before_fork {}\nworkers 2" => false,
-      "before_fork {}\nsilence_fork_callback_warning" => false }.each do |text, warned|
-      with_config(text) do |path|
-        out, = capture_io { Rserve::Configuration.new({ config_files: [path] }).load }
-        assert_equal warned, out.include?(warning), text
-      end
+  def test_blocks_for_one_mode_may_not_change_it
+    with_config("workers 2\ncluster { workers 3 }\n") do |path|
+      error = assert_raises(Rserve::ConfigError) { Rserve::Configuration.new({ config_files: [path] }).load }
+      assert_match(/number of workers inside a cluster configuration hook/, error.message)
     end
+    assert_raises(ArgumentError) { Rserve::Configuration.new(&:single) }
+  end
+
+  def test_hooks_that_never_run_are_warned_about_unless_the_file_asks_for_workers_further_down
+    { "6" => "your `on_worker_boot` block will not run.", "7" => "The code in the `before_worker_boot` block will not" }
+      .each do |level, warning|
+        { "on_worker_boot {}" => true, "on_worker_boot {}\nworkers 2" => false,
+          "on_worker_boot {}\nsilence_fork_callback_warning" => false }.each do |text, warned|
+          with_config(text) do |path|
+            conf = Rserve::Configuration.new({ config_files: [path] }, {}, { "RSERVE_COMPAT" => level })
+            out, = capture_io { conf.load }
+            assert_equal warned, out.include?(warning), text
+          end
+        end
+      end
   end
 
   private
 
   def without_ipv6
-    original = Rserve::CompatLevel.method(:ipv6?)
-    Rserve::CompatLevel.define_singleton_method(:ipv6?) { false }
+    original = Rserve::Configuration.method(:ipv6_interface_available?)
+    Rserve::Configuration.define_singleton_method(:ipv6_interface_available?) { false }
     yield
   ensure
-    Rserve::CompatLevel.define_singleton_method(:ipv6?, original)
+    Rserve::Configuration.define_singleton_method(:ipv6_interface_available?, original)
   end
 
   def with_config(text)

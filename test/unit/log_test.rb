@@ -46,11 +46,14 @@ class LogTest < TimedTestCase
   end
 
   def test_debug_lines_only_with_puma_debug
-    { {} => "", { "PUMA_DEBUG" => "1" } => "% x\n" }.each do |env, wanted|
+    calls = []
+    { {} => "", { "PUMA_DEBUG" => "1" } => "% x\n% y\n" }.each do |env, wanted|
       log = Rserve::LogWriter.strings(env:)
       log.debug "x"
+      log.debug { calls.push("y").last }
       assert_equal wanted, log.stdout.string
     end
+    assert_equal %w[y], calls, "the text is not made where nobody reads it"
   end
 
   def test_log_can_be_written_in_a_trap

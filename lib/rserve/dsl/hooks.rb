@@ -61,7 +61,7 @@ module Rserve
 
       # Runs the block after the config files, and only without worker processes.
       def single(&block)
-        @config.mode_blocks[:single] << block
+        mode_block(:single, block)
       end
 
       # Runs the block after the config files, and only with worker processes.
@@ -69,13 +69,19 @@ module Rserve
       # @example
       #   cluster { worker_timeout 30 }
       def cluster(&block)
-        @config.mode_blocks[:cluster] << block
+        mode_block(:cluster, block)
       end
 
       private
 
+      def mode_block(mode, block)
+        raise ArgumentError, "A block must be provided to `#{mode}`" unless block
+
+        @config.mode_blocks[mode] << block
+      end
+
       def cluster_hook(word, option, key, block)
-        @config.note_cluster_hook(word)
+        @config.note_cluster_hook(word, option)
         hook(word, option, key, block)
       end
 
