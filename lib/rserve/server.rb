@@ -351,7 +351,7 @@ module Rserve
     def end_with(status, sync)
       if @reactor&.running?
         @status = status
-        @thread_pool.dump_backtraces if @options[:shutdown_debug] == true
+        @thread_pool.dump_backtraces("Shutdown initiated") if @options[:shutdown_debug] == true
         status == :halt ? @reactor.halt : @reactor.drain
       end
       # Also when somebody else began it: who asks to wait must not leave before the last request is answered.

@@ -78,13 +78,15 @@ module Rserve
       return unless @force_at && now >= @force_at
 
       alive = @workers.select(&:alive?)
+      if @options[:shutdown_debug] == :on_force && alive.any?
+        dump_backtraces("Shutdown#{" grace" if @forced} timeout exceeded")
+      end
       if @forced
         alive.each(&:kill)
         @reactor.halt
         @force_at = nil
       else
         @forced = true
-        dump_backtraces if @options[:shutdown_debug] == :on_force
         @reactor.evict
         alive.each { |thread| thread.raise ForceShutdown, "Detected force shutdown of a thread" }
         @force_at = now + SHUTDOWN_GRACE_TIME
@@ -97,11 +99,16 @@ module Rserve
       @workers.clear
     end
 
-    # Where every thread is, on `stdout` (`shutdown_debug`).
-    def dump_backtraces
+    # Where every thread is, on `stdout` (`shutdown_debug`), as Puma 8 prints it.
+    #
+    # @param reason [String] the first line
+    def dump_backtraces(reason)
       pid = Process.pid
-      lines = ["=== Begin thread backtrace dump ==="]
-      Thread.list.each { |thread| lines.push(thread.inspect, *thread.backtrace) }
+      threads = Thread.list
+      lines = [reason, "=== Begin thread backtrace dump ==="]
+      threads.each.with_index(1) do |thread, number|
+        lines.push("Thread #{number}/#{threads.size}: #{thread.inspect}", *thread.backtrace)
+      end
       lines << "=== End thread backtrace dump ==="
       $stdout.syswrite lines.map { |line| "#{pid}: #{line}\n" }.join
     end

@@ -136,7 +136,17 @@ class LifeCycleTest < ServerCase
     get("/")
     server.signal(:INT)
     assert_exits 0
-    assert_log(/#{server.pid}: === Begin thread backtrace dump.*tp 001.*=== End/m)
+    assert_log(/#{server.pid}: Shutdown initiated$.*Begin thread backtrace.*Thread \d.\d: #<Thread.*tp 001.*=== End/m)
+  end
+
+  def test_shutdown_debug_on_force_speaks_only_of_threads_that_had_to_be_ended
+    spawn_server app: file("app.ru", WAITING_APP), env: { "GATE" => gate },
+                 config: "shutdown_debug on_force: true\nforce_shutdown_after 0.5"
+    waiting_client
+    server.signal(:INT)
+    assert_exits 0
+    assert_log(/#{server.pid}: Shutdown timeout exceeded$.*Thread \d.\d: #<Thread/m)
+    refute_log(/Shutdown (initiated|grace)/)
   end
 
   def test_field_names_with_underscores_can_be_kept_out
