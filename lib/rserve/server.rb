@@ -219,7 +219,7 @@ module Rserve
         strict_host: @options[:strict_host],
         strict_framing: @options[:strict_framing],
         hide_underscores: @options[:allow_underscore_headers] == false,
-        max_keep_alive: keep == Float::INFINITY ? nil : keep,
+        max_keep_alive: keep == Float::INFINITY ? nil : keep&.ceil,
         remote_address_value:,
         temp_folder: Dir.tmpdir
       )

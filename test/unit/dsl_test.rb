@@ -29,6 +29,7 @@ class DSLTest < Minitest::Test
     "activate_control_app 'tcp://x:1', auth_token: 'a'" => { control_url: "tcp://x:1", control_auth_token: "a" },
     "puma_compat 7\nmax_fast_inline '7'" => { max_keep_alive: 7 },
     "puma_compat 7\nmax_keep_alive 5\nmax_fast_inline 7" => { max_keep_alive: 5 },
+    "max_keep_alive '3'\nmax_keep_alive nil" => { max_keep_alive: 3.0 },
     "max_keep_alive Float::INFINITY" => { max_keep_alive: Float::INFINITY },
     "worker_culling_strategy 'oldest'" => { worker_culling_strategy: :oldest },
     "ssl_bind '::1', 1, cert_pem: 'C', key_pem: 'K'" =>
@@ -62,6 +63,8 @@ class DSLTest < Minitest::Test
       "supported_http_methods []" => "unique array of strings",
       "supported_http_methods %w[GET GET]" => "unique array of strings",
       "before_worker_boot(1) {}" => "'before_worker_boot' key must be String or Symbol",
+      "puma_compat 7\non_worker_boot(1) {}" => "'before_worker_boot' key must be String or Symbol",
+      "puma_compat 7\nafter_worker_boot" => "expected after_worker_fork to be given a block",
       "app" => "Provide either a #call'able or a block",
       "plugin :nosuch" => "Unable to find plugin: nosuch",
       "rserve { write_timeout 'x' }" => 'invalid value for Float(): "x"',

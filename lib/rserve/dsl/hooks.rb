@@ -85,11 +85,12 @@ module Rserve
         hook(word, option, key, block)
       end
 
-      # @param word [Symbol] as written in the config file, for messages
-      # @param option [Symbol] the option that holds the blocks
+      # @param word [Symbol] as written in the config file: its name in messages, up to level 6
+      # @param option [Symbol] the option that holds the blocks: its name in messages, from level 7 on
       def hook(word, option, key, block)
-        raise "'#{word}' key must be String or Symbol" unless key.nil? || key.is_a?(String) || key.is_a?(Symbol)
-        raise ArgumentError, "expected #{word} to be given a block" if block.nil? && CompatLevel.seven?(compat_level)
+        name = CompatLevel.seven?(compat_level) ? option : word
+        raise "'#{name}' key must be String or Symbol" unless key.nil? || key.is_a?(String) || key.is_a?(Symbol)
+        raise ArgumentError, "expected #{name} to be given a block" if block.nil? && CompatLevel.seven?(compat_level)
 
         (@options[option] ||= []) << (key ? [block, key.to_sym] : block)
       end

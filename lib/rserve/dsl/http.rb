@@ -22,9 +22,9 @@ module Rserve
       #
       # The default is 999 from level 7 on; below, there is no limit.
       #
-      # @param requests [Numeric, String] `Float::INFINITY` for no limit
+      # @param requests [Numeric, String, nil] `Float::INFINITY` for no limit; nil changes nothing
       def max_keep_alive(requests)
-        @options[:max_keep_alive] = Float(requests).infinite? ? Float::INFINITY : Integer(requests)
+        @options[:max_keep_alive] = Float(requests) unless requests.nil?
       end
 
       # Requests of one connection served one after the other while others wait.
