@@ -1,6 +1,7 @@
 //! The application's `[status, headers, body]` as octets.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::raw::c_int;
 use std::os::unix::ffi::OsStringExt;
@@ -34,6 +35,8 @@ pub(crate) struct Fields {
     pub(crate) transfer_encoding: TransferEncoding,
     /// The application wants the connection closed.
     pub(crate) close: bool,
+    /// Where in `lines` the application says `Connection: keep-alive`: sent only if that is so, and said once.
+    keep_alive: Range<usize>,
     /// The application set a Connection field of its own (`upgrade`).
     pub(crate) connection: bool,
     /// `rack.hijack`.
@@ -78,6 +81,7 @@ impl Fields {
             content_length: None,
             transfer_encoding: TransferEncoding::Absent,
             close: false,
+            keep_alive: 0..0,
             connection: false,
             hijack: None,
         });
@@ -98,12 +102,13 @@ impl Fields {
     }
 
     fn add(&mut self, ruby: &Ruby, name: Value, value: Value, spelling: Spelling) -> Result<(), Error> {
-        let Some(name) = RString::from_value(name) else {
+        let Some(name) = text::of_name(name) else {
             let message = format!("header names must be Strings, not {}", name.class());
             return Err(Error::new(ruby.exception_type_error(), message));
         };
-        // SAFETY: `name` is a key of a Hash (or of an Array that lives), and no Ruby code that could change it runs
-        // before the last use: `to_s` of a value comes before `field`, and copies nothing of it.
+        // SAFETY: `name` is a key of a Hash (or of an Array that lives), or belongs to the Symbol that is, and no Ruby
+        // code that could change it runs before the last use: `to_s` of a value comes before `field`, and copies
+        // nothing of it.
         let name = unsafe { name.as_slice() };
         match encode::kind(name) {
             encode::Kind::Reserved => {}
@@ -122,7 +127,13 @@ impl Fields {
                     // SAFETY: used at once.
                     let value = unsafe { text.as_slice() };
                     self.close |= value.eq_ignore_ascii_case(b"close");
-                    if self.close || value.eq_ignore_ascii_case(b"keep-alive") {
+                    if self.close {
+                        return Ok(());
+                    }
+                    if value.eq_ignore_ascii_case(b"keep-alive") {
+                        let start = self.lines.len();
+                        self.line(name, text.as_value(), spelling)?;
+                        self.keep_alive = start..self.lines.len();
                         return Ok(());
                     }
                     self.connection = true;
@@ -171,6 +182,13 @@ impl Fields {
         };
         Ok(())
     }
+
+    /// Appends the application's lines, with its `Connection: keep-alive` or without.
+    fn write_lines(&self, out: &mut Vec<u8>, keep_alive: bool) {
+        let Range { start, end } = self.keep_alive;
+        out.extend_from_slice(&self.lines[..if keep_alive { end } else { start }]);
+        out.extend_from_slice(&self.lines[end..]);
+    }
 }
 
 fn first(value: Value) -> Value {
@@ -195,7 +213,7 @@ impl Body {
         }
         let unframed =
             fields.content_length.is_none() && fields.transfer_encoding == TransferEncoding::Absent;
-        if unframed && !encode::no_body(status) && body.respond_to("to_ary", false)? {
+        if unframed && status != 204 && body.respond_to("to_ary", false)? {
             // Rails' own body has the method and answers nil while it is streamed.
             if let Some(strings) = body.funcall::<_, _, Option<RArray>>("to_ary", ())? {
                 return Self::strings(ruby, strings, fields);
@@ -292,7 +310,7 @@ pub(crate) fn head(
     out: &mut Vec<u8>,
 ) {
     encode::status_line(out, asked.version, status);
-    out.extend_from_slice(&fields.lines);
+    fields.write_lines(out, plan.connection.is_none());
     plan.write_fields(out, spelling);
     out.extend_from_slice(b"\r\n");
 }
@@ -307,7 +325,7 @@ pub(crate) fn malformed_head(
     out: &mut Vec<u8>,
 ) {
     encode::status_line(out, asked.version, status);
-    out.extend_from_slice(&fields.lines);
+    fields.write_lines(out, false);
     ResponsePlan { connection: None, ..*plan }.write_fields(out, spelling);
     let (connection, date): (&[u8], &[u8]) = match spelling {
         Spelling::Title => (b"Connection: close\r\n", b"Date: "),

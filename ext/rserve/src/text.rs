@@ -2,7 +2,7 @@
 
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::value::ReprValue;
-use magnus::{RArray, RString, Ruby, Value};
+use magnus::{RArray, RString, Ruby, Symbol, Value};
 use rb_sys::VALUE;
 
 /// A new unfrozen ASCII-8BIT string. May raise `NoMemoryError`: to be called under `protect`.
@@ -38,6 +38,15 @@ pub(crate) fn to_s(value: Value) -> Result<RString, magnus::Error> {
         Some(string) => Ok(string),
         None => value.funcall("to_s", ()),
     }
+}
+
+/// The text of a field's name: a String, or a Symbol (as of `{ "content-type": … }`).
+pub(crate) fn of_name(name: Value) -> Option<RString> {
+    RString::from_value(name).or_else(|| {
+        let symbol = Symbol::from_value(name)?;
+        // SAFETY: the String of a Symbol, which keeps it; raises nothing.
+        RString::from_value(unsafe { Value::from_raw(rb_sys::rb_sym2str(symbol.as_raw())) })
+    })
 }
 
 /// The elements of `array`, which is not to be changed meanwhile: unlike magnus' own iterator, this one makes no copy.

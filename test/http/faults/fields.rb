@@ -10,7 +10,10 @@ fails("headers whose each raises at once") { [200, Class.new { def each = raise(
 fails("headers whose each throws") { [200, Class.new { def each = throw(:nobody) }.new, ["a"]] }
 cuts("headers whose each kills the thread") { [200, Class.new { def each = Thread.exit }.new, ["a"]] }
 fails("a name that is nil") { [200, { nil => "a" }, ["a"]] }
-either("a name that is a Symbol", [200, 500]) { [200, { "x-a": "b" }, ["a"]] }
+answers("a name that is a Symbol", body: "a", fields: { "x-a" => "b" }) { [200, { "x-a": "b" }, ["a"]] }
+answers("a length by a Symbol", body: "hel", fields: { "content-length" => "3" }) { [200, { "Content-Length": 3 }, ["hello"]] }
+answers("a Symbol that splits is dropped", body: "a", fields: { "set-cookie" => nil }) { [200, { "x\r\nset-cookie": "b" }, ["a"]] }
+answers("a Symbol made for this request", body: "a", fields: { "x-b" => "c" }) { [200, { "X-#{"b"}".to_sym => "c" }, ["a"]] }
 fails("a name that is an Integer") { [200, { 5 => "a" }, ["a"]] }
 answers("an empty name", body: "a") { [200, { "" => "b" }, ["a"]] }
 
@@ -39,6 +42,7 @@ answers("a value of a megabyte") { [200, { "x" => "v" * 1_000_000 }, ["a"]] }
 answers("ten thousand fields") { [200, Array.new(10_000) { |n| ["x-#{n}", "v"] }.to_h, ["a"]] }
 answers("rack's own names are not sent", fields: { "rack.session" => nil, "status" => nil }) { [200, { "rack.session" => "a", "status" => "500" }, ["a"]] }
 answers("the app's Date stays the only one", fields: { "date" => "x" }) { [200, { "date" => "x" }, ["a"]] }
+answers("Connection keep-alive is kept", body: "a", fields: { "connection" => "keep-alive", "x" => "y" }) { [200, { "connection" => "keep-alive", "x" => "y" }, ["a"]] }
 answers("Connection close is kept", ends: true) { [200, { "connection" => "close" }, ["a"]] }
 either("a Connection with a line end", [200], fields: { "set-cookie" => nil }) { [200, { "connection" => "close\r\nset-cookie: a" }, ["a"]] }
 answers("headers that change while they are read") do

@@ -24,6 +24,7 @@ answers("a 204 with a length", 204, fields: { "content-length" => nil }) { [204,
 answers("a 204 with a coding", 204) { [204, { "transfer-encoding" => "chunked" }, ["0\r\n\r\n"]] }
 answers("a 205 with a body", 205, fields: { "content-length" => "0" }) { [205, {}, ["a"]] }
 answers("a 304 with a body", 304) { [304, {}, ["a"]] }
+answers("a 304 with a body that becomes an Array", 304, fields: { "content-length" => "0" }) { [304, {}, Rack::BodyProxy.new([]) { nil }] }
 answers("a 304 with a body that streams", 304, closed: 1) { |env| [304, {}, closing(env, %w[a b])] }
 answers("a 204 with a body that streams", 204, closed: 1) { |env| [204, {}, closing(env, %w[a b])] }
 answers("a 204 with a body that is called", 204) { [204, {}, ->(stream) { stream.write("a") }] }
