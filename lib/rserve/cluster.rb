@@ -38,9 +38,10 @@ module Rserve
       @master ? @master.phase : 0
     end
 
-    # @return [Array<Hash>] what the native master knows about each worker
+    # @return [Array<Hash>] what the native master knows about each worker; nothing in a worker, where it would be what
+    #   was so at the fork
     def native_workers
-      @master ? @master.workers : []
+      @master && !@in_worker ? @master.workers : []
     end
 
     # Begins to stop; workers finish their requests.
@@ -253,6 +254,7 @@ module Rserve
     end
 
     def become_worker(index)
+      @in_worker = true
       @control&.close_in_child
       Worker.new(@launcher, index:, link: @master.worker(index), app: @app).run
     end

@@ -106,6 +106,15 @@ class ClusterLifecycleTest < ServerCase
     assert_match(/\Arserve: cluster worker 0: #{server.pid} \[shop\]/, title(worker))
   end
 
+  # Exporters of statistics look for the number in $0, and for a process that has workers.
+  def test_a_worker_knows_its_name_and_has_no_workers
+    spawn_server "-w", "2", app: file("config.ru", <<~RUBY)
+      run ->(_) { [200, {}, [[$0, *Puma.stats_hash.values_at(:workers, :booted_workers, :worker_status)].inspect]] }
+    RUBY
+    2.times { |index| server.wait_for_log(/Worker #{index} .* booted/) }
+    assert_match(/\A\["(puma|rserve): cluster worker [01]: #{server.pid} .*", 0, 0, \[\]\]\z/, get("/").body)
+  end
+
   def test_a_phased_restart_enters_the_release_that_the_symlink_names_now
     skip_unless :linux
     root = folder

@@ -53,7 +53,7 @@ module Rserve
       def set_title
         tag = @options[:tag].to_s
         title = "#{Rserve.product.title}: cluster worker #{@index}: #{@launcher.pid}"
-        Process.setproctitle(tag.empty? ? title : "#{title} [#{tag}]")
+        $0 = tag.empty? ? title : "#{title} [#{tag}]" # not setproctitle: gems read which worker this is from $0
       end
 
       def trap_signals
