@@ -46,6 +46,7 @@ module Rserve
 
     # Begins to stop; workers finish their requests.
     def stop
+      @status = :stop # what gems look at in stop_workers; not set for TERM, as with Puma
       @master.push(:stop)
     end
 
@@ -61,6 +62,7 @@ module Rserve
 
     # Begins a hot restart.
     def restart
+      @status = :stop
       @master.push(:restart)
     end
 
@@ -180,6 +182,11 @@ module Rserve
 
     def change_directory
       reload_worker_directory
+    end
+
+    # The workers are told to stop after this: applications prepend a method of theirs, to do something before.
+    def stop_workers
+      log "- Gracefully shutting down workers..."
     end
 
     # New clients are refused from here on.

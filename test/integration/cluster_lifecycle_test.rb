@@ -98,6 +98,22 @@ class ClusterLifecycleTest < ServerCase
     server.wait_until("worker 0 is replaced", 10) { server.log.scan(/Worker 0 .* booted/).size == 2 }
   end
 
+  def test_gems_may_act_before_the_workers_are_told_to_stop
+    spawn_server "-w", "1", config: <<~'RUBY'
+      require "puma/cluster"
+      Puma::Cluster.prepend(Module.new do
+        def stop_workers
+          $stdout.syswrite("status #{@status.inspect}, alive #{@workers.all? { |worker| Process.kill(0, worker.pid) }}\n")
+          super
+        end
+      end)
+    RUBY
+    server.wait_for_log(/Worker 0 .* booted/)
+    server.signal(:INT)
+    assert_exits 0
+    assert_match(/status :stop, alive true\n.*- Gracefully shutting down workers/m, server.log)
+  end
+
   def test_processes_have_puma_s_titles
     skip_unless :linux
     spawn_server "-w", "1", "--tag", "shop"
