@@ -18,7 +18,7 @@ use rserve_core::cluster::pipes::{
     worker_pipe,
 };
 use rserve_core::cluster::{
-    Board, Command, Effect, Event, ExitReason, ExitStatus, Inbox, Index, LifecycleEvent, LogLine, Phase, Pid,
+    Board, Command, Effect, Event, ExitReason, ExitStatus, Inbox, Index, LifecycleEvent, Phase, Pid,
     SpawnVia, Supervisor, Unclaimed, WorkerHandle, signal,
 };
 
@@ -173,8 +173,6 @@ impl Master {
             Effect::PauseMold => self.command_mold(ForkCommand::Pause),
             Effect::ResumeMold { after_refork } => self.command_mold(ForkCommand::Resume { after_refork }),
             Effect::Signal { pid, signal } => signal::send(pid, signal),
-            // A method of its own, as Puma's: gems prepend theirs. It writes the line.
-            Effect::Log(LogLine::GracefullyStoppingWorkers) => call("stop_workers")?,
             Effect::Log(line) => handler.funcall::<_, _, Value>("log", (line.to_string(),)).map(drop)?,
             Effect::Fire(event) => {
                 let event = ruby.to_symbol(match event {
@@ -194,6 +192,8 @@ impl Master {
             Effect::ReopenLogs => call("redirect_io")?,
             Effect::CloseListeners => call("close_listeners")?,
             Effect::AnnounceShutdown => call("announce_shutdown")?,
+            // Named as Puma's, for gems that prepend theirs.
+            Effect::AnnounceWorkersStop => call("stop_workers")?,
             Effect::Exec => self.outcome.set(Some("restart")),
             Effect::Exit(ExitReason::Halt) => self.outcome.set(Some("halt")),
             Effect::Exit(ExitReason::Stop) => self.outcome.set(Some("stop")),

@@ -61,6 +61,8 @@ pub enum Effect {
     CloseListeners,
     /// Log `=== puma shutdown: <time> ===` and `- Goodbye!`.
     AnnounceShutdown,
+    /// Log `- Gracefully shutting down workers...`: they are told after this.
+    AnnounceWorkersStop,
     /// Hot restart: no worker is left, execute the master anew.
     Exec,
     /// Leave the loop. Nothing follows.
@@ -173,7 +175,6 @@ pub enum LogLine {
         reason: String,
         retry_in: Duration,
     },
-    GracefullyStoppingWorkers,
     /// A message came from a worker that the master does not have.
     OutOfSync {
         pid: Pid,
@@ -235,7 +236,6 @@ impl fmt::Display for LogLine {
             Self::FailedToFork { reason, retry_in } => {
                 write!(f, "! Unable to start worker: {reason}, next attempt in {}s", retry_in.as_secs())
             }
-            Self::GracefullyStoppingWorkers => write!(f, "- Gracefully shutting down workers..."),
             Self::OutOfSync { pid } => write!(f, "! Out-of-sync worker list, no {pid} worker"),
             Self::PhasedRestartUnavailable => {
                 write!(f, "* phased-restart called but not available, restarting normally.")

@@ -418,7 +418,7 @@ impl Supervisor {
         if ending == Ending::Terminate {
             effects.push(Effect::AnnounceShutdown);
         }
-        effects.push(Effect::Log(LogLine::GracefullyStoppingWorkers));
+        effects.push(Effect::AnnounceWorkersStop);
         // What worker 0 was asked to fork and still does is killed when it reports.
         self.workers.remove_all_requested();
         let staying: Vec<(Index, Pid)> = self

@@ -308,14 +308,8 @@ fn phased_restart_with_a_new_app_that_cannot_boot_keeps_the_other_old_workers() 
 fn phased_restart_with_preload_app_is_a_restart() {
     let mut cluster = Cluster::booted(Options { preload_app: true, ..options(1) });
     let effects = cluster.handle(operator(Command::PhasedRestart));
-    assert_eq!(
-        log(&effects),
-        [
-            "* phased-restart called but not available, restarting normally.",
-            "- Gracefully shutting down workers..."
-        ]
-    );
-    assert_eq!(deeds(effects), [term(pid(100))]);
+    assert_eq!(log(&effects), ["* phased-restart called but not available, restarting normally."]);
+    assert_eq!(deeds(effects), [Effect::AnnounceWorkersStop, term(pid(100))]);
 }
 
 #[test]
@@ -397,11 +391,11 @@ fn cluster_stops_when_all_workers_are_idle() {
     assert_eq!(cluster.handle(idle(pid(100), false)), []);
     assert_eq!(cluster.handle(idle(pid(101), true)), []);
     let effects = cluster.handle(idle(pid(100), true));
+    assert_eq!(log(&effects), ["- All workers reached idle timeout"]);
     assert_eq!(
-        log(&effects),
-        ["- All workers reached idle timeout", "- Gracefully shutting down workers..."]
+        deeds(effects),
+        [Effect::CloseListeners, Effect::AnnounceWorkersStop, term(pid(100)), term(pid(101))]
     );
-    assert_eq!(deeds(effects), [Effect::CloseListeners, term(pid(100)), term(pid(101))]);
 }
 
 #[test]
@@ -409,7 +403,7 @@ fn stop_waits_for_the_workers_and_forks_none() {
     let mut cluster = Cluster::booted(options(2));
     assert_eq!(
         cluster.do_(operator(Command::Stop)),
-        [Effect::CloseListeners, term(pid(100)), term(pid(101))]
+        [Effect::CloseListeners, Effect::AnnounceWorkersStop, term(pid(100)), term(pid(101))]
     );
     assert_eq!(cluster.do_(exit(pid(100))), [shut_down(0, pid(100), 0)]);
     assert_eq!(
@@ -438,12 +432,7 @@ fn term_says_goodbye_before_it_waits() {
     let mut cluster = Cluster::booted(options(1));
     assert_eq!(
         cluster.handle(operator(Command::Terminate)),
-        [
-            Effect::CloseListeners,
-            Effect::AnnounceShutdown,
-            Effect::Log(LogLine::GracefullyStoppingWorkers),
-            term(pid(100))
-        ]
+        [Effect::CloseListeners, Effect::AnnounceShutdown, Effect::AnnounceWorkersStop, term(pid(100))]
     );
     assert_eq!(
         cluster.do_(exit(pid(100)))[1..],
@@ -462,7 +451,7 @@ fn worker_that_does_not_stop_with_the_cluster_is_killed() {
 #[test]
 fn restart_keeps_the_listeners_and_executes_when_the_workers_are_gone() {
     let mut cluster = Cluster::booted(options(1));
-    assert_eq!(cluster.do_(operator(Command::Restart)), [term(pid(100))]);
+    assert_eq!(cluster.do_(operator(Command::Restart)), [Effect::AnnounceWorkersStop, term(pid(100))]);
     assert_eq!(cluster.handle(operator(Command::Restart)), [], "a second one changes nothing");
     assert_eq!(cluster.handle(exit(pid(100))), [shut_down(0, pid(100), 0), Effect::Exec]);
 }
@@ -490,5 +479,8 @@ fn hup_reopens_logs_everywhere_or_stops() {
     let effects = cluster.handle(operator(Command::ReopenLogs));
     assert_eq!(effects, [Effect::ReopenLogs, hup(pid(100)), hup(pid(101))]);
     let mut cluster = Cluster::booted(options(1));
-    assert_eq!(cluster.do_(operator(Command::ReopenLogs)), [Effect::CloseListeners, term(pid(100))]);
+    assert_eq!(
+        cluster.do_(operator(Command::ReopenLogs)),
+        [Effect::CloseListeners, Effect::AnnounceWorkersStop, term(pid(100))]
+    );
 }

@@ -137,6 +137,9 @@ fn child_of_a_dead_worker_0_whose_place_is_taken_is_killed() {
 fn worker_forked_after_the_stop_is_killed() {
     let mut cluster = Cluster::booted(molded(2));
     cluster.handle(Event::Vanished { pid: pid(101) });
-    assert_eq!(cluster.do_(operator(Command::Stop)), [Effect::CloseListeners, term(pid(100))]);
+    assert_eq!(
+        cluster.do_(operator(Command::Stop)),
+        [Effect::CloseListeners, Effect::AnnounceWorkersStop, term(pid(100))]
+    );
     assert_eq!(cluster.handle(fork(1, pid(201))), [kill(pid(201))]);
 }
