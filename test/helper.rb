@@ -39,10 +39,17 @@ Minitest.after_run do
   puts "", "Noted by the tests:", $debugging_info.sort if ENV["TEST_DEBUG"] && $debugging_info.any? # rubocop:disable Style/GlobalVars
 end
 
-# A TCP port that is free now. Another process may take it first, but the kernel hands them out in turn.
+# A TCP port that is free now, and that no other test of this process was given: the kernel would hand one out again
+# before its server listens. Another process may take it first.
 module UniquePort
+  @given = {}
+  @lock = Mutex.new
+
   def self.call(host = "127.0.0.1")
-    TCPServer.open(host, 0) { |server| server.addr[1] }
+    loop do
+      port = TCPServer.open(host, 0) { |server| server.addr[1] }
+      return port if @lock.synchronize { !@given.key?(port) && @given[port] = true }
+    end
   end
 end
 
