@@ -48,7 +48,7 @@ module Rserve
     # @param options [Configuration, UserFileDefaultOptions, Hash]
     def initialize(log_writer, options = Configuration.new, env: ENV)
       @log_writer = log_writer
-      @options = options.is_a?(Configuration) ? options.options : options
+      @options = options.is_a?(Configuration) ? options._options : options
       @ios = []
       @listeners = []
       @inherited_fds = {}

@@ -130,7 +130,7 @@ module Rserve
 
     def hooks
       blocks = HOOKS.to_h { |name| [name, @options.all_of(name).size] }
-      events = @config.event_hooks.map(&:first).tally
+      events = @config.event_counts
       all = blocks.merge(events) { |_, one, other| one + other }.reject { |_, count| count.zero? }
       return "none" if all.empty?
 

@@ -20,11 +20,11 @@ module Rserve
 
     # The level asked for by `RSERVE_COMPAT`, else the default.
     #
-    # @param env [Hash, ENV]
+    # @param env [Hash, ENV] one without the variable says nothing of it: the process' own decides then
     # @return [Integer] 6, 7 or 8
     # @raise [ArgumentError] when the variable holds anything else
     def from_env(env = ENV)
-      value = env["RSERVE_COMPAT"].to_s.strip
+      value = (env["RSERVE_COMPAT"] || ENV.fetch("RSERVE_COMPAT", nil)).to_s.strip
       value.empty? ? DEFAULT : check(value)
     end
 

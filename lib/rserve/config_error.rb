@@ -7,7 +7,7 @@ module Rserve
   end
 
   # Something in the configuration that has to be mended. The message is one line that names it.
-  class ConfigError < StandardError
+  class ConfigError < RuntimeError
     include OperatorError
   end
 end

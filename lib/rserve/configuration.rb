@@ -5,6 +5,7 @@ require "rserve/runtime"
 require "rserve/const"
 require "rserve/compat_level"
 require "rserve/config_error"
+require "rserve/events"
 require "rserve/log_writer"
 require "rserve/options"
 require "rserve/plugin"
@@ -22,6 +23,12 @@ module Rserve
   #   conf.load
   #   conf.options[:max_threads]  # => 5
   class Configuration
+    # {#config_files} was asked for before {#load}, at level 7 or 8.
+    class NotLoadedError < StandardError; end
+
+    # {#options} were asked for before {#clamp}, at level 7 or 8.
+    class NotClampedError < StandardError; end
+
     DEFAULT_CONFIG_FILE = "config/puma.rb"
     ANY_IPV6 = %r{\A((?:tcp|ssl)://)(?:\[::\]|::)(?=:\d)}
     IPV6 = %r{\A(?:tcp|ssl)://[^/?]*:[^/?]*:}
@@ -54,7 +61,7 @@ module Rserve
 
       # Has this machine an IPv6 address other than the loopback?
       def ipv6_interface_available?
-        Socket.ip_address_list.any? { |address| address.ipv6? && !address.ipv6_loopback? }
+        Socket.getifaddrs.any? { |interface| interface.addr&.ipv6? && !interface.addr.ipv6_loopback? }
       rescue SystemCallError
         false
       end
@@ -131,17 +138,19 @@ module Rserve
     # Defaults at the level that `RSERVE_COMPAT` asks for.
     DEFAULTS = defaults(CompatLevel.from_env).freeze
 
+    # The options as they are now, before {#clamp} too.
+    #
     # @return [UserFileDefaultOptions]
-    attr_reader :options
-
-    # Puma 7's name of {#options} for those who read them before {#clamp}.
-    alias _options options
+    attr_reader :_options
 
     # @return [PluginLoader]
     attr_reader :plugins
 
-    # @return [Array<Array(Symbol, Proc)>] life-cycle callbacks of the config files, for the launcher's {Events}
-    attr_reader :event_hooks
+    # @return [Events] where the words for life-cycle events put their blocks: `events:` among the options, or its own
+    attr_reader :events
+
+    # @return [Hash{Symbol => Integer}] blocks that those words put there, by event
+    attr_reader :event_counts
 
     # @return [Hash{Symbol => Array<Proc>}] blocks of the words `single` and `cluster`
     attr_reader :mode_blocks
@@ -159,17 +168,27 @@ module Rserve
       @env = env
       @given_defaults = default_options
       @compat_level = CompatLevel.from_env(env)
-      @options = UserFileDefaultOptions.new(user_options, {})
+      @_options = UserFileDefaultOptions.new(user_options, {})
       @plugins = PluginLoader.new
-      @event_hooks = []
+      @event_counts = Hash.new(0)
       @loaded_files = []
+      @loaded = @clamped = false
       @mode_blocks = { single: [], cluster: [] }
       @unheard_hooks = []
       set_defaults
-      @user_dsl = DSL.new(@options.user_options, self)
-      @file_dsl = DSL.new(@options.file_options, self)
-      @default_dsl = DSL.new(@options.default_options, self)
+      @events = @_options.fetch(:events) || Events.new
+      @user_dsl = DSL.new(@_options.user_options, self)
+      @file_dsl = DSL.new(@_options.file_options, self)
+      @default_dsl = DSL.new(@_options.default_options, self)
       configure(&block) if block
+    end
+
+    # @return [UserFileDefaultOptions]
+    # @raise [NotClampedError] at level 7 and 8, before {#clamp}
+    def options
+      return @_options if @clamped || !CompatLevel.seven?(@compat_level)
+
+      raise NotClampedError, "ensure clamp is called before accessing options"
     end
 
     # Sets options in code, layer by layer; see {#initialize} for the block's arguments.
@@ -184,7 +203,7 @@ module Rserve
     #
     # @param level [Integer] 6, 7 or 8
     def compat_level=(level)
-      changed = @options.default_options
+      changed = @_options.default_options
       binds = changed.slice(:binds) unless changed[:binds] == self.class.defaults(@compat_level)[:binds]
       @compat_level = CompatLevel.check(level)
       CompatLevel.removed_defaults(@compat_level).each { |key| changed.delete(key) }
@@ -196,28 +215,45 @@ module Rserve
     #
     # @return [UserFileDefaultOptions]
     def load
+      @loaded = true
       while (path = (config_files.compact - @loaded_files).first)
         @loaded_files << path
         @file_dsl._load_from(path)
       end
       run_mode_blocks
-      @options.finalize_values
+      @_options.finalize_values
       late_bind_defaults
       leave_missing_ipv6
       warn_about_unheard_hooks
-      @options
+      @_options
     end
 
-    # Ends the configuration phase. At every level options are readable before that, too.
+    # Loads what was not loaded yet, and ends the configuration phase.
+    #
+    # @return [UserFileDefaultOptions]
     def clamp
       load
-      @options
+      @clamped = true
+      @_options
+    end
+
+    # Puma's name of what the defaults are, with what `env` says.
+    #
+    # @param env [Hash, ENV]
+    # @return [Hash{Symbol => Object}]
+    def puma_default_options(env = ENV)
+      self.class.new({}, {}, env)._options.default_options
     end
 
     # @return [Array<String, nil>] the files to evaluate: those asked for, none for a lone `-`, else the first there is
     #   of `config/puma/ENVIRONMENT.rb` and `config/puma.rb` (`[nil]` when there is neither)
+    # @raise [NotLoadedError] at level 7 and 8, before {#load}
     def config_files
-      files = @options.all_of(:config_files).uniq
+      if !@loaded && CompatLevel.seven?(@compat_level)
+        raise NotLoadedError, "ensure load is called before accessing config_files"
+      end
+
+      files = @_options.all_of(:config_files).uniq
       return [] if files == ["-"]
       return files unless files.empty?
 
@@ -226,12 +262,12 @@ module Rserve
 
     # @return [Boolean] is there an application to run?
     def app_configured?
-      @options[:app] || File.exist?(rackup)
+      @_options[:app] || File.exist?(rackup)
     end
 
     # @return [String] path of the rackup file
     def rackup
-      @options[:rackup]
+      @_options[:rackup]
     end
 
     # The application, loaded now: wrapped in the access log when that is on, and told its configuration.
@@ -239,17 +275,17 @@ module Rserve
     # @return [#call]
     # @raise [ConfigError] when there is no rackup file
     def app
-      found = @options[:app] || load_rackup
-      if @options[:log_requests]
+      found = @_options[:app] || load_rackup
+      if @_options[:log_requests]
         require "rserve/common_logger"
-        found = CommonLogger.new(found, @options[:custom_logger] || @options[:logger])
+        found = CommonLogger.new(found, @_options[:custom_logger] || @_options[:logger])
       end
       ConfigMiddleware.new(self, found)
     end
 
     # @return [String] `development` unless said otherwise
     def environment
-      @options[:environment].respond_to?(:call) ? @options[:environment].call : @options[:environment]
+      @_options[:environment].respond_to?(:call) ? @_options[:environment].call : @_options[:environment]
     end
 
     # @return [String]
@@ -273,7 +309,7 @@ module Rserve
     # @param hook_data [Hash, nil] per worker; a hook defined with a key gets its own Hash from it
     def run_hooks(key, arg, log_writer, hook_data = nil)
       log_writer.debug("Running #{key} hooks")
-      @options.all_of(key).each do |hook|
+      @_options.all_of(key).each do |hook|
         block, id = hook_parts(hook)
         id ? block.call(arg, hook_data[id] ||= {}) : block.call(arg)
       rescue StandardError => e
@@ -284,7 +320,7 @@ module Rserve
 
     # @return [Hash] all layers merged
     def final_options
-      @options.final_options
+      @_options.final_options
     end
     alias flatten final_options
 
@@ -305,7 +341,7 @@ module Rserve
       defaults[:tag] = File.basename(Dir.getwd)
       defaults.merge!(defaults_from_env, @given_defaults)
       defaults[:compat] = @compat_level
-      @options.default_options.replace(defaults)
+      @_options.default_options.replace(defaults)
     end
 
     # Environment variables that set a default; a blank one counts as absent.
@@ -330,11 +366,11 @@ module Rserve
     end
 
     def run_mode_blocks
-      workers = @options[:workers]
+      workers = @_options[:workers]
       mode = workers.positive? ? :cluster : :single
       blocks = @mode_blocks[mode]
       @file_dsl.inject(&blocks.shift) until blocks.empty?
-      return if @options[:workers] == workers
+      return if @_options[:workers] == workers
 
       raise ConfigError, "cannot change the number of workers inside a #{mode} configuration hook"
     end
@@ -357,18 +393,18 @@ module Rserve
     def late_bind_defaults
       return unless CompatLevel.seven?(@compat_level)
 
-      defaults = @options.default_options
-      defaults[:preload_app] = @options[:workers] > 1 && !@options[:prune_bundler] && Rserve.forkable?
+      defaults = @_options.default_options
+      defaults[:preload_app] = @_options[:workers] > 1 && !@_options[:prune_bundler] && Rserve.forkable?
     end
 
     # At level 8 binds to any IPv6 address are to any IPv4 address on a machine that has no IPv6.
     def leave_missing_ipv6
       return if !CompatLevel.eight?(@compat_level) || self.class.ipv6_interface_available?
 
-      unless @options[:binds].grep(IPV6).empty?
+      unless @_options[:binds].grep(IPV6).empty?
         warn "WARNING: IPv6 bind requested but no non-loopback IPv6 interface was detected"
       end
-      [@options.user_options, @options.file_options, @options.default_options].each do |layer|
+      [@_options.user_options, @_options.file_options, @_options.default_options].each do |layer|
         layer[:binds] = layer[:binds].map { |url| url.sub(ANY_IPV6, '\10.0.0.0') } if layer[:binds]
       end
     end
@@ -385,7 +421,7 @@ module Rserve
     def warn_about_unheard_hooks
       unheard = @unheard_hooks
       @unheard_hooks = []
-      return if @options[:silence_fork_callback_warning] || @options[:workers].to_i.positive?
+      return if @_options[:silence_fork_callback_warning] || @_options[:workers].to_i.positive?
 
       unheard.each { |hook| LogWriter.stdio.log("Warning: #{unheard_text(hook)}") }
     end
@@ -412,8 +448,8 @@ module Rserve
     # binds have any suffix: bind1, bind_b.
     def take_rackup_options(rackup_options)
       binds = rackup_options.filter_map { |key, value| value if key.to_s.start_with?("bind") }
-      @options.file_options.merge!(rackup_options)
-      @options.file_options[:binds] = binds unless binds.empty?
+      @_options.file_options.merge!(rackup_options)
+      @_options.file_options[:binds] = binds unless binds.empty?
     end
 
     # Rack's own builder where there is a rack gem, else ours. A master that pruned Bundler left it to the workers to

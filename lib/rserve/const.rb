@@ -26,6 +26,7 @@ module Rserve
     #
     # @param level [Integer] 6, 7 or 8
     def self.follow(level)
+      @level = level
       release, code_name = CompatLevel::RELEASES.fetch(level)
       server = "puma #{release} #{code_name}"
       fields = CompatLevel.seven?(level) ? FIELDS.transform_values(&:downcase) : FIELDS
@@ -36,6 +37,9 @@ module Rserve
       end
     end
     follow(CompatLevel.from_env)
+
+    # @return [Integer] the level that these constants follow
+    def self.level = @level
 
     # Seconds a connection that just had a response is watched before it goes back to the reactor.
     FAST_TRACK_KA_TIMEOUT = 0.2

@@ -77,7 +77,7 @@ module Rserve
     # @example
     #   workers 2 if get(:environment) == "production"
     def get(key, default = nil)
-      @options.fetch(key.to_sym) { @config.options.fetch(key.to_sym, default) }
+      @options.fetch(key.to_sym) { @config._options.fetch(key.to_sym, default) }
     end
 
     # Evaluates the block here, for words kept in a Proc.

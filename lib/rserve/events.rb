@@ -1,11 +1,15 @@
 # frozen_string_literal: true
 
+require "rserve/const"
+require "rserve/runtime"
+
 module Rserve
   # Callbacks by event. The server fires `:state`; the launcher fires `:after_booted`, `:before_restart` and
   # `:after_stopped`.
   class Events
     def initialize
       @hooks = Hash.new { |hooks, hook| hooks[hook] = [] }
+      @followers = []
     end
 
     # Calls `object` or the block each time `hook` is fired.
@@ -24,12 +28,21 @@ module Rserve
     # Calls the callbacks of `hook` in the order of their registration.
     def fire(hook, *args)
       @hooks[hook].each { |callback| callback.call(*args) }
+      @followers.each { |events| events.fire(hook, *args) }
+    end
+
+    # Calls what is registered with `events` as well, whenever this fires.
+    def follow(events)
+      @followers << events unless events.equal?(self)
     end
 
     # Names of the life-cycle events: Puma 7's first, then Puma 6's for the same event.
     { after_booted: :on_booted, before_restart: :on_restart, after_stopped: :on_stopped }.each do |event, old_name|
       define_method(event) { |&block| register(event, &block) }
-      alias_method old_name, event
+      define_method(old_name) do |&block|
+        Rserve.deprecate_method_change(old_name, old_name, event)
+        register(event, &block)
+      end
 
       define_method(:"fire_#{event}!") { fire(event) }
       alias_method :"fire_#{old_name}!", :"fire_#{event}!"

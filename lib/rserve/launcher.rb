@@ -43,22 +43,21 @@ module Rserve
 
     # @param conf [Configuration]
     # @param log_writer [LogWriter]
-    # @param events [Events]
+    # @param events [Events, nil] the configuration's own, when nil
     # @param argv [Array<String>] arguments to restart with
     # @param env [Hash, ENV]
-    def initialize(conf, log_writer: LogWriter::DEFAULT, events: Events.new, argv: [], env: ENV)
+    def initialize(conf, log_writer: LogWriter::DEFAULT, events: nil, argv: [], env: ENV)
       @config = conf
       @log_writer = log_writer
-      @events = events
+      @events = events || conf.events
+      @events.follow(conf.events)
       @env = env
       @pid = Process.pid
       @status = :run
       @postponed = Thread::Queue.new
-      @config.options[:log_writer] = log_writer
+      @config._options[:log_writer] = log_writer
       Rserve.cli_config = conf
-      @config.load
-      @options = conf.options
-      @config.event_hooks.each { |event, block| @events.register(event, &block) }
+      @options = @config.clamp
       use_log_options
 
       @restart = Restart.new(argv:, options: @options)

@@ -54,11 +54,16 @@ module Rserve
       Thread.current.name = "puma #{name}"
     end
 
-    # Warns about a method that a subclass or plugin still overrides under its old name.
-    def deprecate_method_change(klass, old_name, new_name)
-      return unless klass.method_defined?(old_name, false)
+    # Warns, as Puma 7 and 8 do, when a method was called by the name it used to have.
+    #
+    # @param old_name [Symbol]
+    # @param called [Symbol] the name it was called by
+    # @param new_name [Symbol]
+    # @param level [Integer] compat level; at 6 the old name is the name
+    def deprecate_method_change(old_name, called, new_name, level = Const.level)
+      return unless old_name == called && CompatLevel.seven?(level)
 
-      warn "#{klass}##{old_name} is deprecated; define #{new_name} instead"
+      warn "Use '#{new_name}', '#{called}' is deprecated and will be removed in v8"
     end
   end
 end

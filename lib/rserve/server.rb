@@ -109,6 +109,7 @@ module Rserve
       @reactor = make_reactor
       @thread_pool = ThreadPool.new(thread_name, self, @reactor, @options)
       @reactor.start
+      spawn_minimum
       @events.fire(:state, :running)
       return supervise unless background
 
@@ -167,8 +168,11 @@ module Rserve
       @reactor&.resize(min, max)
     end
 
-    # @return [Hash{Symbol => Integer}] the level's figures, in Puma's order; before {#run}, those of an empty pool
+    # @return [Hash{Symbol => Integer}] the level's figures, in Puma's order; before {#run}, those of an empty pool, or
+    #   from level 7 on the two that there are without one
     def stats
+      return { max_threads:, requests_count: } if !@reactor && CompatLevel.seven?(compat_level)
+
       figures = @reactor ? @reactor.take_stats : idle_figures
       CompatLevel.stat_names(compat_level, tls: @binder.tls?).to_h { |name| [name, figures.fetch(name, 0)] }
     end
@@ -178,6 +182,11 @@ module Rserve
     end
 
     private
+
+    # The threads that are kept without work exist when {#run} returns.
+    def spawn_minimum
+      @thread_pool.spawn_thread while @reactor.stats[:running] < @min_threads && @reactor.manage(0) == :spawn
+    end
 
     # Before there is a pool.
     def idle_figures

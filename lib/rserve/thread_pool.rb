@@ -10,7 +10,8 @@ module Rserve
     # Raised into threads that are still serving when `force_shutdown_after` is over.
     class ForceShutdown < RuntimeError; end
 
-    # Seconds that a thread has to end after {ForceShutdown} before it is killed.
+    # Seconds that a thread has to end after {ForceShutdown} before it is killed, unless `pool_shutdown_grace_time` says
+    # otherwise.
     SHUTDOWN_GRACE_TIME = 5
 
     # @return [Boolean] it takes no new threads
@@ -28,9 +29,16 @@ module Rserve
       @workers = []
       @shutdown = false
       @control = ServerPluginControl.new(server)
+      @grace_time = Float(options[:pool_shutdown_grace_time] || SHUTDOWN_GRACE_TIME)
       @auto_trim = options[:auto_trim_time]
       @trim_at = now + @auto_trim if @auto_trim
     end
+
+    # @return [Integer] threads that are kept without work
+    def min = @server.min_threads
+
+    # @return [Integer] threads at most
+    def max = @server.max_threads
 
     # @return [Integer] threads that exist
     def spawned
@@ -89,7 +97,8 @@ module Rserve
         @forced = true
         @reactor.evict
         alive.each { |thread| thread.raise ForceShutdown, "Detected force shutdown of a thread" }
-        @force_at = now + SHUTDOWN_GRACE_TIME
+        @force_at = now + @grace_time
+        force # at once, without any time for grace
       end
     end
 

@@ -13,6 +13,7 @@ class CompatLevelTest < TimedTestCase
     when "/version" then [200, {}, [env["HTTP_VERSION"].inspect]]
     when "/peer" then [200, {}, [env["REMOTE_ADDR"]]]
     when "/hijack" then [200, {}, [env["rack.hijack"].is_a?(Proc).to_s]]
+    when "/sleep" then sleep
     else raise "no such path"
     end
   end
@@ -96,6 +97,33 @@ class CompatLevelTest < TimedTestCase
         assert_equal 0, @server.stats.fetch(:backlog_max, 0), "reading it starts it anew"
       end
     end
+  end
+
+  def test_before_it_runs_a_server_tells_two_figures_from_level_7_on
+    [6, 7, 8].each do |level|
+      stats = Puma::Server.new(APP, nil, { compat: level, max_threads: 3 }).stats
+      assert_equal 3, stats[:max_threads]
+      assert_equal level > 6, stats.keys == %i[max_threads requests_count], "level #{level}: #{stats}"
+    end
+  end
+
+  def test_the_least_threads_are_there_when_run_returns
+    serve(8, min_threads: 2, max_threads: 4) do
+      pool = @server.instance_variable_get(:@thread_pool)
+      assert_equal [2, 2, 4], [@server.stats[:running], pool.min, pool.max]
+    end
+  end
+
+  def test_without_time_for_grace_threads_are_told_to_stop_and_killed_at_once
+    out, = capture_io do
+      serve(8, shutdown_debug: :on_force, force_shutdown_after: 0, pool_shutdown_grace_time: 0) do |socket|
+        socket << "GET /sleep HTTP/1.1\r\nHost: a\r\n\r\n"
+        Timeout.timeout(10) { Thread.pass until @server.stats[:busy_threads] == 1 }
+        @server.stop(true)
+      end
+    end
+    lines = ["Shutdown timeout exceeded", "Shutdown grace timeout exceeded"]
+    assert_equal([1, 1], lines.map { |line| out.scan(line).size })
   end
 
   def test_development_shows_an_error_page_for_an_unknown_method_at_level_8

@@ -102,7 +102,7 @@ class ConfigurationTest < Minitest::Test
       { "RSERVE_COMPAT" => "8" } => { max_keep_alive: 999, persistent_timeout: 65, max_fast_inline: nil },
       { "RSERVE_COMPAT" => "8", "PUMA_PERSISTENT_TIMEOUT" => "7" } => { persistent_timeout: 7 }
     }.each do |env, wanted|
-      options = Rserve::Configuration.new({}, {}, env).options
+      options = Rserve::Configuration.new({}, {}, env).clamp
       assert_equal wanted, wanted.to_h { |key, _| [key, options[key]] }, env.inspect
     end
   end
@@ -170,14 +170,86 @@ class ConfigurationTest < Minitest::Test
       end
   end
 
+  def test_from_level_7_on_options_are_there_after_clamp_and_config_files_after_load
+    [6, 7, 8].each do |level|
+      conf = Rserve::Configuration.new({ config_files: ["-"] }, {}, { "RSERVE_COMPAT" => level.to_s })
+      too_early = [%i[options clamp], %i[config_files load]].filter_map do |question, _|
+        conf.public_send(question)
+        nil
+      rescue Rserve::Configuration::NotClampedError, Rserve::Configuration::NotLoadedError => e
+        e.message
+      end
+      wanted = %w[clamp load].zip(%w[options config_files])
+                             .map { |way| Kernel.format("ensure %s is called before accessing %s", *way) }
+      assert_equal level > 6 ? wanted : [], too_early, "level #{level}"
+      conf.clamp
+      assert_equal [level, []], [conf.options[:compat], conf.config_files]
+    end
+  end
+
+  def test_an_environment_of_its_own_does_not_change_the_level
+    with_level("8") do
+      conf = Rserve::Configuration.new({}, {}, { "PUMA_PERSISTENT_TIMEOUT" => "9" })
+      assert_equal 9, conf.clamp[:persistent_timeout]
+      assert_equal 9, conf.puma_default_options({ "PUMA_PERSISTENT_TIMEOUT" => "9" })[:persistent_timeout]
+    end
+  end
+
+  HOOK = proc {}
+
+  def test_from_level_7_on_old_names_of_hooks_warn_and_hooks_are_hashes
+    old = { on_restart: :before_restart, on_worker_boot: :before_worker_boot, on_refork: :before_refork,
+            on_worker_shutdown: :before_worker_shutdown, on_worker_fork: :before_worker_fork,
+            on_thread_start: :before_thread_start, on_thread_exit: :before_thread_exit,
+            on_booted: :after_booted, on_stopped: :after_stopped }
+    [6, 7, 8].each do |level|
+      old.each do |word, name|
+        _, err = capture_io { configured(level) { |file| file.public_send(word, &HOOK) } }
+        warning = "Use '#{name}', '#{word}' is deprecated and will be removed in v8\n"
+        assert_equal level > 6 ? warning : "", err, "level #{level}"
+        assert_empty(capture_io { configured(level) { |file| file.public_send(name, &HOOK) } }.last)
+      end
+      hook = configured(level) { |file| file.before_worker_boot(:key, &HOOK) }[:before_worker_boot].first
+      assert_equal level > 6 ? { cluster_only: true, id: :key } : [:key],
+                   level > 6 ? hook.except(:block) : hook.drop(1)
+    end
+  end
+
+  def test_events_of_the_configuration_are_fired_by_the_launchers
+    heard = []
+    conf = Rserve::Configuration.new({ config_files: ["-"], app: HOOK }) do |file|
+      file.after_booted { heard << :file }
+    end
+    conf.events.register(:after_booted) { heard << :events }
+    given = Rserve::Events.new
+    given.register(:after_booted) { heard << :given }
+    launcher = Rserve::Launcher.new(conf, log_writer: Rserve::LogWriter.null, events: given)
+    launcher.events.fire_after_booted!
+    assert_equal %i[given file events], heard
+    events = Rserve::Events.new
+    assert_same events, Rserve::Configuration.new({}, { events: }).events
+  end
+
   private
 
-  def without_ipv6
-    original = Rserve::Configuration.method(:ipv6_interface_available?)
-    Rserve::Configuration.define_singleton_method(:ipv6_interface_available?) { false }
+  def configured(level, &)
+    Rserve::Configuration.new({ config_files: ["-"], workers: 1 }, {}, { "RSERVE_COMPAT" => level.to_s }, &)._options
+  end
+
+  def with_level(level)
+    before = ENV.fetch("RSERVE_COMPAT", nil)
+    ENV["RSERVE_COMPAT"] = level
     yield
   ensure
-    Rserve::Configuration.define_singleton_method(:ipv6_interface_available?, original)
+    ENV["RSERVE_COMPAT"] = before
+  end
+
+  def without_ipv6
+    original = Socket.method(:getifaddrs)
+    Socket.define_singleton_method(:getifaddrs) { [] }
+    yield
+  ensure
+    Socket.define_singleton_method(:getifaddrs, original)
   end
 
   def with_config(text)

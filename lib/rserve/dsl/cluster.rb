@@ -57,7 +57,7 @@ module Rserve
       # @raise [RuntimeError] unless above the reporting interval
       def worker_timeout(seconds)
         seconds = Integer(seconds)
-        interval = @options.fetch(:worker_check_interval) { @config.options[:worker_check_interval] }
+        interval = @options.fetch(:worker_check_interval) { @config._options[:worker_check_interval] }
         if seconds <= interval
           raise "The minimum worker_timeout must be greater than the worker reporting interval (#{interval})"
         end

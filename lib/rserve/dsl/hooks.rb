@@ -39,25 +39,36 @@ module Rserve
       # @example
       #   on_restart { |launcher| }
       def on_restart(&block)
+        deprecate(:on_restart, :before_restart)
         hook(:on_restart, CompatLevel.seven?(compat_level) ? :before_restart : :on_restart, nil, block)
       end
 
       # Puma 7's name of {#on_restart}.
-      def before_restart(&)
-        on_restart(&)
+      def before_restart(&block)
+        hook(:before_restart, CompatLevel.seven?(compat_level) ? :before_restart : :on_restart, nil, block)
       end
 
       # Once everything has booted: all the workers, in a cluster.
       def after_booted(&block)
-        @config.event_hooks << [:after_booted, block]
+        event_hook(:after_booted, block)
       end
-      alias on_booted after_booted
+
+      # Puma 6's name of {#after_booted}.
+      def on_booted(&)
+        deprecate(:on_booted, :after_booted)
+        after_booted(&)
+      end
 
       # Once everything has stopped.
       def after_stopped(&block)
-        @config.event_hooks << [:after_stopped, block]
+        event_hook(:after_stopped, block)
       end
-      alias on_stopped after_stopped
+
+      # Puma 6's name of {#after_stopped}.
+      def on_stopped(&)
+        deprecate(:on_stopped, :after_stopped)
+        after_stopped(&)
+      end
 
       # Runs the block after the config files, and only without worker processes.
       def single(&block)
@@ -80,19 +91,32 @@ module Rserve
         @config.mode_blocks[mode] << block
       end
 
+      def event_hook(event, block)
+        @config.event_counts[event] += 1
+        @config.events.register(event, &block)
+      end
+
+      # From level 7 on the names with `on_` are the old ones.
+      def deprecate(word, option)
+        Rserve.deprecate_method_change(word, word, option, compat_level)
+      end
+
       def cluster_hook(word, option, key, block)
+        deprecate(word, option) if word.start_with?("on_")
         @config.note_cluster_hook(word, option)
-        hook(word, option, key, block)
+        hook(word, option, key, block, cluster_only: true)
       end
 
       # @param word [Symbol] as written in the config file: its name in messages, up to level 6
       # @param option [Symbol] the option that holds the blocks: its name in messages, from level 7 on
-      def hook(word, option, key, block)
+      def hook(word, option, key, block, cluster_only: false)
         name = CompatLevel.seven?(compat_level) ? option : word
         raise "'#{name}' key must be String or Symbol" unless key.nil? || key.is_a?(String) || key.is_a?(Symbol)
         raise ArgumentError, "expected #{name} to be given a block" if block.nil? && CompatLevel.seven?(compat_level)
 
-        (@options[option] ||= []) << (key ? [block, key.to_sym] : block)
+        hook = { block:, cluster_only:, id: key&.to_sym }
+        hook = key ? hook.values_at(:block, :id) : block unless CompatLevel.seven?(compat_level)
+        (@options[option] ||= []) << hook
       end
     end
   end

@@ -93,7 +93,7 @@ module Rserve
 
       # @return [String] see {#set_default_host}; else any host
       def default_host
-        @options[:default_host] || @config.options[:tcp_host]
+        @options[:default_host] || @config._options[:tcp_host]
       end
 
       class << self

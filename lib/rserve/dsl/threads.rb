@@ -41,6 +41,7 @@ module Rserve
 
       # Puma 6's name of {#before_thread_start}.
       def on_thread_start(&block)
+        deprecate(:on_thread_start, :before_thread_start)
         hook(:on_thread_start, :before_thread_start, nil, block)
       end
 
@@ -51,6 +52,7 @@ module Rserve
 
       # Puma 6's name of {#before_thread_exit}.
       def on_thread_exit(&block)
+        deprecate(:on_thread_exit, :before_thread_exit)
         hook(:on_thread_exit, :before_thread_exit, nil, block)
       end
 
