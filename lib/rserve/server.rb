@@ -213,7 +213,8 @@ module Rserve
 
     def settings
       settings = %i[max_io_threads first_data_timeout persistent_timeout idle_timeout queue_requests
-                    enable_keep_alives http_content_length_limit write_timeout remote_address_header early_hints]
+                    enable_keep_alives http_content_length_limit write_timeout unread_limit
+                    remote_address_header early_hints]
                  .to_h { |name| [name, @options[name]] }
       keep = @options[:max_keep_alive]
       settings.merge(

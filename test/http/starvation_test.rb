@@ -109,6 +109,73 @@ class StarvationTest < ServerCase
     clients&.each(&:close)
   end
 
+  # Streams of 40 MB and without an end: nothing but what is tested ends them, or makes place for others.
+  STREAMS = <<~'RUBY'
+    part = "s" * 100_000
+    streams = { "/each" => 400, "/call" => 400, "/endless" => 1_000_000_000 }
+    parts = Struct.new(:count) { define_method(:each) { |&block| count.times { block.call(part) } } }
+    run lambda { |env|
+      path = env["PATH_INFO"]
+      body = parts.new(streams[path]) if streams[path]
+      body = ->(stream) { streams[path].times { stream.write(part) } && stream.close } if path == "/call"
+      [200, { "content-type" => "text/plain" }, body || ["small"]]
+    }
+  RUBY
+
+  # More of them than threads, in every mode: who asks for a page gets it.
+  def test_streams_that_are_not_read_leave_the_threads_to_others
+    [[], %w[-w 2]].each do |mode|
+      %w[each call endless].each do |path|
+        spawn_server "-t", "2:2", *mode, app: file("streams.ru", STREAMS), config: "rserve { write_timeout 100 }\n"
+        clients = Array.new(6) { server.connect.tap { |it| it.write("GET /#{path} HTTP/1.1\r\n#{HEAD}\r\n") } }
+        clients.each { |client| assert client.wait_readable(20), "no response begun" }
+        10.times { assert_equal "small", get("/", timeout: 20).body, "#{mode} #{path}" }
+      ensure
+        clients&.each(&:close)
+        server.signal(:KILL)
+      end
+    end
+  end
+
+  # With one thread, and a reader that takes its time: the stream goes on into its file, so that the next request has a
+  # thread, and both come whole.
+  def test_a_stream_that_is_read_slowly_comes_whole_though_others_want_its_thread
+    spawn_server "-t", "1:1", app: file("streams.ru", STREAMS)
+    server.exchange("GET /each HTTP/1.1\r\n#{HEAD}\r\n") do |reader, socket|
+      assert socket.wait_readable(10)
+      small = Thread.new { get("/", timeout: 20).body }
+      begun = +""
+      until small.join(0.05)
+        # Less than a second goes by without a sign of life, and less is read than would let the stream end.
+        begun << socket.readpartial(100_000)
+      end
+      assert_equal "small", small.value
+      assert_operator begun.bytesize, :<, 20_000_000, "the page came when the stream was over"
+      begun << socket.read_nonblock(1 << 20) until begun.end_with?("\r\n0\r\n\r\n") || !socket.wait_readable(10)
+      assert_equal 40_000_000, ResponseReader.new(StringIO.new(begun)).receive.body.bytesize
+      assert reader
+    end
+  end
+
+  def test_what_clients_leave_unread_has_a_limit
+    spawn_server "-t", "2:2", app: file("large.ru", LARGE), config: "rserve { unread_limit 40_000_000 }\n"
+    get("/")
+    clients = Array.new(20) { server.connect.tap { |it| it.write("GET /array HTTP/1.0\r\n\r\n") } }
+    clients.each { |client| assert client.wait_readable(20), "no response begun" }
+    most = 0
+    20.times do
+      assert_equal "l" * 10_000_000, get("/array", timeout: 20).body, "who reads is not cut off"
+      most = [most, unread].max
+    end
+    # One for each thread is spared, and one is just being made.
+    assert_operator most, :<=, 40_000_000 + (2 * 10_000_000)
+    assert_log(/cut off for reading too slowly \(unread_limit\): \d+ clients/)
+    whole = clients.count { |client| client.read.bytesize > 10_000_000 }
+    assert_includes 2..15, whole, "were not cut off"
+  ensure
+    clients&.each(&:close)
+  end
+
   def test_a_client_that_pipelines_takes_turns
     spawn_server "-t", "1:1", app: file("slow.ru", "run ->(env) { sleep 0.002; [200, {}, [env['PATH_INFO']]] }\n")
     server.exchange("GET /greedy HTTP/1.1\r\n#{HEAD}\r\n" * 1000) do |reader|
@@ -257,6 +324,16 @@ class StarvationTest < ServerCase
 
   def resident = File.read("/proc/#{server.pid}/status")[/VmRSS:\s+(\d+)/, 1].to_i
   def open_descriptors = Dir.children("/proc/#{server.pid}/fd").size
+
+  # Octets in temporary files.
+  def unread
+    Dir.children("/proc/#{server.pid}/fd").sum do |number|
+      file = File.stat("/proc/#{server.pid}/fd/#{number}")
+      file.file? && file.nlink.zero? ? file.size : 0
+    rescue Errno::ENOENT
+      0
+    end
+  end
 
   def assert_descriptors(most)
     server.wait_until("it has #{most} descriptors again", 5) { open_descriptors <= most }

@@ -37,6 +37,7 @@ class DSLTest < Minitest::Test
     "environment 'x'\ntag get(:environment)" => { tag: "x" },
     "inject { workers 4 }" => { workers: 4 },
     "rserve { write_timeout 3 } if respond_to?(:rserve)" => { write_timeout: 3.0 },
+    "rserve { unread_limit '1000' }" => { unread_limit: 1000 },
     "rserve { strict_host }" => { strict_host: true },
     "rserve { strict_framing false }" => { strict_framing: false },
     "rserve { proxy_protocol :v2, from: '10.0.0.0/8' }" =>
@@ -68,6 +69,7 @@ class DSLTest < Minitest::Test
       "app" => "Provide either a #call'able or a block",
       "plugin :nosuch" => "Unable to find plugin: nosuch",
       "rserve { write_timeout 'x' }" => 'invalid value for Float(): "x"',
+      "rserve { unread_limit(-1) }" => "unread_limit must not be negative",
       "rserve { wirte_timeout 1 }" => "unknown configuration word `wirte_timeout`, did you mean `write_timeout`?",
       "rserve { proxy_protocol :v3 }" => "proxy_protocol must be :v1 or :v2, not :v3",
       "rserve { proxy_protocol :v1, from: '10.0.0.0/99' }" => "10.0.0.0/99",

@@ -7,7 +7,7 @@
 //! to be sent is sent by the poller even then: the owner may be making the next part of a response for long.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use crate::cluster::Ticket;
@@ -15,6 +15,7 @@ use crate::exchange::Exchange;
 use crate::listener::Accepted;
 use crate::options::Options;
 use crate::stream::Peer;
+use crate::unread::Unread;
 
 /// Owned by a Ruby thread, or queued for one.
 const BUSY: u8 = 1;
@@ -74,9 +75,10 @@ impl Connection {
         listener: usize,
         Accepted { stream, peer, ticket }: Accepted,
         options: &Options,
+        unread: &Arc<Unread>,
         now: Instant,
     ) -> Self {
-        let mut exchange = Exchange::new(stream, options, now);
+        let mut exchange = Exchange::new(stream, options, unread, now);
         let mut listener = listener;
         if let Some(ticket) = ticket {
             exchange.go_on_with(ticket);

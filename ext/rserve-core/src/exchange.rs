@@ -2,6 +2,7 @@
 //!
 //! Everything here is done by whoever *owns* the connection at the moment (see [`crate::connection`]); nothing waits.
 
+mod reader;
 mod receive;
 
 use std::cell::RefCell;
@@ -9,17 +10,20 @@ use std::io::{self, IoSlice};
 use std::mem;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rserve_http1::{Error as HttpError, Head, Receiver};
 
+use crate::backlog::Seat;
 use crate::body::Body;
 use crate::cluster::Ticket;
 use crate::connection::{ENDED, READABLE};
 use crate::options::{Compat, Options, ProxyProtocol};
-use crate::outgoing::{Flushed, Outgoing};
+use crate::outgoing::{Flushed, HELD_LIMIT, Outgoing};
 use crate::stream::{Received, Stream};
 use crate::tls::Fault;
+use crate::unread::Unread;
 
 /// Octets read at once.
 const READ_SIZE: usize = 64 * 1024;
@@ -130,7 +134,7 @@ pub(crate) enum Patience {
     FirstData,
     /// Some of a body came: [`Exchange::body_due`].
     Body,
-    /// Some of a response was taken: `write_timeout` for the next.
+    /// Some of a response was taken: [`Exchange::reader_due`].
     Stalled,
 }
 
@@ -142,6 +146,10 @@ pub(crate) struct Exchange {
     receiver: Receiver,
     request: Request,
     outgoing: Outgoing,
+    /// How far ahead of its reader this response may be without waiting for it.
+    advance: u64,
+    /// Where the thread waits that makes the response, for a reader that is too far behind.
+    waiting: Option<Arc<Seat>>,
     /// The socket had nothing more at the last read; cleared by a readable edge.
     drained: bool,
     /// The peer has sent its last octet, which may not have been read yet.
@@ -185,14 +193,16 @@ pub enum AfterSending {
 }
 
 impl Exchange {
-    pub(crate) fn new(stream: Stream, options: &Options, now: Instant) -> Self {
+    pub(crate) fn new(stream: Stream, options: &Options, unread: &Arc<Unread>, now: Instant) -> Self {
         Self {
             stream: Some(stream),
             phase: Phase::Receiving,
             input: Vec::new(),
             receiver: Receiver::new(options.limits.clone()),
             request: Request::blank(now),
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing::new(unread),
+            advance: HELD_LIMIT,
+            waiting: None,
             drained: false,
             ended: false,
             shared: false,
@@ -390,7 +400,7 @@ impl Exchange {
         self.outgoing.push_file(file, offset, len);
     }
 
-    /// What of the response the socket has not taken yet.
+    #[cfg(test)]
     pub(crate) fn outgoing(&self) -> &Outgoing {
         &self.outgoing
     }
@@ -404,6 +414,9 @@ impl Exchange {
             None => Ok(Flushed::All),
         };
         self.lost = flushed.is_err();
+        if matches!(flushed, Ok(Flushed::All) | Err(_)) {
+            self.wake();
+        }
         flushed
     }
 
@@ -418,6 +431,7 @@ impl Exchange {
         if self.phase == Phase::Ready {
             self.after_sending = after;
             self.unsent = None;
+            self.advance = HELD_LIMIT;
             self.corked = false;
             self.sent_at = None;
             self.head_begun = false;
@@ -513,7 +527,7 @@ impl Exchange {
         {
             stream.shut_down();
         }
-        self.outgoing = Outgoing::default();
+        self.outgoing.clear();
         self.request.body = Body::Empty;
     }
 }

@@ -25,5 +25,6 @@ pub mod stream;
 mod sys;
 pub mod thread_pool;
 pub mod tls;
+mod unread;
 
 pub use sys::{limit_arenas, release_stack};

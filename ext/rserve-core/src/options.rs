@@ -43,6 +43,8 @@ pub struct Options {
     pub persistent_timeout: Duration,
     /// How long a response may make no progress.
     pub write_timeout: Duration,
+    /// Octets of responses that clients may leave unread, all of them together, before the slowest are cut off.
+    pub unread_limit: u64,
     /// After so long without any request the server stops; `None` is never.
     pub idle_timeout: Option<Duration>,
     /// `false`: every response closes its connection.
@@ -77,6 +79,7 @@ impl Default for Options {
             first_data_timeout: Duration::from_secs(30),
             persistent_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(10),
+            unread_limit: 256 << 20,
             idle_timeout: None,
             enable_keep_alives: true,
             queue_requests: true,

@@ -1,15 +1,19 @@
 //! What of a response the socket has not taken yet.
 //!
 //! The first [`MEMORY_LIMIT`] octets that wait are held in memory, what comes after them in an unlinked file, so that a
-//! client that does not read costs a bounded amount of memory and no Ruby thread.
+//! client that does not read costs a bounded amount of memory and no Ruby thread. What all of them cost together is
+//! counted ([`crate::unread`]).
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use crate::stream::Stream;
+use crate::unread::{Lag, Unread};
 
 /// Octets of one response that may wait in memory.
 pub const MEMORY_LIMIT: usize = 64 * 1024;
@@ -24,6 +28,11 @@ pub struct Outgoing {
     parts: VecDeque<Part>,
     /// Sum of the memory parts.
     in_memory: usize,
+    /// Since when something waits.
+    lag: Option<Lag>,
+    /// Where what is held is counted, and as how much it is.
+    unread: Arc<Unread>,
+    counted: u64,
 }
 
 #[derive(Debug)]
@@ -46,6 +55,10 @@ pub enum Flushed {
 }
 
 impl Outgoing {
+    pub(crate) fn new(unread: &Arc<Unread>) -> Self {
+        Self { parts: VecDeque::new(), in_memory: 0, lag: None, unread: Arc::clone(unread), counted: 0 }
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -77,20 +90,48 @@ impl Outgoing {
         self.in_memory as u64 + spilled.sum::<u64>()
     }
 
+    /// Since when the client has been behind; `None` when nothing waits.
+    pub(crate) fn lag(&self) -> Option<Lag> {
+        self.lag
+    }
+
+    /// Forgets what waits.
+    pub(crate) fn clear(&mut self) {
+        self.parts.clear();
+        (self.in_memory, self.lag) = (0, None);
+        self.count();
+    }
+
+    /// Something was queued or sent.
+    fn count(&mut self) {
+        let held = self.held();
+        if held != self.counted {
+            self.unread.change(self.counted, held);
+            self.counted = held;
+        }
+        if self.parts.is_empty() {
+            self.lag = None;
+        } else if self.lag.is_none() {
+            self.lag = Some(Lag::begin(Instant::now()));
+        }
+    }
+
     /// Queues a copy of what is left of `slices` after their first `sent` octets.
     ///
     /// # Errors
     ///
     /// The file for what exceeds the memory limit could not be made or written.
     pub fn push(&mut self, slices: &[IoSlice<'_>], mut sent: usize, folder: &Path) -> io::Result<()> {
+        let mut pushed = Ok(());
         for slice in slices {
             let octets = &slice[sent.min(slice.len())..];
             sent = sent.saturating_sub(slice.len());
-            if !octets.is_empty() {
-                self.push_octets(octets, folder)?;
+            if !octets.is_empty() && pushed.is_ok() {
+                pushed = self.push_octets(octets, folder);
             }
         }
-        Ok(())
+        self.count();
+        pushed
     }
 
     fn push_octets(&mut self, octets: &[u8], folder: &Path) -> io::Result<()> {
@@ -121,6 +162,7 @@ impl Outgoing {
     pub fn push_file(&mut self, file: File, offset: u64, len: u64) {
         if len > 0 {
             self.parts.push_back(Part::File { file, offset, remaining: len, spill: false });
+            self.count();
         }
     }
 
@@ -129,9 +171,21 @@ impl Outgoing {
     /// # Errors
     ///
     /// The socket's or a file's own: the connection is lost.
-    pub fn flush(&mut self, stream: &mut Stream, mut budget: usize) -> io::Result<Flushed> {
+    pub fn flush(&mut self, stream: &mut Stream, budget: usize) -> io::Result<Flushed> {
+        let mut left = budget;
+        let flushed = self.send(stream, &mut left);
+        if left < budget
+            && let Some(lag) = &mut self.lag
+        {
+            lag.took((budget - left) as u64, Instant::now());
+            self.count();
+        }
+        flushed
+    }
+
+    fn send(&mut self, stream: &mut Stream, budget: &mut usize) -> io::Result<Flushed> {
         while let Some(part) = self.parts.front_mut() {
-            if budget == 0 {
+            if *budget == 0 {
                 return Ok(Flushed::More);
             }
             let taken = match part {
@@ -160,9 +214,15 @@ impl Outgoing {
                     count
                 }
             };
-            budget = budget.saturating_sub(taken);
+            *budget = budget.saturating_sub(taken);
         }
         Ok(if stream.flush()? { Flushed::All } else { Flushed::Blocked })
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.unread.change(self.counted, 0);
     }
 }
 
@@ -206,5 +266,7 @@ mod tests {
         outgoing.flush(&mut stream, usize::MAX).unwrap();
         assert_eq!(outgoing.held(), 1 << 20);
         assert!(outgoing.left() < 1 << 20);
+        outgoing.clear();
+        assert_eq!((outgoing.held(), outgoing.lag()), (0, None));
     }
 }

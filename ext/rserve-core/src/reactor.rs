@@ -6,6 +6,7 @@
 //!
 //! A turn has an end, however much there is to do: a request that became complete at its start is waiting.
 
+mod readers;
 mod uploads;
 
 use std::collections::VecDeque;
@@ -73,6 +74,8 @@ pub(crate) struct Reactor {
     left_until: Option<Instant>,
     /// When it was last told that no connection can be taken.
     told_at: Option<Instant>,
+    /// When it was last told that clients which read too slowly were cut off.
+    told_of_readers_at: Option<Instant>,
     slots: Slots,
     /// Connections that have more to do than one turn allowed.
     again: VecDeque<ConnectionId>,
@@ -102,6 +105,7 @@ impl Reactor {
             gate: None,
             left_until: None,
             told_at: None,
+            told_of_readers_at: None,
             slots: Slots::default(),
             again: VecDeque::new(),
             laborious: VecDeque::new(),
@@ -155,6 +159,7 @@ impl Reactor {
         self.report(server);
         self.follow_status(server, now);
         self.expire(server, now);
+        let looks_again = self.cut_off_readers(server, now);
         if self.draining {
             // With nothing left to answer, nothing would end the wait below before the next deadline, if there is one.
             server.check_drained(self.slots.len());
@@ -162,6 +167,7 @@ impl Reactor {
                 return;
             }
         }
+        let limit = [limit, looks_again].into_iter().flatten().min();
         let timeout = self.timeout(server, now, limit);
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         match self.poll.poll(&mut events, timeout) {
@@ -263,9 +269,9 @@ impl Reactor {
             match listener.accept() {
                 Ok(accepted) => {
                     server.touch(now);
-                    let options = &server.options;
+                    let (options, unread) = (&server.options, &server.unread);
                     let connection =
-                        self.slots.insert(|id| Connection::new(id, index, accepted, options, now));
+                        self.slots.insert(|id| Connection::new(id, index, accepted, options, unread, now));
                     self.run(server, &connection, false, now);
                 }
                 Err(Errno::EAGAIN) => return false,

@@ -7,6 +7,7 @@ mod absence;
 mod answer;
 mod pool;
 mod pool_size;
+mod readers;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -29,7 +30,9 @@ use crate::reactor::{DRAIN_GRACE, Reactor};
 use crate::stream::Peer;
 use crate::thread_pool::PROBE_EVERY;
 use crate::tls::{self, Fault};
+use crate::unread::Unread;
 
+use pool::Look;
 pub use pool_size::IoBound;
 use pool_size::PoolSize;
 
@@ -57,6 +60,8 @@ pub enum Notice {
     AcceptFailed(Errno),
     /// epoll itself failed.
     PollFailed(io::Error),
+    /// So many clients were cut off, because they read too slowly.
+    ReadersCut(usize),
     /// A client and the server did not come to terms.
     TlsFailed(Peer, Fault),
 }
@@ -118,6 +123,12 @@ pub struct Server {
     epoch: Instant,
     /// The process that it was made in ([`crate::sys::forks`]).
     home: u32,
+    /// What clients leave unread of their responses.
+    pub(crate) unread: Arc<Unread>,
+    /// Clients whose responses a pool thread waits with.
+    waiting_for_readers: Mutex<Vec<Arc<Connection>>>,
+    /// Clients cut off since it was last told.
+    pub(crate) readers_cut: AtomicUsize,
     /// Milliseconds after `epoch`; the poller looks at deadlines no later than this.
     pub(crate) next_deadline: AtomicU64,
     /// Milliseconds after `epoch` of the last sign of a request.
@@ -176,6 +187,7 @@ impl Server {
         Ok(Arc::new(Self {
             monitor: Monitor::default(),
             size: PoolSize::new(&options),
+            unread: Arc::new(Unread::new(options.unread_limit)),
             options,
             reactor: Mutex::new(reactor),
             registry,
@@ -185,6 +197,8 @@ impl Server {
             notices: Mutex::default(),
             place: OnceLock::new(),
             corked: Mutex::default(),
+            waiting_for_readers: Mutex::default(),
+            readers_cut: AtomicUsize::new(0),
             epoch,
             home: crate::sys::forks::generation(),
             next_deadline: AtomicU64::new(NEVER),
@@ -502,7 +516,10 @@ impl Server {
                 let due = exchange.body_due(now, self.options.first_data_timeout);
                 return self.deadline_at(connection, due);
             }
-            Patience::Stalled => self.options.write_timeout,
+            Patience::Stalled => {
+                let due = exchange.reader_due(now, self.options.write_timeout);
+                return self.deadline_at(connection, due);
+            }
             Patience::Unchanged if connection.deadline.load(Ordering::Relaxed) != NEVER => return,
             _ if exchange.may_hurry() && self.status() >= Status::Draining => DRAIN_GRACE,
             _ if exchange.phase() == Phase::Lingering => LINGER_TIME,

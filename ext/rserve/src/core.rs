@@ -197,6 +197,9 @@ impl Core {
         let notices = this.server.take_notices().into_iter().map(|notice| match notice {
             Notice::AcceptFailed(errno) => text(format!("cannot accept connections: {}", errno.desc())),
             Notice::PollFailed(failure) => text(format!("cannot wait for connections: {failure}")),
+            Notice::ReadersCut(count) => {
+                text(format!("cut off for reading too slowly (unread_limit): {count} clients"))
+            }
             Notice::TlsFailed(peer, fault) => {
                 let certificate = fault.certificate.map(|der| ruby.str_from_slice(&der));
                 let failed = (text(fault.message), text(peer.ip().to_string()), certificate);

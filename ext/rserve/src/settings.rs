@@ -42,6 +42,9 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     seconds(settings, "first_data_timeout", &mut options.first_data_timeout)?;
     seconds(settings, "persistent_timeout", &mut options.persistent_timeout)?;
     seconds(settings, "write_timeout", &mut options.write_timeout)?;
+    if let Some(octets) = get(settings, "unread_limit")? {
+        options.unread_limit = octets;
+    }
     if let Some(idle) = get::<f64>(settings, "idle_timeout")? {
         options.idle_timeout = Duration::try_from_secs_f64(idle).ok();
     }

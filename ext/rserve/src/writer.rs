@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use magnus::Ruby;
 use rserve_core::connection::Connection;
@@ -98,7 +98,7 @@ impl Writer {
     /// Sends one part of the body; waits, without the GVL, for a client that leaves too much unread.
     pub(crate) fn write(&mut self, ruby: &Ruby, part: &[u8]) -> Result<(), Exit> {
         match self.send(part) {
-            Ok(true) => self.wait(ruby),
+            Ok(true) => self.wait_for_reader(ruby, false),
             Ok(false) => Ok(()),
             Err(_) => Err(lost(ruby, "the client closed the connection")),
         }
@@ -157,25 +157,25 @@ impl Writer {
 
     /// Waits until all that was written is out.
     pub(crate) fn wait(&mut self, ruby: &Ruby) -> Result<(), Exit> {
-        let limit = self.server.options().write_timeout;
-        let (mut least, mut since) = (u64::MAX, Instant::now());
+        self.wait_for_reader(ruby, true)
+    }
+
+    fn wait_for_reader(&mut self, ruby: &Ruby, all: bool) -> Result<(), Exit> {
         loop {
             let (server, connection) = (&self.server, &self.connection);
-            let waited = without_gvl(|| server.wait_writable(connection, WAIT_SLICE), &|| {});
+            let waited = without_gvl(|| server.wait_for_reader(connection, WAIT_SLICE, all), &|| {});
             protect::check_interrupts()?;
-            match waited {
-                Some(Ok(0)) => return Ok(()),
-                Some(Ok(waiting)) if waiting < least => (least, since) = (waiting, Instant::now()),
-                Some(Ok(_)) if since.elapsed() >= limit => {
-                    self.failed = true;
-                    return Err(lost(ruby, "Socket timeout writing data"));
-                }
-                Some(Err(_)) => {
-                    self.failed = true;
-                    return Err(lost(ruby, "the client closed the connection"));
-                }
-                Some(Ok(_)) | None => {}
-            }
+            let failure = match waited {
+                Some(Ok(true)) => return Ok(()),
+                Some(Ok(false)) | None => continue,
+                Some(Err(failure)) => failure,
+            };
+            self.failed = true;
+            let why = match failure.kind() {
+                io::ErrorKind::TimedOut => "Socket timeout writing data",
+                _ => "the client closed the connection",
+            };
+            return Err(lost(ruby, why));
         }
     }
 

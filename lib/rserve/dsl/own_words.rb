@@ -38,6 +38,19 @@ module Rserve
         @options[:write_timeout] = Float(seconds)
       end
 
+      # How much clients may leave unread of their responses, all clients of a process together, in memory and temporary
+      # files. When it is more those that read most slowly are cut off.
+      #
+      # The default is 268435456 (256 MiB).
+      #
+      # @param octets [Integer]
+      def unread_limit(octets)
+        octets = Integer(octets)
+        raise ArgumentError, "unread_limit must not be negative" if octets.negative?
+
+        @options[:unread_limit] = octets
+      end
+
       # Whether a request on HTTP/1.1 must name its host (RFC 9112 §3.2). One that does not is answered 400.
       #
       # The default is false, as in Puma.

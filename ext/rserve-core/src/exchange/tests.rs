@@ -10,7 +10,7 @@ fn connected(options: &Options) -> (UnixStream, Exchange) {
     let (client, ours) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     client.set_nonblocking(true).unwrap();
-    (client, Exchange::new(Stream::new(ours.into()), options, Instant::now()))
+    (client, Exchange::new(Stream::new(ours.into()), options, &Arc::default(), Instant::now()))
 }
 
 fn received(client: &mut UnixStream) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 
@@ -11,7 +11,7 @@ use super::{Notice, Server, Status};
 use crate::connection::{Connection, WRITABLE};
 use crate::exchange::{AfterSending, Exchange, Outcome, Request};
 use crate::large;
-use crate::outgoing::{Flushed, HELD_LIMIT};
+use crate::outgoing::Flushed;
 use crate::stream::Stream;
 
 impl Server {
@@ -22,12 +22,14 @@ impl Server {
     /// The connection is lost; [`Server::finish`] is still to be called.
     pub fn write(&self, connection: &Connection, slices: &[IoSlice<'_>]) -> io::Result<()> {
         self.check_home()?;
-        connection.exchange().write(slices, &self.options)
+        connection.exchange().write(slices, &self.options)?;
+        self.note_unread();
+        Ok(())
     }
 
     /// As [`Server::write`], for one of the parts of which an application makes many: parts that follow each other
     /// closely go out together, at the latest a few milliseconds after they came. `true` when so much of the response
-    /// waits for the client that the caller should wait, too ([`Server::wait_writable`]).
+    /// waits for the client that the caller should wait, too ([`Server::wait_for_reader`]).
     ///
     /// # Errors
     ///
@@ -39,13 +41,18 @@ impl Server {
             self.corked().push(Arc::clone(connection));
             self.monitor.hurry();
         }
-        let ahead = exchange.outgoing().held() > HELD_LIMIT;
+        let ahead = exchange.is_ahead();
         self.hand_over(connection, exchange)?;
+        self.note_unread();
         Ok(ahead)
     }
 
     /// Leaves what the socket does not take to the poller, which goes on with it while the rest of the response is made.
-    fn hand_over(&self, connection: &Connection, mut exchange: MutexGuard<'_, Exchange>) -> io::Result<()> {
+    pub(super) fn hand_over(
+        &self,
+        connection: &Connection,
+        mut exchange: MutexGuard<'_, Exchange>,
+    ) -> io::Result<()> {
         let mut more = false;
         if exchange.is_blocked() {
             self.register(connection, &mut exchange)?;
@@ -108,27 +115,6 @@ impl Server {
         if self.is_at_home() {
             connection.exchange().write_file(file, offset, len);
         }
-    }
-
-    /// Waits up to `limit` for the client to take what waits, and sends it; to be called without the GVL. Gives the
-    /// octets that still wait.
-    ///
-    /// # Errors
-    ///
-    /// The connection is lost.
-    pub fn wait_writable(&self, connection: &Connection, limit: Duration) -> io::Result<u64> {
-        self.check_home()?;
-        let mut exchange = connection.exchange();
-        if let Some(stream) = exchange.stream() {
-            let millis = u16::try_from(limit.as_millis()).unwrap_or(u16::MAX);
-            crate::sys::wait_writable(stream.as_fd(), millis)?;
-        }
-        let left = match exchange.flush()? {
-            Flushed::All => 0,
-            _ => exchange.outgoing().left().max(1),
-        };
-        self.hand_over(connection, exchange)?;
-        Ok(left)
     }
 
     /// The response to `connection` is complete, or as complete as it will get: the caller lets go of the connection.
@@ -238,7 +224,7 @@ impl Server {
         self.look_at(connection, duplicate).unwrap_or_else(|| Err(Errno::EBADF.into()))
     }
 
-    fn check_home(&self) -> io::Result<()> {
+    pub(super) fn check_home(&self) -> io::Result<()> {
         if self.is_at_home() { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Manage, Next, Server, Status};
+use super::{Manage, Next, Server, Status, readers};
 use crate::backlog::Seat;
 use crate::connection::Connection;
 use crate::exchange::Request;
@@ -53,6 +53,7 @@ impl Server {
                     self.large_count.fetch_add(1, Ordering::Relaxed);
                 }
             }
+            readers::note_serving(true);
             return Next::Serve(connection, request);
         }
         self.rest(seat)
@@ -154,6 +155,7 @@ impl Server {
 
     /// The calling thread is done with a request that [`Server::next`] gave it, with its hooks and all.
     pub fn served(&self, seat: &Seat) {
+        readers::note_serving(false);
         if !self.is_at_home() {
             return;
         }
@@ -245,6 +247,12 @@ impl Server {
         self.interrupt(&self.manager);
     }
 
+    /// Every thread that there may be serves.
+    pub(super) fn is_full(&self) -> bool {
+        let spawned = self.spawned.load(Ordering::Acquire);
+        spawned >= self.size.limit() && self.busy.load(Ordering::Acquire) >= spawned
+    }
+
     /// Lets one idle thread go, if there are more than `min_threads` (Puma's trimmer); `force` also when all are busy.
     pub fn trim(&self, force: bool) {
         let spawned =
@@ -299,6 +307,7 @@ impl Server {
         if call.spawn {
             self.want_thread();
         }
+        self.relieve_of_readers(look);
     }
 
     /// Whether something is to be done within a tick that nobody but the monitor may see.
@@ -346,7 +355,7 @@ pub(crate) struct Spent {
 /// See [`Server::look`].
 pub(crate) struct Look {
     at: Instant,
-    since: Instant,
+    pub(super) since: Instant,
     turns: u64,
     /// Somebody polled between the two looks.
     pub(crate) polled: bool,

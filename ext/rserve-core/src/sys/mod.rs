@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -136,20 +136,4 @@ pub(crate) fn epoll_of(poll: &mio::Poll) -> io::Result<Epoll> {
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
-}
-
-/// Waits until `socket` can be written, `millis` have passed or a signal came; `true` when it is ready (or broken,
-/// which the next write reports).
-///
-/// # Errors
-///
-/// As poll(2), but for `EINTR`, which counts as "not ready".
-pub(crate) fn wait_writable(socket: BorrowedFd<'_>, millis: u16) -> io::Result<bool> {
-    use nix::poll::{PollFd, PollFlags, poll};
-    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
-    match poll(&mut fds, millis) {
-        Ok(count) => Ok(count > 0),
-        Err(Errno::EINTR) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
 }

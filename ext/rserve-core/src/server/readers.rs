@@ -1,0 +1,102 @@
+//! Clients that read more slowly than their responses are made: threads that wait for them, and who is cut off. What is
+//! decided, and why, see [`crate::unread`].
+
+use std::cell::Cell;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Look, Server};
+use crate::backlog::Seat;
+use crate::connection::Connection;
+use crate::unread::{self, Reader, Relief};
+
+thread_local! {
+    /// The calling thread is one of a pool and serves a request.
+    static SERVES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The calling thread begins to serve a request, or is done with it.
+pub(super) fn note_serving(serves: bool) {
+    SERVES.set(serves);
+}
+
+impl Server {
+    /// Waits up to `limit` for the client to take what waits, while the poller sends it; to be called without the GVL.
+    /// `true` when the caller may go on making the response: all is sent, or, if not `all` has to be, it may be ahead.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost; `TimedOut` when the client reads too slowly.
+    pub fn wait_for_reader(
+        &self,
+        connection: &Arc<Connection>,
+        limit: Duration,
+        all: bool,
+    ) -> io::Result<bool> {
+        self.check_home()?;
+        let seat = Arc::new(Seat::default());
+        let mut exchange = connection.exchange();
+        exchange.wait_at(&seat);
+        let over = |left: bool, ahead: bool| !left || !(all || ahead);
+        // Sends what it can, and tells `seat` if that was all.
+        exchange.flush()?;
+        if over(exchange.is_blocked(), exchange.is_ahead()) {
+            return Ok(true);
+        }
+        if exchange.reader_due(Instant::now(), self.options.write_timeout) <= Instant::now() {
+            exchange.cut_off();
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.hand_over(connection, exchange)?;
+        // A thread that is none of the pool's takes no place from anybody.
+        let is_wanted = !all && SERVES.get();
+        if is_wanted {
+            self.waiting_for_readers().push(Arc::clone(connection));
+        }
+        seat.park(Some(limit));
+        if is_wanted {
+            self.waiting_for_readers().retain(|other| !Arc::ptr_eq(other, connection));
+        }
+        let mut exchange = connection.exchange();
+        exchange.flush()?;
+        Ok(over(exchange.is_blocked(), exchange.is_ahead()))
+    }
+
+    fn waiting_for_readers(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.waiting_for_readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request has waited since the last look, and there is no thread for it: if one waits for a reader, that changes.
+    pub(super) fn relieve_of_readers(&self, look: &Look) {
+        let all_taken = self.backlog.parked() == 0 && self.is_full();
+        if !all_taken || !self.backlog.waits_since(look.since) {
+            return;
+        }
+        let waiting: Vec<_> = self.waiting_for_readers().clone();
+        let now = Instant::now();
+        let read = |connection: &Arc<Connection>| connection.try_exchange().and_then(|it| it.reader(now));
+        let (waiting, readers): (Vec<_>, Vec<Reader>) =
+            waiting.into_iter().filter_map(|connection| read(&connection).map(|it| (connection, it))).unzip();
+        let Some(relief) = unread::relieve(&readers, self.unread.has_room()) else { return };
+        let (Relief::Cut(at) | Relief::GoOn(at)) = relief;
+        let mut exchange = waiting[at].exchange();
+        if !exchange.is_waited_with() {
+            return; // It has caught up.
+        }
+        if relief == Relief::GoOn(at) {
+            return exchange.go_on_ahead();
+        }
+        exchange.cut_off();
+        self.readers_cut.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Octets of responses are to be held; too many wake the poller, which cuts readers off.
+    pub(super) fn note_unread(&self) {
+        if self.unread.excess() > 0 {
+            let _ = self.waker.wake();
+            self.monitor.hurry();
+        }
+    }
+}
