@@ -56,7 +56,8 @@ module Rserve
     def initialize(app, events = nil, options = {})
       @app = app
       @events = events || Events.new
-      @options = options.is_a?(UserFileDefaultOptions) ? options : make_options(options)
+      @embedded = !options.is_a?(UserFileDefaultOptions)
+      @options = @embedded ? make_options(options) : options
       @log_writer = @options[:log_writer] || LogWriter.stdio
       @min_threads = @options[:min_threads]
       @max_threads = @options[:max_threads]
@@ -226,6 +227,8 @@ module Rserve
         supported_http_methods: supported_methods,
         proxy_protocol:,
         proxies: @options[:proxy_protocol_from],
+        embedded: @embedded,
+        strict: @options[:strict],
         strict_host: @options[:strict_host],
         strict_framing: @options[:strict_framing],
         hide_underscores: @options[:allow_underscore_headers] == false,

@@ -26,11 +26,20 @@ class RawCasesTest < ServerCase
 
   # Servers that are configured otherwise, and what is different there.
   CONFIGURED = {
-    "strict" => "rserve { strict_host; strict_framing }",
+    "strict" => "rserve { strict }",
     "limited" => "http_content_length_limit 10",
+    "any_method" => "supported_http_methods :any",
     "proxy_v1" => "set_remote_address proxy_protocol: :v1",
     "proxy_v2" => "rserve { proxy_protocol :v2, from: '127.0.0.0/8' }"
   }.freeze
+
+  # What follows a refusal hangs on the level's own answer.
+  [7, 8].each do |level|
+    define_method("test_methods_at_level_#{level}") do
+      cases = CASES.select { |kase| kase.name.start_with?("methods:") }
+      assert_cases(cases.map { |kase| [kase, []] }, "--compat", level.to_s)
+    end
+  end
 
   CONFIGURED.each do |folder, config|
     define_method("test_#{folder}") do

@@ -23,6 +23,24 @@ class EmbeddingTest < ServerCase
     puts "#{Thread.list.size - threads} threads more after 30 rounds than after one"
   RUBY
 
+  # Puma's own tests compare responses by the octet, and want 400 for a path that is too long.
+  LETTERS = <<~'RUBY'
+    require ARGV[0]
+    require "#{ARGV[0]}/server"
+    require "socket"
+
+    server = Object.const_get(ARGV[0].capitalize)::Server.new(->(_env) { [200, {}, ["a"]] }, nil, {})
+    port = server.add_tcp_listener("127.0.0.1", 0).addr[1]
+    server.run
+    ["/", "/#{"p" * 9000}"].each do |target|
+      TCPSocket.open("127.0.0.1", port) do |socket|
+        socket.write("GET #{target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        puts "answered #{socket.read.lines(chomp: true).grep_v(/^Connection/).first(2).join(", ")}"
+      end
+    end
+    server.stop(true)
+  RUBY
+
   CALLBACKS = <<~'RUBY'
     require ARGV[0]
     require "#{ARGV[0]}/server"
@@ -60,6 +78,14 @@ class EmbeddingTest < ServerCase
              "after reply", ["last", true, 500, {}, "#<RuntimeError: oh>"],
              ["first", true, 500, {}, "#<RuntimeError: oh>"]]
     assert_equal lines.map(&:inspect), server.log.lines(chomp: true).grep_v(/Rack app/)
+  end
+
+  def test_answers_are_pumas_to_the_letter
+    name = TestServer::PUMA ? "puma" : "rserve"
+    start_process([RbConfig.ruby, "-Ilib", file("letters.rb", LETTERS), name], chdir: TestServer::ROOT, wait: false)
+    assert_exits 0
+    assert_log(%r{^answered HTTP/1.1 200 OK, Content-Length: 1$})
+    assert_log(%r{^answered HTTP/1.0 400 Bad Request, Content-Length: })
   end
 
   def test_a_server_can_be_started_and_stopped_many_times

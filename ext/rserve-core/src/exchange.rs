@@ -86,9 +86,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// The status of the response (RFC 9110 §15.5, §15.6).
-    pub fn status(&self) -> u16 {
+    pub fn status(&self, options: &Options) -> u16 {
         match self {
-            Refusal::Head(error) | Refusal::Body(error) => error.status(),
+            Refusal::Head(error) | Refusal::Body(error) => match error.status() {
+                414 | 431 if options.embedded => 400,
+                status => status,
+            },
             Refusal::Timeout => 408,
             Refusal::Storage(_) => 507,
         }

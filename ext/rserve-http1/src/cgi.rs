@@ -1,5 +1,6 @@
 //! CGI names of header fields and values of variables (RFC 3875 §4.1), as Rack's environment spells them.
 
+use std::cmp::Ordering;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -19,9 +20,33 @@ pub fn env_name(name: &[u8], out: &mut Vec<u8>) {
     out.extend(name.iter().map(env_octet));
 }
 
-/// Whether two field names have the same environment key.
+/// Orders field names by their environment keys: those that have the same one are equal.
+pub(crate) fn compare(one: &[u8], other: &[u8]) -> Ordering {
+    one.len().cmp(&other.len()).then_with(|| {
+        let octets = one.iter().zip(other).inspect(|_| step());
+        octets
+            .map(|(one, other)| env_octet(one).cmp(&env_octet(other)))
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    })
+}
+
+/// Whether two field names are one but for their letters' case.
 pub(crate) fn same_name(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().map(env_octet).eq(other.iter().map(env_octet))
+    one.len() == other.len()
+        && one.iter().zip(other).inspect(|_| step()).all(|(one, other)| one.eq_ignore_ascii_case(other))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Octets of names that were compared.
+    pub(crate) static STEPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[inline]
+fn step() {
+    #[cfg(test)]
+    STEPS.set(STEPS.get() + 1);
 }
 
 /// `REMOTE_ADDR` (RFC 3875 §4.1.8), somewhere in `buffer`.

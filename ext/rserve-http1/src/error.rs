@@ -31,7 +31,13 @@ pub enum Error {
     /// not ended by CRLF.
     #[error("Invalid HTTP format, parsing fails. Bad headers\n{0}")]
     Field(Excerpt),
-    /// One of Puma's elements is longer than allowed. Answered 400, as Puma does: there is no 414 or 431.
+    /// A version whose major number is not 1, and [`crate::Limits::strict`] (505, RFC 9110 §15.6.6).
+    #[error("Unsupported HTTP version: {0}")]
+    Version(Excerpt),
+    /// Content in a TRACE request, and [`crate::Limits::strict`] (RFC 9110 §9.3.8).
+    #[error("Content in a TRACE request")]
+    TraceContent,
+    /// One of Puma's elements is longer than allowed: 414 for a part of the target, 431 for fields.
     #[error("HTTP element {} is longer than the {} allowed length (was {})", .element.name(), .element.allowed(*.limit), .limit + 1)]
     TooLong {
         /// What is too long.
@@ -94,9 +100,15 @@ impl Error {
     pub const NOT_HTTP: &'static str =
         "Invalid HTTP format, parsing fails. Are you trying to open an SSL connection to a non-SSL Puma?";
 
-    /// Status code of the reply: 501 for an unknown transfer coding, 413 for too much content, else 400.
+    /// Status code of the reply (RFC 9110 §15.5, §15.6; RFC 6585 §5).
     pub fn status(&self) -> u16 {
         match self {
+            Self::TooLong { element, .. } => match element {
+                Element::RequestUri | Element::RequestPath | Element::QueryString | Element::Fragment => 414,
+                Element::FieldName | Element::FieldValue | Element::Header => 431,
+            },
+            Self::TooManyFields { .. } => 431,
+            Self::Version(_) => 505,
             Self::UnknownCoding(_) => 501,
             Self::ContentTooLarge => 413,
             _ => 400,

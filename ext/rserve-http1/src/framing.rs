@@ -22,6 +22,8 @@ pub(crate) enum Coding {
     /// There is none.
     #[default]
     Absent,
+    /// Nothing but empty list members, which count for nothing.
+    Empty,
     /// Exactly `chunked`.
     Chunked,
     /// `chunked` after codings of the content, which the app must undo.
@@ -35,13 +37,12 @@ impl Coding {
     ///
     /// # Errors
     ///
-    /// An unknown coding, nothing at all, or anything after `chunked`.
+    /// An unknown coding, or anything after `chunked`.
     pub(crate) fn note(&mut self, value: &[u8]) -> Result<(), Error> {
-        if value.is_empty() {
-            return Err(Error::TransferEncoding("empty value"));
+        if *self == Self::Absent {
+            *self = Self::Empty;
         }
-        // Empty list members are refused as well: no honest sender makes them.
-        for coding in value.split(|&octet| octet == b',').map(grammar::trim) {
+        for coding in grammar::list(value) {
             let is = |name: &[u8]| coding.eq_ignore_ascii_case(name);
             *self = match *self {
                 Self::Chunked | Self::ChunkedLast if is(b"chunked") => {
@@ -50,7 +51,7 @@ impl Coding {
                 Self::Chunked | Self::ChunkedLast => {
                     return Err(Error::TransferEncoding("last value must be chunked"));
                 }
-                Self::Absent if is(b"chunked") => Self::Chunked,
+                Self::Absent | Self::Empty if is(b"chunked") => Self::Chunked,
                 Self::NotChunked if is(b"chunked") => Self::ChunkedLast,
                 _ if is(b"gzip") || is(b"deflate") || is(b"compress") => Self::NotChunked,
                 _ => return Err(Error::UnknownCoding(Excerpt::of(coding))),
@@ -77,6 +78,7 @@ impl Framing {
             (Coding::Absent, Some(length)) => Ok(Self::Length(length)),
             // RFC 9112 §6.1: a 1.0 message with Transfer-Encoding has been through something that does not know it.
             _ if version != Version::Http11 => Err(Error::TransferEncoding("only for HTTP/1.1")),
+            (Coding::Empty, _) => Err(Error::TransferEncoding("empty value")),
             (Coding::NotChunked, _) => Err(Error::TransferEncoding("last value must be chunked")),
             (Coding::ChunkedLast, _) if limits.strict_framing => {
                 Err(Error::UnknownCoding(Excerpt::of(b"other than chunked")))

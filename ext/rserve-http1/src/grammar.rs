@@ -16,6 +16,8 @@ pub(crate) const PATH: u8 = 8;
 pub(crate) const QUERY: u8 = 16;
 /// `reg-name` of RFC 3986 §3.2.2 without percent encoding: unreserved and sub-delims.
 pub(crate) const HOST: u8 = 32;
+/// `pchar` of RFC 3986 §3.3 without percent encoding, `/` and `?`: what a path and a query are made of.
+pub(crate) const PCHAR: u8 = 64;
 
 /// The classes each octet belongs to.
 pub(crate) static CLASS: [u8; 256] = classes();
@@ -84,7 +86,10 @@ const fn class(octet: u8) -> u8 {
                 | b'='
         )
     {
-        class |= HOST;
+        class |= HOST | PCHAR;
+    }
+    if matches!(octet, b':' | b'@' | b'/' | b'?') {
+        class |= PCHAR;
     }
     class
 }

@@ -3,7 +3,7 @@
 use crate::fields::Meaning;
 use crate::framing::Framing;
 use crate::grammar::{self, METHOD, PATH, QUERY, TOKEN, UNDERSCORE};
-use crate::{Element, Error, Excerpt, Limits};
+use crate::{Element, Error, Excerpt, Limits, strict};
 
 /// A half-open range of octets in the buffer that a head was parsed from.
 ///
@@ -62,7 +62,7 @@ pub struct Field {
     /// Without the SP and HTAB around it; may be empty. Of Host, the target's authority if it has one.
     pub value: Span,
     /// Whether the application may see it. False for `Proxy` (it would become `HTTP_PROXY`, which programs
-    /// take for configuration), for a name with `_` that a dashed name also maps to, for `Content_Length`,
+    /// take for configuration) and `Version` (`HTTP_VERSION` is the server's to set), for a name with `_` that a dashed name also maps to, for `Content_Length`,
     /// `Content_Type` and `Transfer_Encoding`, and for the framing fields of a chunked request.
     pub visible: bool,
     /// Whether an earlier visible field has the same CGI name, so that this value is appended to that one's with
@@ -103,13 +103,15 @@ pub struct Head {
     pub keep_alive: bool,
     /// Whether an HTTP/1.1 client waits for `100 Continue`. Also true without a body, as Puma answers it then too.
     pub expects_continue: bool,
+    /// Places of fields in the order of their names, only while they are being sorted.
+    pub(crate) by_name: Vec<usize>,
 }
 
 impl Head {
     fn clear(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
+        let (mut fields, by_name) = (std::mem::take(&mut self.fields), std::mem::take(&mut self.by_name));
         fields.clear();
-        *self = Self { fields, ..Self::default() };
+        *self = Self { fields, by_name, ..Self::default() };
     }
 }
 
@@ -218,6 +220,9 @@ impl HeadReader {
                     head.protocol = span;
                     if span.of(octets) == b"HTTP/1.1" {
                         head.version = Version::Http11;
+                    }
+                    if limits.strict {
+                        strict::check_request_line(octets, head)?;
                     }
                     locate_path(octets, head, limits)?;
                     (self.phase, self.part, self.scanned) = (Phase::Fields, end + 2, end + 2);

@@ -24,6 +24,7 @@ mod limits;
 mod plan;
 pub mod proxy;
 mod receiver;
+mod strict;
 
 pub use chunk_watch::ChunkWatch;
 pub use error::{Element, Error, Excerpt};

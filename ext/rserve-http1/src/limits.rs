@@ -35,12 +35,14 @@ pub struct Limits {
     /// Content of one request (`http_content_length_limit`); beyond it the request is refused with 413: by its
     /// head for a Content-Length, while it is read for a chunked body. Default: `None`, no limit.
     pub body: Option<u64>,
-    /// Refuse HTTP/1.1 requests without Host, as RFC 9112 §3.2 demands. Default: false, as Puma.
+    /// Refuse HTTP/1.1 requests that name no host, as RFC 9112 §3.2 and RFC 9110 §4.2.1 demand. Default: false, as Puma.
     pub strict_host: bool,
     /// Refuse two things that Puma accepts and whose end is nevertheless unambiguous: `Transfer-Encoding:
     /// gzip, chunked` (else: decoded from chunked only), and Transfer-Encoding with Content-Length (else: read
     /// as chunked, and the connection is closed after it, RFC 9112 §6.3). Default: false.
     pub strict_framing: bool,
+    /// Refuse what RFC 9110 and 9112 let a server refuse of request lines and of TRACE, and Puma accepts. Default: false.
+    pub strict: bool,
     /// Keep fields from the application whose names have an underscore (`allow_underscore_headers false`). Default:
     /// false; those that a field with a dash has the CGI name of are always kept from it.
     pub hide_underscores: bool,
@@ -65,6 +67,7 @@ impl Default for Limits {
             body: None,
             strict_host: false,
             strict_framing: false,
+            strict: false,
             hide_underscores: false,
         }
     }

@@ -94,7 +94,7 @@ fn targets_in_all_four_forms() {
             version: Version::Http11,
             protocol: "HTTP/1.1".into(),
             host: host.map(str::to_owned),
-            keep_alive: true,
+            keep_alive: method != "CONNECT",
             ended: true,
             ..Request::default()
         };
@@ -424,7 +424,9 @@ fn strict_host_refuses_1_1_without_it() {
     for (octets, want) in [
         ("GET / HTTP/1.1\r\n\r\n", "MissingHost"),
         ("GET http://a/ HTTP/1.1\r\n\r\n", "MissingHost"),
-        ("GET / HTTP/1.1\r\nHost:\r\n\r\n", ""),
+        ("GET / HTTP/1.1\r\nHost:\r\n\r\n", "MissingHost"),
+        ("GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n", ""),
+        ("GET / HTTP/1.0\r\nHost:\r\n\r\n", ""),
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", ""),
         ("GET / HTTP/1.0\r\n\r\n", ""),
     ] {
@@ -488,6 +490,7 @@ fn underscores_never_win_over_dashes() {
         ("Proxy: a", &[]),
         ("PROXY: a\r\nproxy: b", &[]),
         ("Proxy-Connection: a", &[("HTTP_PROXY_CONNECTION", "a")]),
+        ("vERSION: 9", &[]),
     ] {
         let outcome = outcome(fields(lines));
         assert_eq!(outcome.only().env, pairs(want), "{lines:?}");

@@ -72,9 +72,11 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
             })
             .collect::<Result<_, Error>>()?;
     }
+    options.limits.strict = flag(settings, "strict")?;
     options.limits.strict_host = flag(settings, "strict_host")?;
     options.limits.strict_framing = flag(settings, "strict_framing")?;
     options.limits.hide_underscores = flag(settings, "hide_underscores")?;
+    options.embedded = flag(settings, "embedded")?;
     options.max_keep_alive = get(settings, "max_keep_alive")?;
     options.limits.body = get(settings, "http_content_length_limit")?;
     if let Some(folder) = get::<String>(settings, "temp_folder")? {

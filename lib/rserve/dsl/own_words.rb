@@ -51,6 +51,14 @@ module Rserve
         @options[:unread_limit] = octets
       end
 
+      # Whether to be as strict with requests as RFC 9110 and 9112 let a server be: {#strict_host}, {#strict_framing},
+      # and of the rest what docs/http.md lists.
+      #
+      # The default is false.
+      def strict(answer = true)
+        @options[:strict] = @options[:strict_host] = @options[:strict_framing] = answer
+      end
+
       # Whether a request on HTTP/1.1 must name its host (RFC 9112 §3.2). One that does not is answered 400.
       #
       # The default is false, as in Puma.

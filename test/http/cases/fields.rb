@@ -75,7 +75,9 @@ takes "a name that starts with HTTP", get("HTTP-A: b"), "GET /", env: { "HTTP_HT
 takes "Remote-Addr is not REMOTE_ADDR", get("Remote-Addr: 6.6.6.6"), "GET /",
       env: { "REMOTE_ADDR" => "127.0.0.1", "HTTP_REMOTE_ADDR" => "6.6.6.6" }
 takes "Path-Info is not PATH_INFO", get("Path-Info: /evil"), "GET /", env: { "PATH_INFO" => "/" }
-takes "Version is HTTP_VERSION in CGI, and so in Puma", get("X-Version: 9"), "GET /", env: { "HTTP_X_VERSION" => "9" }
+takes "Version would be HTTP_VERSION, which is the server's", get("Version: 9"), "GET /", env: { "HTTP_VERSION" => "HTTP/1.1" }
+takes "Version in any case, twice", get("vERSION: 9", "Version: 8"), "GET /", env: { "HTTP_VERSION" => "HTTP/1.1" }
+takes "X-Version is the app's", get("X-Version: 9"), "GET /", env: { "HTTP_X_VERSION" => "9" }
 takes "Https does not make it https", get("Https: on"), "GET /", env: { "rack.url_scheme" => "http" }
 takes "X-Forwarded-Proto makes it https, as in Puma", get("X-Forwarded-Proto: https"), "GET /", env: { "rack.url_scheme" => "https" }
 
@@ -85,15 +87,15 @@ takes "three in different case", get("Aa: 1", "aA: 2", "AA: 3"), "GET /", env: {
 takes "cookies, joined as Puma joins them", get("Cookie: a=b", "Cookie: c=d"), "GET /", env: { "HTTP_COOKIE" => "a=b, c=d" }
 takes "with others between", get("A: b", "C: d", "A: e"), "GET /", env: { "HTTP_A" => "b, e", "HTTP_C" => "d" }
 
-source "limits, Puma's where Puma has one: CVE-2022-24790's relatives and plain exhaustion"
-refuses "a name of 257 octets", get("#{"n" * 257}: b")
-refuses "a value of 80 KiB and one octet", get("A: #{"v" * 81_921}")
-refuses "513 fields", get(*Array.new(513) { |n| "X-#{n}: #{n}" })
-refuses "100,000 fields", get(*Array.new(100_000) { "A: b" })
-refuses "a head of 113 KiB", get(*Array.new(113) { |n| "X-#{n}: #{"v" * 1024}" })
-refuses "a name without an end", "GET / HTTP/1.1\r\n#{"n" * 200_000}"
-refuses "a value without an end", "GET / HTTP/1.1\r\nA: #{"v" * 200_000}"
-refuses "fields without an end", "GET / HTTP/1.1\r\n#{"A: b\r\n" * 40_000}"
+source "RFC 6585 §5; limits, Puma's where Puma has one: CVE-2022-24790's relatives and plain exhaustion"
+refuses "a name of 257 octets", get("#{"n" * 257}: b"), 431
+refuses "a value of 80 KiB and one octet", get("A: #{"v" * 81_921}"), 431
+refuses "513 fields", get(*Array.new(513) { |n| "X-#{n}: #{n}" }), 431
+refuses "100,000 fields", get(*Array.new(100_000) { "A: b" }), 431
+refuses "a head of 113 KiB", get(*Array.new(113) { |n| "X-#{n}: #{"v" * 1024}" }), 431
+refuses "a name without an end", "GET / HTTP/1.1\r\n#{"n" * 200_000}", 431
+refuses "a value without an end", "GET / HTTP/1.1\r\nA: #{"v" * 200_000}", 431
+refuses "fields without an end", "GET / HTTP/1.1\r\n#{"A: b\r\n" * 40_000}", 431
 
 source "RFC 9112 §8: an incomplete head is not run, and not answered"
 ["", "G", "GET", "GET ", "GET /", "GET / ", "GET / HTTP/1.1", "GET / HTTP/1.1\r", "GET / HTTP/1.1\r\n",

@@ -26,16 +26,20 @@ source "Puma's grammar of targets, RFC 9112 §3"
   refuses format("octet 0x%02x in a query", octet), "GET /?a#{octet.chr}b HTTP/1.1\r\nHost: h\r\n\r\n"
 end
 refuses "a second fragment", get(target: "/a#b#c")
-refuses "a path of 8193 octets", get(target: "/#{"p" * 8192}")
-refuses "a query of 10 KiB and one octet", get(target: "/?#{"q" * 10_241}")
-refuses "a fragment of 1025 octets", get(target: "/##{"f" * 1025}")
-refuses "a path without an end", "GET /#{"p" * 200_000}"
-refuses "a query without an end", "GET /?#{"q" * 200_000}"
 refuses "a target in none of the four forms", get(target: "a/b")
 refuses "a target that starts with a dot", get(target: "./a")
 refuses "a target of a question mark", get(target: "?a=b")
 refuses "a target of a fragment", get(target: "#a")
 refuses "a target of a backslash", get(target: "\\a")
+
+source "RFC 9110 §15.5.15: a target that is longer than the limit"
+refuses "a path of 8193 octets", get(target: "/#{"p" * 8192}"), 414
+refuses "a query of 10 KiB and one octet", get(target: "/?#{"q" * 10_241}"), 414
+refuses "a fragment of 1025 octets", get(target: "/##{"f" * 1025}"), 414
+refuses "a target of 12 KiB and one octet", get(target: "/#{"p" * 6000}?#{"q" * 6287}"), 414
+refuses "a URI whose path has 8193 octets", get(target: "http://h/#{"p" * 8192}"), 414
+refuses "a path without an end", "GET /#{"p" * 200_000}", 414
+refuses "a query without an end", "GET /?#{"q" * 200_000}", 414
 
 source "RFC 9112 §3.2.2: absolute-form, and its host replaces Host"
 takes "a URI", get(target: "http://h/a?b"), "GET http://h/a?b", env: { "PATH_INFO" => "/a", "QUERY_STRING" => "b", "SERVER_NAME" => "h" }

@@ -66,7 +66,7 @@ fn nothing_after_a_refused_request_is_read_as_one() {
     let (mut client, mut exchange) = connected(&options);
     client.write_all(b"GET / HTTP/1.1\r\nA : b\r\n\r\nGET /2 HTTP/1.1\r\n\r\n").unwrap();
     assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
-    assert_eq!(exchange.take_request().refusal.unwrap().status(), 400);
+    assert_eq!(exchange.take_request().refusal.unwrap().status(&options), 400);
     client.write_all(b"GET /3 HTTP/1.1\r\n\r\n").unwrap();
     exchange.finish(AfterSending::Linger);
     assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait, "it is read and thrown away");

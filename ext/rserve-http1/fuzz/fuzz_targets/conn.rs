@@ -30,6 +30,7 @@ fuzz_target!(|octets: &[u8]| {
         chunk_extensions: 32,
         trailers: 48,
         body: Some(20),
+        strict: octets.len() % 5 == 0,
         strict_host: octets.len() % 2 == 0,
         strict_framing: octets.len() % 3 == 0,
         ..Limits::default()

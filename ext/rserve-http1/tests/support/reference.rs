@@ -73,7 +73,11 @@ fn read_one(octets: &[u8]) -> Part<(Reading, &[u8])> {
         }
         Part::Complete((after[..length].to_vec(), &after[length..]))
     } else {
-        let codings: Vec<&str> = codings.split(',').map(|coding| coding.trim_matches([' ', '\t'])).collect();
+        let codings: Vec<&str> = codings
+            .split(',')
+            .map(|coding| coding.trim_matches([' ', '\t']))
+            .filter(|coding| !coding.is_empty())
+            .collect();
         let known = |coding: &&str| ["gzip", "deflate", "compress"].contains(coding);
         match codings.split_last() {
             Some((&"chunked", before)) if before.iter().all(known) && version == "1.1" => chunks(after),

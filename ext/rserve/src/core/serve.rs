@@ -184,8 +184,7 @@ impl Core {
         );
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", about);
         // What follows may be of another protocol, and is on its way.
-        let keep_alive = asked.keep_alive && self.compat < Compat::Puma8;
-        let asked = Asked { keep_alive, linger: true, ..asked };
+        let asked = Asked { keep_alive: false, linger: true, ..asked };
         match answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client)) {
             Ok(sent) => sent,
             Err(failure) => self.failed(ruby, connection, asked, failure, None, client),
@@ -202,9 +201,10 @@ impl Core {
     ) -> Result<(), Error> {
         let Some(refusal) = &request.refusal else { return Ok(()) };
         let octets = request.octets.as_slice();
-        let malformed = matches!(refusal, Refusal::Head(_)) && refusal.status() != 413;
+        let status = refusal.status(self.server.options());
+        let malformed = matches!(refusal, Refusal::Head(_)) && status != 413;
         let about = (
-            refusal.status(),
+            status,
             refusal.to_string(),
             ruby.str_from_slice(request.head.method.of(octets)),
             ruby.str_from_slice(request.head.target.of(octets)),
@@ -213,7 +213,7 @@ impl Core {
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_refusal", about);
         let send = |triple| self.send_refusal(ruby, connection, asked, refusal, triple);
         let sent = answer.and_then(send).or_else(|failure| match error::exception(&failure) {
-            Some(_) => plain_error(ruby, refusal.status()).and_then(send),
+            Some(_) => plain_error(ruby, status).and_then(send),
             None => Err(failure),
         });
         if let Err(failure) = sent {
@@ -233,7 +233,7 @@ impl Core {
         refusal: &Refusal,
         triple: Value,
     ) -> Result<(), Error> {
-        let too_large = refusal.status() == 413;
+        let too_large = refusal.status(self.server.options()) == 413;
         let (status, headers, body) = RArray::try_convert_triple(triple)?;
         let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
         let status = response::sendable(ruby, response::status(status)?)?;
