@@ -11,6 +11,9 @@ class FaultsTest < ServerCase
 
   PROBE = "GET /probe HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
+  # RFC 9110 §5.6.7
+  DATE = /\A[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\z/
+
   # Seconds that a client waits for the end of its connection.
   PATIENCE = 8
 
@@ -90,11 +93,15 @@ class FaultsTest < ServerCase
 
     in_step = probe&.body == "probe"
     return "the probe got #{probe.inspect[0, 200]}: #{shown}" if probe && !in_step
+    return "the dates are #{dates(probe)}: #{shown}" if probe && (dates(probe).size != 1 || dates(probe)[0] !~ DATE)
+    return "it is dated twice: #{shown}" if first && dates(first).size > 1
     return "the connection #{in_step ? "goes on" : "ends"}: #{shown}" if fault.ends == in_step
     return "the connection ends: #{shown}" if fault.ends.nil? && !in_step && outcome < 400
 
     body_fault(fault, first) if outcome < 400
   end
+
+  def dates(answer) = answer.fields.select { |name, _| name.casecmp?("date") }.map(&:last)
 
   def body_fault(fault, answer)
     return "its body is #{answer.body.inspect[0, 100]}" unless fault.body.nil? || answer.body == fault.body.b

@@ -66,8 +66,8 @@ pub struct Options {
     /// [`crate::server::Server::thread_suspended`] is called for every thread that lets go of the GVL in a request, and
     /// [`crate::server::Server::thread_back`] when it wants it back.
     pub suspensions_told: bool,
-    /// Puma's answers to the letter, as its own tests want them of a server in their own process: 400 where RFC 9110 has
-    /// 414 and 431.
+    /// Puma's answers to the letter, as its own tests want them of a server in their own process: no Date, and 400 where
+    /// RFC 9110 has 414 and 431.
     pub embedded: bool,
     /// Which Puma is imitated.
     pub compat: Compat,

@@ -39,6 +39,8 @@ pub(crate) struct Fields {
     keep_alive: Range<usize>,
     /// The application set a Connection field of its own (`upgrade`).
     pub(crate) connection: bool,
+    /// It set a Date.
+    date: bool,
     /// `rack.hijack`.
     pub(crate) hijack: Option<Value>,
 }
@@ -51,6 +53,8 @@ pub(crate) struct Asked {
     pub(crate) keep_alive: bool,
     /// If the connection is closed after it, what the client has yet to send is read for a while.
     pub(crate) linger: bool,
+    /// The response has a Date, whether the application gave it one or not.
+    pub(crate) dated: bool,
 }
 
 /// The body, by how it is sent.
@@ -83,6 +87,7 @@ impl Fields {
             close: false,
             keep_alive: 0..0,
             connection: false,
+            date: false,
             hijack: None,
         });
         let add = |name: Value, value: Value| fields.borrow_mut().add(ruby, name, value, spelling);
@@ -138,6 +143,7 @@ impl Fields {
                     }
                     self.connection = true;
                 }
+                self.date |= kind == encode::Kind::Date;
                 match RArray::from_value(value) {
                     Some(values) => {
                         for value in values.into_iter() {
@@ -312,6 +318,9 @@ pub(crate) fn head(
     encode::status_line(out, asked.version, status);
     fields.write_lines(out, plan.connection.is_none());
     plan.write_fields(out, spelling);
+    if asked.dated && !fields.date && status >= 200 {
+        write_date(out, spelling);
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -327,17 +336,35 @@ pub(crate) fn malformed_head(
     encode::status_line(out, asked.version, status);
     fields.write_lines(out, false);
     ResponsePlan { connection: None, ..*plan }.write_fields(out, spelling);
-    let (connection, date): (&[u8], &[u8]) = match spelling {
-        Spelling::Title => (b"Connection: close\r\n", b"Date: "),
-        Spelling::Lower => (b"connection: close\r\n", b"date: "),
-    };
-    out.extend_from_slice(connection);
-    if let Ok(now) = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
-        out.extend_from_slice(date);
-        encode::date(out, now.as_secs());
-        out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(match spelling {
+        Spelling::Title => b"Connection: close\r\n",
+        Spelling::Lower => b"connection: close\r\n",
+    });
+    if !fields.date {
+        write_date(out, spelling);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// `Date` (RFC 9110 §6.6.1), made once a second.
+fn write_date(out: &mut Vec<u8>, spelling: Spelling) {
+    thread_local! {
+        static MADE: RefCell<(u64, Vec<u8>)> = const { RefCell::new((0, Vec::new())) };
+    }
+    let Ok(now) = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) else { return };
+    MADE.with_borrow_mut(|(second, line)| {
+        if *second != now.as_secs() {
+            *second = now.as_secs();
+            line.clear();
+            line.extend_from_slice(match spelling {
+                Spelling::Title => b"Date: ",
+                Spelling::Lower => b"date: ",
+            });
+            encode::date(line, *second);
+            line.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(line);
+    });
 }
 
 /// Decides framing and persistence.

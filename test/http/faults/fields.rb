@@ -17,6 +17,9 @@ answers("a Symbol made for this request", body: "a", fields: { "x-b" => "c" }) {
 fails("a name that is an Integer") { [200, { 5 => "a" }, ["a"]] }
 answers("an empty name", body: "a") { [200, { "" => "b" }, ["a"]] }
 
+# RFC 9110 §6.6.1
+answers("its own Date", fields: { "date" => "Thu, 01 Jan 1970 00:00:00 GMT" }) { [200, { "DATE" => "Thu, 01 Jan 1970 00:00:00 GMT" }, ["a"]] }
+
 # CVE-2020-5247, CVE-2020-5249: response splitting.
 ["\r\nset-cookie", "x\r\nset-cookie: a\r\ny", "x\r", "x\n", "\nx", "x y", "x:", ":x", "x\0", "x\t", "x\x7F", "x\xFF", "(x)", "x/y"].each do |name|
   answers("the name #{name.inspect} is dropped", body: "a", fields: { "set-cookie" => nil, "x" => nil }) { [200, { name => "b" }, ["a"]] }
