@@ -64,7 +64,7 @@ class StrictReading
     lasts = persistence(fields, version)
     body, both = read_body(fields, version)
     @requests << Request.new(method, target, body, SERVED.include?(method))
-    lasts && !both ? :more : :last
+    lasts && !both && @requests.last.served ? :more : :last
   end
 
   def read_request_line(line)
@@ -128,8 +128,7 @@ class StrictReading
     coding = values(fields, "transfer-encoding")
     return [take(lengths.first.to_i), false] if coding.empty?
 
-    codings = coding.flat_map { |value| value.split(",", -1).then { |all| all.empty? ? [""] : all } }
-    *before, last = codings.map { |one| strip(one).downcase }
+    *before, last = coding.flat_map { |value| value.split(",") }.map { |one| strip(one).downcase } - [""]
     raise Refused unless last == "chunked" && (before - CODINGS).empty? && version == "1.1"
 
     [read_chunks, lengths.any?]
