@@ -3,7 +3,8 @@
 //! What an application does with an upload is mostly arithmetic: it takes multipart apart, makes a checksum. Several at
 //! once are done no sooner than one after the other, because one thread at a time runs Ruby, and meanwhile every other
 //! request waits behind all of them for each of its turns. So one large request is served at a time, and another beside
-//! it when the process turns out to wait for something else than its processor. The last thread is never given to one.
+//! it when the process turns out to wait for something else than its processor. The last thread is given to one only
+//! when those before it have waited for long: it may be that one that they wait for.
 //!
 //! In a cluster no more than half of the workers serve large requests at a time, so that every other request has a
 //! worker without any to go to ([`Turn`]).
@@ -18,6 +19,9 @@ pub const INTERVAL: Duration = Duration::from_millis(25);
 
 /// So long a large request has the process to itself at most, whatever it does.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// So long a thread is kept for other requests, whatever is computed.
+const LONGEST_RESERVE: Duration = Duration::from_secs(10);
 
 /// What the monitor sees while large requests are served.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,8 +41,9 @@ pub struct Load {
 impl Load {
     /// How many may be served at a time from now on.
     pub fn allowed(self) -> usize {
-        let most = self.max_threads.saturating_sub(1).max(1);
         let waits = self.cpu * 5 < self.wall;
+        let depends = (waits && self.stalled >= PATIENCE) || self.stalled >= LONGEST_RESERVE;
+        let most = self.max_threads.saturating_sub(usize::from(!depends)).max(1);
         let computes = self.cpu * 5 > self.wall * 4;
         match self.allowed {
             allowed if waits || self.stalled >= PATIENCE => (allowed + 1).min(most),
@@ -97,6 +102,11 @@ mod tests {
             (Load { cpu: ms(3), allowed: 4, ..load }, 4),
             (Load { cpu: ms(3), allowed: 1, max_threads: 1, ..load }, 1),
             (Load { cpu: ms(3), allowed: 1, max_threads: 2, ..load }, 1),
+            (Load { cpu: ms(3), allowed: 1, max_threads: 2, stalled: PATIENCE, ..load }, 2),
+            (Load { cpu: ms(20), allowed: 1, max_threads: 2, stalled: PATIENCE, ..load }, 1),
+            (Load { cpu: ms(29), allowed: 1, max_threads: 2, stalled: LONGEST_RESERVE, ..load }, 2),
+            (Load { cpu: ms(3), allowed: 2, max_threads: 2, ..load }, 1),
+            (Load { cpu: ms(3), allowed: 1, max_threads: 1, stalled: PATIENCE, ..load }, 1),
         ] {
             assert_eq!(load.allowed(), allowed, "{load:?}");
         }
