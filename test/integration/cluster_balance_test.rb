@@ -31,23 +31,28 @@ class ClusterBalanceTest < ServerCase
 
   def test_a_worker_whose_threads_all_hang_gets_no_connection
     starts = folder
-    app = file("hang.ru", <<~RUBY)
-      run lambda { |env|
-        name = env["PATH_INFO"].delete("/")
-        unless name.empty?
-          File.write(File.join(#{starts.dump}, name), Process.pid)
-          sleep
-        end
-        [200, {}, [Process.pid.to_s]]
-      }
-    RUBY
-    spawn_cluster "-t", "2:2", app:, config: "worker_shutdown_timeout 1"
+    spawn_cluster "-t", "2:2", app: hanging_app(starts), config: "worker_shutdown_timeout 1"
     sockets = Array.new(3) { |number| hang(number, starts) }
     hung, = Array.new(3) { |number| Integer(File.read(File.join(starts, number.to_s))) }.tally.max_by(&:last)
     pids = Array.new(50) { pid_of(get("/")) }
     refute_includes pids, hung
   ensure
     sockets&.each(&:close)
+  end
+
+  # Nothing has been asked for since its threads hang.
+  def test_the_first_request_on_a_kept_connection_does_not_wait_for_threads_that_hang
+    starts = folder
+    spawn_cluster "-t", "1:1", app: hanging_app(starts), config: "worker_shutdown_timeout 1"
+    clients = Array.new(4) { Client.new(server.connect) }
+    hung, (kept, one_that_hangs) = clients.group_by { |client| pid_of(client.get) }.find { |_, those| those.size > 1 }
+    one_that_hangs.socket.write("GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    path = File.join(starts, "hangs")
+    server.wait_until("it hangs", 10) { File.exist?(path) && File.read(path) == hung.to_s }
+    sleep 0.2 # how long it hangs is what is tested
+    refute_equal hung, pid_of(kept.get)
+  ensure
+    clients&.each(&:close)
   end
 
   def test_pages_have_a_worker_to_themselves_while_the_other_serves_an_upload
@@ -112,6 +117,20 @@ class ClusterBalanceTest < ServerCase
   end
 
   private
+
+  # What has a name never ends.
+  def hanging_app(starts)
+    file("hang.ru", <<~RUBY)
+      run lambda { |env|
+        name = env["PATH_INFO"].delete("/")
+        unless name.empty?
+          File.write(File.join(#{starts.dump}, name), Process.pid)
+          sleep
+        end
+        [200, {}, [Process.pid.to_s]]
+      }
+    RUBY
+  end
 
   def spawn_cluster(*arguments, app: PID, **options)
     spawn_server("-w", "2", *arguments, app:, **options)

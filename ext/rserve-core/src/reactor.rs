@@ -156,7 +156,7 @@ impl Reactor {
         let now = Instant::now();
         self.uploads.wake(if self.glancing { &mut self.laborious } else { &mut self.again }, now);
         self.sweep(server);
-        self.report(server);
+        self.report(server, now);
         self.follow_status(server, now);
         self.expire(server, now);
         let looks_again = self.cut_off_readers(server, now);
@@ -309,17 +309,17 @@ impl Reactor {
         if self.draining {
             return Ok(());
         }
-        self.report(server);
+        self.report(server, now);
         match (&mut self.gate, self.listeners.get(index)) {
             (Some(gate), Some(listener)) => gate.ask(|| listener.is_readable(), now),
             _ => Ok(()),
         }
     }
 
-    fn report(&mut self, server: &Server) {
+    fn report(&mut self, server: &Server, now: Instant) {
         if let Some(gate) = &mut self.gate {
             let (begun, large) = (server.requests_begun(), server.large_begun());
-            gate.report(server.shown_work(), self.slots.len(), begun, large);
+            gate.report(server.shown_work(), self.slots.len(), begun, large, now);
             server.show_work();
         }
     }

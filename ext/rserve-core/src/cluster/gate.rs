@@ -21,7 +21,7 @@ pub struct Gate {
     open: bool,
     surplus: u32,
     weighed_at: Option<Instant>,
-    begun: u64,
+    /// When it was first seen how many requests the threads have begun.
     begun_at: Option<Instant>,
 }
 
@@ -35,7 +35,6 @@ impl Gate {
             open: false,
             surplus: 0,
             weighed_at: None,
-            begun: 0,
             begun_at: None,
         }
     }
@@ -67,9 +66,12 @@ impl Gate {
         self.balancer.any_alive(&self.others)
     }
 
-    /// Shows the figures of this moment, see [`Place::report`]; `begun` is how many requests threads have begun so far,
+    /// Shows the figures of this moment, see [`Place::report`], at least every few milliseconds while threads serve; `begun` is how many requests threads have begun so far,
     /// and `large` how many of them were large.
-    pub fn report(&mut self, work: usize, connections: usize, begun: u64, large: u64) {
+    pub fn report(&mut self, work: usize, connections: usize, begun: u64, large: u64, now: Instant) {
+        if self.balancer.begun() != begun || self.begun_at.is_none() {
+            self.begun_at = Some(now);
+        }
         self.balancer.has_begun(begun);
         let figure = |count| u32::try_from(count).unwrap_or(u32::MAX);
         self.place.report(figure(work), figure(connections), begun.wrapping_sub(large) as u32);
@@ -90,11 +92,6 @@ impl Gate {
     }
 
     fn weigh(&mut self, now: Instant) {
-        let begun = self.balancer.begun();
-        if self.begun != begun || self.begun_at.is_none() {
-            self.begun = begun;
-            self.begun_at = Some(now);
-        }
         let stalled = self.begun_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         self.weighed_at = Some(now);
         self.place.others(&mut self.others);
@@ -150,11 +147,11 @@ mod tests {
         let now = Instant::now();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ticket = Ticket { peer: Peer::Unknown, listener: 0, serial: 0, client: None };
-        own.report(2, 3, 2, 0);
-        assert!(!own.has_surplus(now));
+        own.report(2, 3, 2, 0, now);
         assert!(!own.has_surplus(now + 9 * MS), "they may be fast");
-        own.report(2, 3, 3, 0);
-        assert!(!own.has_surplus(now + 11 * MS), "they are");
+        own.report(2, 3, 3, 0, now + 11 * MS);
+        assert!(!own.has_surplus(now + 20 * MS), "they are");
+        own.report(2, 3, 3, 0, now + 12 * MS);
         assert!(own.has_surplus(now + 21 * MS), "they were");
         for _ in 0..2 {
             assert!(own.has_surplus(now + 21 * MS), "one for each thread of the other worker");
