@@ -146,6 +146,8 @@ pub struct Server {
     unfinished: AtomicBool,
     /// No request is to be started: something runs that wants the process to itself (`out_of_band`).
     held: AtomicBool,
+    /// A request was served since [`Server::hold`] last said yes.
+    served_since: AtomicBool,
     monitor: Monitor,
     manager: Seat,
     pub(crate) size: PoolSize,
@@ -212,6 +214,7 @@ impl Server {
             handshakes: Arc::default(),
             unfinished: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            served_since: AtomicBool::new(false),
             manager: Seat::default(),
             spawn_wanted: AtomicBool::new(false),
             trim_wanted: AtomicUsize::new(0),

@@ -137,15 +137,15 @@ impl Core {
                     };
                     server.served(&seat);
                     served?;
-                    if this.out_of_band && server.hold() {
-                        let outcome: Result<Value, Error> = this.handler(ruby).funcall("out_of_band", ());
-                        server.resume();
-                        outcome?;
-                    }
                     if server.others_busy() {
                         // Whoever was preempted in the middle of a request goes first.
                         ruby.thread_schedule();
                     }
+                }
+                Next::Wait if this.out_of_band && server.hold() => {
+                    let outcome: Result<Value, Error> = this.handler(ruby).funcall("out_of_band", ());
+                    server.resume();
+                    outcome?;
                 }
                 Next::Wait => {
                     wipe_stack();

@@ -83,12 +83,13 @@ impl Server {
         connection
     }
 
-    /// Keeps requests from being started, if none is being served: `false` when one is, and then nothing is kept.
+    /// Keeps requests from being started, if none is being served or waits, but some were since this last said yes.
+    /// `false` when there was no reason or is no time for it, and then nothing is kept.
     pub fn hold(&self) -> bool {
-        if self.held.swap(true, Ordering::SeqCst) {
+        if !self.served_since.load(Ordering::SeqCst) || self.held.swap(true, Ordering::SeqCst) {
             return false;
         }
-        let alone = self.busy.load(Ordering::SeqCst) == 0;
+        let alone = self.work() == 0 && self.served_since.swap(false, Ordering::SeqCst);
         if !alone {
             self.held.store(false, Ordering::SeqCst);
         }
@@ -163,6 +164,9 @@ impl Server {
             self.away.fetch_sub(1, Ordering::SeqCst);
         }
         self.backlog.done(seat);
+        if !self.served_since.load(Ordering::Relaxed) {
+            self.served_since.store(true, Ordering::SeqCst);
+        }
         let before = self.busy.fetch_sub(1, Ordering::SeqCst);
         self.show_work();
         if before == 1 && self.status() == Status::Draining {
