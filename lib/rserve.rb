@@ -13,7 +13,7 @@ module Rserve
     "common_logger" => %i[CommonLogger], "config_error" => %i[ConfigError OperatorError],
     "configuration" => %i[Configuration], "control_cli" => %i[ControlCLI], "control_server" => %i[ControlServer],
     "dsl" => %i[DSL], "error_logger" => %i[ErrorLogger], "events" => %i[Events], "launcher" => %i[Launcher],
-    "listener_owner" => %i[ListenerOwner], "log_writer" => %i[LogWriter],
+    "listener_owner" => %i[ListenerOwner], "log_stream" => %i[LogStream], "log_writer" => %i[LogWriter],
     "mini_ssl" => %i[MiniSSL], "null_io" => %i[NullIO], "options" => %i[UserFileDefaultOptions],
     "plugin" => %i[Plugin PluginLoader PluginRegistry Plugins UnknownPlugin], "rack_handler" => %i[RackHandler],
     "runner" => %i[Runner], "sd_notify" => %i[SdNotify],

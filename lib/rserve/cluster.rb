@@ -144,11 +144,11 @@ module Rserve
     # @return [Integer, String] its pid, or why there is none
     def spawn(index, _phase)
       @config.run_hooks(:before_worker_fork, index, @log_writer)
-      pid = Process.fork { become_worker(index) }
+      pid = fork_process { become_worker(index) }
       debug "Spawned worker: #{pid}"
       @config.run_hooks(:after_worker_fork, index, @log_writer)
       pid
-    rescue SystemCallError => e
+    rescue StandardError => e # not only the system's: Ruby asks `$stdout` and `$stderr`, which may be anybody's
       e.message
     end
 

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rserve/const"
+require "rserve/log_stream"
 
 module Rserve
   # The access log: one line for each response, in the common log format with the seconds it took.
@@ -58,9 +59,13 @@ module Rserve
       text.b.gsub(/[^\x20-\x7e]/n) { |octet| format("\\x%02x", octet.ord) }
     end
 
+    # No request fails, or waits, because its line cannot be written.
     def write(env, line)
       logger = @logger || env["rack.errors"]
+      logger = @stream ||= LogStream.new(logger) if logger.is_a?(IO)
       logger.respond_to?(:write) ? logger.write(line) : logger << line
+    rescue StandardError
+      nil
     end
 
     def hijack_header?(headers)

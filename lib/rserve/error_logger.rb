@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rserve/const"
+require "rserve/log_stream"
 
 module Rserve
   # Writes failures of requests and of the server itself to the error stream, one line for each.
@@ -12,6 +13,7 @@ module Rserve
 
     def initialize(ioerr, env: ENV)
       @ioerr = ioerr
+      @out = LogStream.new(ioerr)
       @debug = env.key?("PUMA_DEBUG")
     end
 
@@ -61,10 +63,7 @@ module Rserve
     end
 
     def log(line)
-      @ioerr.puts("#{Time.now} #{line}")
-      @ioerr.flush unless @ioerr.sync
-    rescue IOError, Errno::EPIPE # nobody reads the errors any more; that is no reason to fail too
-      nil
+      @out.write("#{Time.now} #{line}\n")
     end
   end
 end

@@ -2,11 +2,12 @@
 
 require "stringio"
 require "rserve/detect"
+require "rserve/log_stream"
 require "rserve/null_io"
 require "rserve/error_logger"
 
 module Rserve
-  # Where the server's own lines go: life cycle to `stdout`, failures to `stderr`.
+  # Where the server's own lines go: life cycle to `stdout`, failures to `stderr`. None of them is worth an exception.
   class LogWriter
     # Leaves a line as it is.
     class DefaultFormatter
@@ -37,6 +38,7 @@ module Rserve
       @stdout = stdout
       @stderr = stderr
       @debug = env.key?("PUMA_DEBUG")
+      @out = LogStream.new(@stdout)
       @error_logger = ErrorLogger.new(@stderr, env:)
       @mutex = Mutex.new
     end
@@ -64,7 +66,7 @@ module Rserve
     # Writes one line to `stdout`.
     def log(line)
       if @custom_logger
-        @custom_logger.write(format(line))
+        write_to_custom_logger(format(line))
       else
         write_out("#{format(line)}\n")
       end
@@ -90,9 +92,11 @@ module Rserve
       exit 1
     end
 
-    # @return [String] `line` as the formatter has it
+    # @return [String] `line` as the formatter has it; as it is when that fails
     def format(line)
       formatter.call(line)
+    rescue StandardError
+      line
     end
 
     # The peer went away, or its connection failed in another way.
@@ -135,15 +139,15 @@ module Rserve
 
     # A thread interrupted between a line and its end would leave half a line, so both go out in one write.
     def write_out(text)
-      emit = lambda do
-        @stdout.write(text)
-        @stdout.flush unless @stdout.sync
-      end
       # A trap handler cannot take a lock, and must still be able to say that the server stops.
-      @mutex.owned? ? emit.call : @mutex.synchronize(&emit)
+      @mutex.owned? ? @out.write(text) : @mutex.synchronize { @out.write(text) }
     rescue ThreadError
-      emit.call
-    rescue IOError, Errno::EPIPE # nobody reads the log any more
+      @out.write(text)
+    end
+
+    def write_to_custom_logger(text)
+      @custom_logger.write(text)
+    rescue StandardError
       nil
     end
   end

@@ -68,7 +68,7 @@ module Rserve
 
     def with_access_log(app)
       require "rack/common_logger"
-      ::Rack::CommonLogger.new(app, $stdout)
+      ::Rack::CommonLogger.new(app, LogStream.new($stdout))
     rescue LoadError
       CommonLogger.new(app, $stdout)
     end

@@ -52,6 +52,7 @@ module Rserve
       ENV.replace(env)
       ENV.update(binder.redirects_for_restart_env)
       DEFERRED.each { |name| ignore(name) }
+      LogStream.settle
       Kernel.exec(*command, binder.redirects_for_restart)
     end
 

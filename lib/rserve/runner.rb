@@ -69,17 +69,25 @@ module Rserve
       !(@options[:redirect_stdout] || @options[:redirect_stderr]).nil?
     end
 
-    # Opens the files of `stdout_redirect` (anew), when there are any.
+    # Opens the files of `stdout_redirect`, when there are any.
     #
-    # @raise [ConfigError] when a file's folder does not exist
+    # @raise [ConfigError] when one cannot be opened
     def redirect_io
       append = @options[:redirect_append]
       redirect($stdout, "STDOUT", @options[:redirect_stdout], append)
       redirect($stderr, "STDERR", @options[:redirect_stderr], append)
       return unless @options[:mutate_stdout_and_stderr_to_sync_on_write]
 
+      LogStream.settle
       $stdout.sync = true
       $stderr.sync = true
+    end
+
+    # Opens them anew. A file that cannot be opened is told, and the stream stays what it was.
+    def reopen_logs
+      redirect_io
+    rescue ConfigError => e
+      log "! #{e.message}"
     end
 
     # TERM came to a process that was forked from this one and has this one's traps.
@@ -137,6 +145,14 @@ module Rserve
       raise e.extend(OperatorError) # a port in use is not a defect of the server's
     end
 
+    # Whoever forks must not fail for what cannot be written.
+    #
+    # @return [Integer] pid
+    def fork_process(&)
+      LogStream.settle
+      Process.fork(&)
+    end
+
     # @param mode [String] "single" or "cluster"
     def output_header(mode)
       product = Rserve.product
@@ -161,11 +177,14 @@ module Rserve
     def redirect(stream, name, path, append)
       return unless path
 
-      raise ConfigError, "Cannot redirect #{name} to #{path}" unless Dir.exist?(File.dirname(path))
-
-      stream.reopen(path, append ? "a" : "w")
-      stream.puts "=== #{Rserve.product.title} startup: #{Time.now} ==="
-      stream.flush unless stream.sync
+      log = LogStream.new(stream)
+      log.settle
+      mode = append ? "a" : "w"
+      File.open(path, mode).close # where this fails, freopen(3) would leave no stream at all
+      stream.reopen(path, mode)
+      log.write("=== #{Rserve.product.title} startup: #{Time.now} ===\n")
+    rescue SystemCallError => e
+      raise ConfigError, "Cannot redirect #{name} to #{path}: #{SystemCallError.new(nil, e.errno).message}"
     end
 
     # What `stats` has in both modes, after the mode's own figures.

@@ -25,8 +25,8 @@ module Rserve
     def hang_up
       return @launcher.stop unless redirected_io?
 
-      redirect_io
       @server.reload_certificates
+      reopen_logs
     end
 
     # Begins to stop without answering anything.
@@ -91,8 +91,8 @@ module Rserve
       return if @announced
 
       @announced = true
-      log "- Gracefully stopping, waiting for requests to finish"
       @launcher.binder.turn_newcomers_away
+      log "- Gracefully stopping, waiting for requests to finish"
     end
   end
 end

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "rserve/log_stream"
 require "rserve/runtime"
 require "rserve/server_plugin_control"
 
@@ -119,7 +120,7 @@ module Rserve
         lines.push("Thread #{number}/#{threads.size}: #{thread.inspect}", *thread.backtrace)
       end
       lines << "=== End thread backtrace dump ==="
-      $stdout.syswrite lines.map { |line| "#{pid}: #{line}\n" }.join
+      LogStream.new($stdout).write(lines.map { |line| "#{pid}: #{line}\n" }.join)
     end
 
     private

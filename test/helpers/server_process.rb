@@ -17,11 +17,12 @@ class ServerProcess
   # @param env [Hash] environment on top of this process'; nil unsets
   # @param chdir [String] folder to run in
   # @param fds [Hash{Integer => IO}] open files to hand over
-  def initialize(command, port: nil, path: nil, env: {}, chdir: Dir.pwd, fds: {})
+  # @param out [IO, nil] where it logs to, instead of to a file that this object reads
+  def initialize(command, port: nil, path: nil, env: {}, chdir: Dir.pwd, fds: {}, out: nil)
     @port = port
     @path = path
     @log_file = Tempfile.create("server-log")
-    @pid = Process.spawn(env, *command, chdir:, in: File::NULL, out: @log_file.path, err: %i[child out], **fds)
+    @pid = Process.spawn(env, *command, chdir:, in: File::NULL, out: out || @log_file.path, err: %i[child out], **fds)
   end
 
   # What it printed so far, also after it was stopped.

@@ -27,4 +27,4 @@ pub mod thread_pool;
 pub mod tls;
 mod unread;
 
-pub use sys::{limit_arenas, release_stack};
+pub use sys::{limit_arenas, release_stack, write_log};

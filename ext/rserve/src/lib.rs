@@ -13,6 +13,7 @@ mod error;
 mod gvl;
 mod http_parser;
 mod input;
+mod log;
 mod master;
 mod protect;
 mod prototype;
@@ -41,6 +42,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("limit_arenas", function!(rserve_core::limit_arenas, 1))?;
     native.define_singleton_method("release_stack", function!(rserve_core::release_stack, 0))?;
     command_line::init(native)?;
+    log::init(native)?;
     worker::init(ruby, native)?;
     master::init(ruby, native)?;
     thread_events::init();

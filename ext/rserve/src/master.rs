@@ -189,7 +189,7 @@ impl Master {
                 handler.funcall::<_, _, Value>("after_worker_shutdown", worker).map(drop)?;
             }
             Effect::ChangeDirectory => call("change_directory")?,
-            Effect::ReopenLogs => call("redirect_io")?,
+            Effect::ReopenLogs => call("reopen_logs")?,
             Effect::CloseListeners => call("close_listeners")?,
             Effect::AnnounceShutdown => call("announce_shutdown")?,
             // Named as Puma's, for gems that prepend theirs.

@@ -14,6 +14,7 @@ module Rserve
       # TERM came to a worker that has nothing to finish yet.
       def self.end_early(log_writer)
         log_writer.log "Early termination of worker"
+      ensure
         exit!(0)
       end
 
@@ -67,8 +68,8 @@ module Rserve
       end
 
       def hang_up
-        redirect_io
         @server&.reload_certificates
+        reopen_logs
       end
 
       # Set before the application is loaded, and again after: what it set for itself would keep the worker from ending.
@@ -90,8 +91,11 @@ module Rserve
         Thread.new do
           Rserve.set_thread_name "wrkr check"
           @link.outlive_master
-          log "! Detected parent died, dying"
-          exit!(1)
+          begin
+            log "! Detected parent died, dying"
+          ensure
+            exit!(1)
+          end
         end
       end
 
@@ -182,11 +186,11 @@ module Rserve
 
       def fork_worker(index)
         @config.run_hooks(:before_worker_fork, index, @log_writer)
-        pid = Process.fork { self.class.new(@launcher, index:, link: @link.descendant(index), app: @app).run }
+        pid = fork_process { self.class.new(@launcher, index:, link: @link.descendant(index), app: @app).run }
         @config.run_hooks(:after_worker_fork, index, @log_writer)
         @link.forked(index, pid)
         reap(pid)
-      rescue SystemCallError => e
+      rescue StandardError => e
         log "! Unable to start worker: #{e.message}" # the master asks again
       end
 

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod forks;
+mod log;
 mod malloc;
 mod shared_memory;
 mod socket_queue;
@@ -23,6 +24,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::epoll::Epoll;
 
+pub use log::write_log;
 pub use malloc::limit_arenas;
 pub(crate) use shared_memory::SharedWords;
 pub(crate) use socket_queue::SocketQueue;
