@@ -40,7 +40,8 @@ module Rserve
       version && [version, "SSLOK"]
     end
 
-    # Sends a `103 Early Hints` response ahead of the real one. Does nothing once the client is gone.
+    # Sends a `103 Early Hints` response ahead of the real one. Does nothing once the client is gone,
+    # nor for HTTP/1.0, whose clients would take it for the real one.
     #
     # @param headers [Hash{String => String, Array<String>}]
     def early_hints(headers)

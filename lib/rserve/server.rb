@@ -284,12 +284,10 @@ module Rserve
         "rack.input" => EMPTY_INPUT,
         "rack.hijack?" => true,
         "puma.request_body_wait" => 0.0,
-        "REQUEST_METHOD" => "GET",
         "QUERY_STRING" => "",
-        "SERVER_PROTOCOL" => "HTTP/1.1",
         "SERVER_PORT" => https ? "443" : "80"
       )
-      prototype["HTTP_VERSION"] = "HTTP/1.1" if http_version?
+      prototype["HTTP_VERSION"] = "" if http_version?
       prototype["puma.peercert"] = nil if https
       prototype["puma.mark_as_io_bound"] = COUNTS_AS_ANY if CompatLevel.eight?(compat_level) || io_threads?
       prototype

@@ -33,7 +33,8 @@ module Rserve
         return [status, {}, [""]] unless @leak_stack_on_error
 
         backtrace = error.backtrace ? error.backtrace.join("\n") : "<no backtrace available>"
-        [status, {}, ["#{Rserve.product.name} caught this error: #{error.message} (#{error.class})\n#{backtrace}"]]
+        text = ["#{Rserve.product.name} caught this error: ", error.message, " (#{error.class})\n", backtrace]
+        [status, {}, [text.map(&:b).join]] # they may be of different encodings
       end
 
       # The core's calls. ---------------------------------------------------------------------------------------------
@@ -44,14 +45,11 @@ module Rserve
         lowlevel_error(error, env, error.is_a?(ThreadPool::ForceShutdown) ? 503 : 500)
       end
 
-      # The application raised after it took the connection away.
-      def application_error(error, env)
+      # The application raised when it is too late for a response: after it took the connection away, or when a part of
+      # its body was out. Whoever collects errors is told like of any other.
+      def late_error(error, env)
         log_application_error(error, env)
-      end
-
-      # A body raised when a part of it was out.
-      def body_error(error, env)
-        log_application_error(error, env)
+        lowlevel_error(error, env)
       end
 
       # A request that is not for the application: malformed, too large.
@@ -144,8 +142,11 @@ module Rserve
         end
       end
 
+      # What is done about an error does not depend on the log.
       def log_application_error(error, env)
         @log_writer.unknown_error(error, LoggedRequest.new(env), "Rack app")
+      rescue StandardError
+        nil
       end
 
       def parse_error(error, env, status)

@@ -2,14 +2,23 @@
 
 # Serves the faults of faults/*.rb by their path, `/closed/NAME` for how often a body was closed, and anything else.
 
+require "pathname"
+require "socket"
+require "stringio"
 require "tempfile"
 require "timeout"
+require "tmpdir"
+require "English"
 require_relative "fault_table"
 
 faults = FaultTable.load
 
 run lambda { |env|
   path = env["PATH_INFO"]
+  before = Thread.current[:before]
+  Thread.current[:before] = path
+  raise "#{before} left #{$ERROR_INFO.inspect} behind" if $ERROR_INFO
+
   if (fault = faults[path])
     env["test.fault"] = fault.name
     fault.run.call(env)

@@ -91,6 +91,8 @@ class FaultsTest < ServerCase
     return "octets after a whole response: #{shown}" if outcome != :cut && !reading.rest.empty?
     return if %i[cut lost].include?(outcome)
 
+    rule = broken_rule(fault, reading.answers) and return "#{rule}: #{shown}"
+
     in_step = probe&.body == "probe"
     return "the probe got #{probe.inspect[0, 200]}: #{shown}" if probe && !in_step
     return "the dates are #{dates(probe)}: #{shown}" if probe && (dates(probe).size != 1 || dates(probe)[0] !~ DATE)
@@ -102,6 +104,27 @@ class FaultsTest < ServerCase
   end
 
   def dates(answer) = answer.fields.select { |name, _| name.casecmp?("date") }.map(&:last)
+
+  # What a response says of itself is true, and fit for its client.
+  def broken_rule(fault, answers)
+    interim, final = answers.partition { |answer| answer.status < 200 }
+    first, probe = final
+    old = fault.request.match?(%r{ HTTP/1\.0\r})
+    return "an interim response for HTTP/1.0" if old && interim.any? { |answer| answer.status != 101 }
+    return "a coding for HTTP/1.0" if old && first && first["transfer-encoding"]
+    return "a coding in a #{first.status}" if first&.status == 204 && first["transfer-encoding"]
+
+    broken_promise(first, probe) if first
+  end
+
+  def broken_promise(first, probe)
+    lines = first.fields.filter_map { |name, value| value if name.casecmp?("connection") }
+    options = lines.flat_map { |value| value.downcase.split(/\s*,\s*/) }
+    return "Connection on #{lines.size} lines" if lines.size > 1 || options.uniq.size < options.size
+    return "a response after Connection: close" if probe && options.include?("close")
+
+    "no response after Connection: keep-alive" if !probe && options.include?("keep-alive")
+  end
 
   def body_fault(fault, answer)
     return "its body is #{answer.body.inspect[0, 100]}" unless fault.body.nil? || answer.body == fault.body.b

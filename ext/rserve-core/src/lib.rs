@@ -19,6 +19,7 @@ pub mod network;
 pub mod options;
 pub mod outgoing;
 mod reactor;
+pub mod recent;
 pub mod server;
 mod slots;
 pub mod stream;
@@ -27,4 +28,4 @@ pub mod thread_pool;
 pub mod tls;
 mod unread;
 
-pub use sys::{limit_arenas, release_stack, write_log};
+pub use sys::{duplicate, limit_arenas, release_stack, write_log};

@@ -36,6 +36,15 @@ impl ChunkWatch {
     /// How many octets at the start of `part`, the next of the body, may be sent: all of them, or those up to the
     /// body's end. None of a part in which the coding is malformed, and of those that follow it.
     pub fn pass(&mut self, part: &[u8]) -> usize {
+        self.read(part, |_| ())
+    }
+
+    /// Appends what is in the chunks of `part`, the next of the body: for a client that does not know the coding.
+    pub fn unwrap(&mut self, part: &[u8], out: &mut Vec<u8>) {
+        self.read(part, |data| out.extend_from_slice(data));
+    }
+
+    fn read(&mut self, part: &[u8], mut take: impl FnMut(&[u8])) -> usize {
         if self.state != State::Going {
             return 0;
         }
@@ -51,7 +60,10 @@ impl ChunkWatch {
         let mut position = 0;
         loop {
             match self.decoder.decode(&octets[position..], &self.limits) {
-                Ok(Decoded::Data { consumed, .. }) => position += consumed,
+                Ok(Decoded::Data { consumed, data }) => {
+                    take(&octets[position..][data]);
+                    position += consumed;
+                }
                 Ok(Decoded::Partial { consumed }) => {
                     self.carried.extend_from_slice(&octets[position + consumed..]);
                     return part.len();
@@ -95,6 +107,17 @@ mod tests {
         let tail = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
         for size in 1..=body.len() + tail.len() {
             assert_eq!(sent(&[&body[..], &tail[..]].concat(), size), (body.to_vec(), true), "{size}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_chunks_is_found_however_they_come() {
+        let body = b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nA: b\r\n\r\nHTTP/1.1 200 OK";
+        for size in 1..=body.len() {
+            let (mut watch, mut found) = (ChunkWatch::default(), Vec::new());
+            body.chunks(size).for_each(|part| watch.unwrap(part, &mut found));
+            assert_eq!(found, b"hello!", "{size}");
+            assert!(watch.is_complete());
         }
     }
 

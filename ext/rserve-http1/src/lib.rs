@@ -14,6 +14,7 @@
 pub mod cgi;
 mod chunk_watch;
 mod chunked;
+mod connection;
 pub mod encode;
 mod error;
 mod fields;
@@ -27,6 +28,7 @@ mod receiver;
 mod strict;
 
 pub use chunk_watch::ChunkWatch;
+pub use connection::ConnectionOptions;
 pub use error::{Element, Error, Excerpt};
 pub use framing::Framing;
 pub use head::{Field, Head, Span, Version};

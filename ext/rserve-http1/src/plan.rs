@@ -27,8 +27,10 @@ pub enum TransferEncoding {
     /// None: the server frames the body.
     #[default]
     Absent,
-    /// Ends with `chunked`: the app's body is already encoded, its last chunk included.
+    /// `chunked` alone: the app's body is already encoded, its last chunk included.
     Chunked,
+    /// Another coding, and `chunked` last.
+    CodedAndChunked,
     /// Anything else.
     Other,
 }
@@ -38,8 +40,11 @@ impl TransferEncoding {
     pub fn of_value(value: &[u8]) -> Self {
         let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
         let mut codings = crate::grammar::list(value);
-        match codings.find(|coding| is_chunked(coding)) {
-            Some(_) if codings.next().is_none() => Self::Chunked,
+        match codings.position(is_chunked) {
+            Some(before) if codings.next().is_none() => match before {
+                0 => Self::Chunked,
+                _ => Self::CodedAndChunked,
+            },
             _ => Self::Other,
         }
     }
@@ -56,6 +61,9 @@ pub enum ResponseFraming {
     Chunked,
     /// The app's octets are sent as they are, up to the end that its own chunks mark ([`crate::ChunkWatch`]).
     AsSent,
+    /// The app's chunks are taken apart ([`crate::ChunkWatch::unwrap`]), and the body ends with the connection: a client
+    /// of HTTP/1.0 knows no coding.
+    Unwrapped,
     /// The body ends with the connection.
     UntilClose,
 }
@@ -71,6 +79,8 @@ pub struct ResponsePlan {
     pub content_length: Option<u64>,
     /// Whether `Transfer-Encoding: chunked` is to be written.
     pub chunked: bool,
+    /// Whether the app's Transfer-Encoding may be sent (RFC 9112 §6.1): not for HTTP/1.0, nor where there is no body.
+    pub sends_coding: bool,
     /// The Connection field to write, if the version's default is not what happens.
     pub connection: Option<Connection>,
 }
@@ -94,6 +104,16 @@ pub enum Spelling {
     Lower,
 }
 
+impl ResponseFacts {
+    /// Whether the client can neither be told of the app's coding nor be spared it.
+    pub fn coding_is_lost(&self) -> bool {
+        self.version != Version::Http11
+            && matches!(self.transfer_encoding, TransferEncoding::CodedAndChunked | TransferEncoding::Other)
+            && !self.head_request
+            && !encode::no_body(self.status)
+    }
+}
+
 impl ResponsePlan {
     /// Decides how to send a response.
     ///
@@ -108,7 +128,10 @@ impl ResponsePlan {
             ResponseFraming::None
         } else {
             match (transfer_encoding, content_length) {
-                (TransferEncoding::Chunked, _) if is_11 => ResponseFraming::AsSent,
+                (TransferEncoding::Chunked | TransferEncoding::CodedAndChunked, _) if is_11 => {
+                    ResponseFraming::AsSent
+                }
+                (TransferEncoding::Chunked, _) => ResponseFraming::Unwrapped,
                 (TransferEncoding::Absent, Some(length)) => ResponseFraming::Length(length),
                 (TransferEncoding::Absent, None) if is_11 => ResponseFraming::Chunked,
                 _ => ResponseFraming::UntilClose,
@@ -117,22 +140,26 @@ impl ResponsePlan {
         let content_length = match (framing, transfer_encoding) {
             (ResponseFraming::Length(length), _) => Some(length),
             // RFC 9110 §8.6: not in 1xx and 204. A 205 has no body, but only a length of 0 tells the client so.
-            (ResponseFraming::None, TransferEncoding::Absent) => match status {
+            (ResponseFraming::None, coding) => match status {
                 ..200 | 204 => None,
                 205 => Some(0),
-                _ => content_length,
+                _ => content_length.filter(|_| coding == TransferEncoding::Absent),
             },
             _ => None,
         };
         // After a 1xx the client still waits: it would take the answer to its next request for the final one. After
         // a 101 what follows is no HTTP.
-        let keep_alive = keep_alive && framing != ResponseFraming::UntilClose && status >= 200;
+        let keep_alive = keep_alive
+            && !matches!(framing, ResponseFraming::UntilClose | ResponseFraming::Unwrapped)
+            && status >= 200;
         let connection = match (keep_alive, is_11) {
             (false, true) => Some(Connection::Close),
             (true, false) => Some(Connection::KeepAlive),
             _ => None,
         };
-        Self { framing, keep_alive, content_length, chunked: framing == ResponseFraming::Chunked, connection }
+        let chunked = framing == ResponseFraming::Chunked;
+        let sends_coding = is_11 && !matches!(status, ..200 | 204 | 205);
+        Self { framing, keep_alive, content_length, chunked, sends_coding, connection }
     }
 
     /// Appends the fields that were decided on, in Puma's order: Connection, then Content-Length or
@@ -188,7 +215,7 @@ mod tests {
 
     #[test]
     fn framing_follows_from_what_is_known() {
-        use ResponseFraming::{AsSent, Chunked, Length, None as NoBody, UntilClose};
+        use ResponseFraming::{AsSent, Chunked, Length, None as NoBody, UntilClose, Unwrapped};
         let http10 = ResponseFacts { version: Version::Http10, ..facts() };
         let sized = ResponseFacts { content_length: Some(5), ..facts() };
         let coded = |transfer_encoding| ResponseFacts { transfer_encoding, ..facts() };
@@ -232,7 +259,29 @@ mod tests {
                 "Connection: close\r\nContent-Length: 5\r\n",
             ),
             ("app chunks", coded(TransferEncoding::Chunked), AsSent, true, ""),
+            ("app codes and chunks", coded(TransferEncoding::CodedAndChunked), AsSent, true, ""),
             ("app codes", coded(TransferEncoding::Other), UntilClose, false, "Connection: close\r\n"),
+            (
+                "1.0, app chunks",
+                ResponseFacts { version: Version::Http10, ..coded(TransferEncoding::Chunked) },
+                Unwrapped,
+                false,
+                "",
+            ),
+            (
+                "205, app chunks",
+                ResponseFacts { status: 205, ..coded(TransferEncoding::Chunked) },
+                NoBody,
+                true,
+                "Content-Length: 0\r\n",
+            ),
+            (
+                "204, app chunks",
+                ResponseFacts { status: 204, ..coded(TransferEncoding::Chunked) },
+                NoBody,
+                true,
+                "",
+            ),
             (
                 "app chunks, sized",
                 ResponseFacts { content_length: Some(5), ..coded(TransferEncoding::Chunked) },
@@ -282,6 +331,9 @@ mod tests {
                             assert!(!plan.keep_alive || keep_alive, "{facts:?}");
                             assert!(!(plan.chunked && plan.content_length.is_some()), "{facts:?}");
                             assert!(!plan.chunked || version == Version::Http11, "{facts:?}");
+                            let may_be_coded =
+                                version == Version::Http11 && ![100, 101, 103, 204, 205].contains(&status);
+                            assert!(!plan.sends_coding || may_be_coded, "{facts:?}");
                         }
                     }
                 }
@@ -293,7 +345,8 @@ mod tests {
     fn only_a_last_chunked_is_a_framing() {
         for (value, want) in [
             ("chunked", TransferEncoding::Chunked),
-            ("gzip, Chunked", TransferEncoding::Chunked),
+            (", chunked,", TransferEncoding::Chunked),
+            ("gzip, Chunked", TransferEncoding::CodedAndChunked),
             ("chunked, gzip", TransferEncoding::Other),
             ("chunked, chunked", TransferEncoding::Other),
             ("identity", TransferEncoding::Other),

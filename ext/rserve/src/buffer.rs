@@ -5,8 +5,8 @@ use std::cell::RefCell;
 /// A buffer that grew beyond this is not kept.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
-/// How many a thread keeps: the application's lines and the response.
-const KEPT: usize = 4;
+/// How many a thread keeps: the application's lines, a name, and the response.
+const KEPT: usize = 6;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };

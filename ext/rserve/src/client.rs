@@ -13,7 +13,9 @@ use magnus::{DataTypeFunctions, Error, Module, RModule, RString, Ruby, TypedData
 use rserve_core::connection::Connection;
 use rserve_core::server::{IoBound, Server};
 use rserve_core::stream::Peer;
+use rserve_http1::Version;
 
+use crate::text;
 use crate::tls::TlsStream;
 use crate::writer_slot::WriterSlot;
 
@@ -24,6 +26,8 @@ use crate::writer_slot::WriterSlot;
 pub(crate) struct Client {
     server: Arc<Server>,
     connection: Arc<Connection>,
+    /// Whether the client knows interim responses: not with HTTP/1.0 (RFC 9110 §15.2).
+    takes_interim: bool,
     env: Cell<Option<Opaque<Value>>>,
     /// `rack.input`, if it is a file that is to be closed after the request.
     input: Cell<Option<Opaque<Value>>>,
@@ -65,10 +69,11 @@ impl DataTypeFunctions for Client {
 }
 
 impl Client {
-    pub(crate) fn new(server: &Arc<Server>, connection: &Arc<Connection>) -> Self {
+    pub(crate) fn new(server: &Arc<Server>, connection: &Arc<Connection>, version: Version) -> Self {
         Self {
             server: Arc::clone(server),
             connection: Arc::clone(connection),
+            takes_interim: version == Version::Http11,
             env: Cell::new(None),
             input: Cell::new(None),
             state: Cell::new(State::Serving),
@@ -186,12 +191,15 @@ impl Client {
         self.connection.listener()
     }
 
-    /// Writes octets ahead of the response (early hints). Does nothing once the client is gone or answered.
+    /// Writes octets ahead of the response (early hints). Does nothing once the client is gone or answered, nor when it would
+    /// take them for the response.
     fn write_ahead(&self, octets: RString) {
-        if self.state.get() == State::Serving {
-            // SAFETY: no Ruby code runs while the slice is used.
-            let octets = unsafe { octets.as_slice() };
-            let _ = self.server.write(&self.connection, &[IoSlice::new(octets)]);
+        if self.takes_interim && self.state.get() == State::Serving {
+            let (server, connection) = (&self.server, &self.connection);
+            text::with_octets(octets, |octets| {
+                // A client that is gone shows when the response is sent.
+                let _ = server.write(connection, &[IoSlice::new(octets)]);
+            });
         }
     }
 }

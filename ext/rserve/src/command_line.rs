@@ -7,6 +7,8 @@ use magnus::encoding::EncodingCapable;
 use magnus::{Error, IntoValue, Object, RArray, RHash, RModule, RString, Ruby, TryConvert, Value, function};
 use rserve_core::cli::{self, Program};
 
+use crate::text;
+
 /// Defines the function on `native`.
 pub(crate) fn init(native: RModule) -> Result<(), Error> {
     native.define_singleton_method("parse_command_line", function!(parse_command_line, 3))
@@ -32,8 +34,7 @@ fn parse_command_line(ruby: &Ruby, name: String, version: String, argv: RArray) 
 
 fn os_string(arg: Value) -> Result<OsString, Error> {
     let string = RString::try_convert(arg)?;
-    // SAFETY: copied before anything else can run in the VM.
-    Ok(OsString::from_vec(unsafe { string.as_slice() }.to_vec()))
+    Ok(OsString::from_vec(text::copy(string)))
 }
 
 fn to_ruby(ruby: &Ruby, value: cli::Value) -> Result<Value, Error> {

@@ -23,7 +23,7 @@ use crate::settings;
 use crate::thread_events::{Presence, PresenceHook};
 use crate::tls::TlsContext;
 use crate::worker::Worker;
-use crate::{error, worker};
+use crate::{error, protect, worker};
 
 /// See the module.
 #[derive(TypedData)]
@@ -33,7 +33,7 @@ pub(crate) struct Core {
     /// The `Rserve::Server` that it belongs to: everything that is Ruby's to say.
     handler: Opaque<Value>,
     app: Cell<Opaque<Value>>,
-    env: RefCell<EnvBuilder>,
+    env: EnvBuilder,
     early_hints: bool,
     /// Requests may say that they only wait (`max_io_threads`).
     io_bound: bool,
@@ -51,9 +51,7 @@ impl DataTypeFunctions for Core {
     fn mark(&self, marker: &gc::Marker) {
         marker.mark(self.handler);
         marker.mark(self.app.get());
-        if let Ok(env) = self.env.try_borrow() {
-            env.mark(marker);
-        }
+        self.env.mark(marker);
     }
 }
 
@@ -72,13 +70,13 @@ impl Core {
             Compat::Puma6 => Spelling::Title,
             Compat::Puma7 | Compat::Puma8 => Spelling::Lower,
         };
-        let env = EnvBuilder::new(ruby, settings::remote_address(settings)?, compat);
+        let env = EnvBuilder::new(settings::remote_address(settings)?, compat);
         let server = Server::new(options).map_err(|failure| error::system(ruby, &failure))?;
         Ok(Self {
             server,
             handler: handler.into(),
             app: Cell::new(app.into()),
-            env: RefCell::new(env),
+            env,
             early_hints: settings::flag(settings, "early_hints")?,
             io_bound,
             out_of_band: settings::flag(settings, "out_of_band")?,
@@ -108,7 +106,7 @@ impl Core {
         let tls = tls.map(|tls| tls.context());
         this.verifying.borrow_mut().push(tls.as_ref().is_some_and(|tls| tls.verifies()));
         this.server.add_listener(fd, tls).map_err(|failure| error::system(ruby, &failure))?;
-        this.env.borrow_mut().add_prototype(prototype)
+        this.env.add_prototype(prototype)
     }
 
     /// Shares the listeners with the other workers of a cluster.
@@ -139,7 +137,7 @@ impl Core {
                     served?;
                     if server.others_busy() {
                         // Whoever was preempted in the middle of a request goes first.
-                        ruby.thread_schedule();
+                        protect::thread_schedule()?;
                     }
                 }
                 Next::Wait if this.out_of_band && server.hold() => {

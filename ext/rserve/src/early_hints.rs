@@ -8,6 +8,7 @@ use crate::{buffer, text};
 /// The response's octets; empty when no field is fit to be sent.
 fn early_hints(ruby: &Ruby, pairs: RArray) -> Result<RString, Error> {
     let mut out = buffer::take();
+    let mut name_octets = Vec::new();
     let mut hints = EarlyHints::new(&mut out);
     for pair in pairs.into_iter() {
         let (name, value): (Value, Value) = TryConvert::try_convert(pair)?;
@@ -15,8 +16,9 @@ fn early_hints(ruby: &Ruby, pairs: RArray) -> Result<RString, Error> {
         let values = values.unwrap_or_else(|| ruby.ary_new_from_values(&[value]));
         for value in values.into_iter() {
             let value = text::to_s(value)?;
-            // SAFETY: copied at once; no Ruby code runs meanwhile.
-            hints.field(unsafe { name.as_slice() }, unsafe { value.as_slice() });
+            name_octets.clear();
+            text::append(name, &mut name_octets);
+            text::with_octets(value, |value| hints.field(&name_octets, value));
         }
     }
     hints.finish();

@@ -26,9 +26,10 @@ pub(crate) fn exception(error: &Error) -> Option<Value> {
         ErrorType::Jump(_) => None,
         ErrorType::Exception(exception) => Some(exception.as_value()),
         // An error that was made in Rust is a class and a message, and no exception yet.
-        ErrorType::Error(class, message) => {
-            class.new_instance((message.as_ref(),)).ok().map(ReprValue::as_value)
-        }
+        ErrorType::Error(class, message) => match class.new_instance((message.as_ref(),)) {
+            Ok(exception) => Some(exception.as_value()),
+            Err(failure) => exception(&failure),
+        },
     }
 }
 

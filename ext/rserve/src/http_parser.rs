@@ -7,6 +7,8 @@ use magnus::{Class, DataTypeFunctions, Error, ExceptionClass, Module, RHash, RMo
 use magnus::{Object, Ruby, TypedData, function, method, typed_data::Obj};
 use rserve_http1::{Head, Limits, Progress, Receiver, cgi};
 
+use crate::text;
+
 /// See the module.
 #[derive(Default, TypedData)]
 #[magnus(class = "Rserve::HttpParser", free_immediately)]
@@ -40,8 +42,7 @@ impl HttpParser {
         data: RString,
         start: usize,
     ) -> Result<usize, Error> {
-        // SAFETY: copied before any Ruby code runs.
-        let octets = unsafe { data.as_slice() }.to_vec();
+        let octets = text::copy(data);
         if start >= octets.len() {
             return Err(failure(ruby, "Requested start is after data buffer end."));
         }

@@ -3,6 +3,7 @@
 //! One file for each Ruby class ([`core`], [`client`], [`stream`], [`tls`], [`master`], [`worker`]); [`env`] and
 //! [`response`] translate, [`writer`] sends, [`gvl`] and [`protect`] are the two dangerous borders.
 
+mod body_file;
 mod buffer;
 mod client;
 mod command_line;
@@ -14,6 +15,7 @@ mod gvl;
 mod http_parser;
 mod input;
 mod log;
+mod marked;
 mod master;
 mod protect;
 mod prototype;
@@ -46,6 +48,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     worker::init(ruby, native)?;
     master::init(ruby, native)?;
     thread_events::init();
+    env::init(ruby);
     look_up_classes(ruby);
     Ok(())
 }

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use magnus::{Error, Object, RModule, RString, Ruby, function};
 
-use crate::error;
 use crate::gvl::without_gvl;
+use crate::{error, text};
 
 /// Writes `text` to the descriptor and waits for `patience` milliseconds at most. Gives how many octets were taken.
 fn write_log(ruby: &Ruby, fd: i32, text: RString, patience: u64) -> Result<usize, Error> {
-    // SAFETY: copied before anything else of Ruby's can run.
-    let octets = unsafe { text.as_slice() }.to_vec();
+    let octets = text::copy(text);
     let patience = Duration::from_millis(patience);
     let outcome = without_gvl(|| rserve_core::write_log(fd, &octets, patience), &|| {})
         // Ruby wants this thread: the line comes first, without any waiting.

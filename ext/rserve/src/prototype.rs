@@ -26,9 +26,13 @@ pub(crate) struct Own {
     pub(crate) server_port: VALUE,
     pub(crate) remote_addr: VALUE,
     pub(crate) http_host: VALUE,
+    pub(crate) request_method: VALUE,
+    pub(crate) server_protocol: VALUE,
+    /// Not at every level.
+    pub(crate) http_version: VALUE,
 }
 
-const OWN_KEYS: [&str; 11] = [
+const OWN_KEYS: [&str; 14] = [
     "puma.socket",
     "rack.hijack",
     "rack.after_reply",
@@ -40,28 +44,37 @@ const OWN_KEYS: [&str; 11] = [
     "SERVER_PORT",
     "REMOTE_ADDR",
     "HTTP_HOST",
+    "REQUEST_METHOD",
+    "SERVER_PROTOCOL",
+    "HTTP_VERSION",
 ];
 
 /// The entries that lead to a request's connection and to what the application hung on it.
 const HELD: usize = 4;
 
+#[derive(Clone, Copy)]
 pub(crate) struct Prototype {
     /// Nobody else has it, so that only a request being built changes it.
     hash: Opaque<RHash>,
+    /// How many of [`OWN_KEYS`] it begins with.
+    own: usize,
     server_port: Opaque<Value>,
 }
 
 impl Prototype {
-    /// `entries` are the same for every request. There are more than eight: it is a table, not a list of pairs.
+    /// `entries` are the same for every request; with an `HTTP_VERSION` among them each request has its own. There are more
+    /// than eight: it is a table, not a list of pairs.
     pub(crate) fn new(ruby: &Ruby, entries: RHash) -> Result<Self, Error> {
         let hash = ruby.hash_new();
-        for key in OWN_KEYS {
+        let version: Option<Value> = entries.delete("HTTP_VERSION")?;
+        let own = if version.is_some() { OWN_KEYS.len() } else { OWN_KEYS.len() - 1 };
+        for key in &OWN_KEYS[..own] {
             hash.aset(text::interned(ruby, key), ())?;
         }
         let server_port: Value = entries.lookup("SERVER_PORT")?;
         entries.delete::<_, Value>("SERVER_PORT")?;
         hash.update(entries)?;
-        Ok(Self { hash: hash.into(), server_port: server_port.into() })
+        Ok(Self { hash: hash.into(), own, server_port: server_port.into() })
     }
 
     pub(crate) fn mark(&self, marker: &gc::Marker) {
@@ -81,10 +94,10 @@ impl Prototype {
     /// `own` is on the caller's stack, where the garbage collector finds its values. To be called under `protect`.
     pub(crate) unsafe fn copy(&self, ruby: &Ruby, own: &Own) -> VALUE {
         let hash = ruby.get_inner(self.hash).as_raw();
-        // SAFETY: `Own` is as many values in a row as there are keys, and the caller's promise; nothing else has the
+        // SAFETY: `Own` is at least as many values in a row as the prototype has keys of, and the caller's promise; nothing else has the
         // GVL until the entries are as they were.
         unsafe {
-            let values = std::slice::from_raw_parts(std::ptr::from_ref(own).cast(), OWN_KEYS.len());
+            let values = std::slice::from_raw_parts(std::ptr::from_ref(own).cast(), self.own);
             replace_first(hash, values);
             let copy = rb_sys::rb_hash_dup(hash);
             replace_first(hash, &[rb_sys::Qnil as VALUE; HELD]);

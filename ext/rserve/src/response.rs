@@ -2,9 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::os::raw::c_int;
-use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use magnus::rb_sys::{AsRawValue, FromRawValue};
@@ -12,12 +10,15 @@ use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, Integer, RArray, RHash, RString, Ruby, TryConvert, Value, r_hash::ForEach};
 use rb_sys::VALUE;
-use rserve_http1::{ResponseFacts, ResponsePlan, Spelling, TransferEncoding, Version, encode};
+use rserve_http1::{
+    ConnectionOptions, ResponseFacts, ResponsePlan, Spelling, TransferEncoding, Version, encode,
+};
 
+use crate::body_file::BodyFile;
 use crate::buffer;
 use crate::client::Client;
 use crate::core::Core;
-use crate::protect::{self, Exit};
+use crate::protect::Exit;
 use crate::text;
 use crate::writer::Writer;
 
@@ -33,16 +34,18 @@ pub(crate) struct Fields {
     pub(crate) lines: Vec<u8>,
     pub(crate) content_length: Option<u64>,
     pub(crate) transfer_encoding: TransferEncoding,
-    /// The application wants the connection closed.
-    pub(crate) close: bool,
-    /// Where in `lines` the application says `Connection: keep-alive`: sent only if that is so, and said once.
-    keep_alive: Range<usize>,
-    /// The application set a Connection field of its own (`upgrade`).
-    pub(crate) connection: bool,
+    /// Where in `lines` it says Transfer-Encoding, which not every client may be told.
+    coding: Range<usize>,
+    pub(crate) connection: ConnectionOptions,
+    /// Where in `lines` it said Connection first, and the name in its spelling.
+    connection_at: usize,
+    connection_name: Vec<u8>,
     /// It set a Date.
     date: bool,
     /// `rack.hijack`.
     pub(crate) hijack: Option<Value>,
+    /// The name at hand. Ruby's own may change while a value becomes a String.
+    name: Vec<u8>,
 }
 
 /// What is known of the request when its response is sent.
@@ -63,8 +66,7 @@ pub(crate) enum Body {
     Empty,
     /// An Array of Strings.
     Strings(RArray, u64),
-    /// A file: its descriptor (ours), where it starts, how long it is.
-    File(OwnedFd, u64, u64),
+    File(BodyFile),
     /// Responds to `each`.
     Each(Value),
     /// Responds to `call` only: a streaming body.
@@ -84,11 +86,13 @@ impl Fields {
             lines: buffer::take(),
             content_length: None,
             transfer_encoding: TransferEncoding::Absent,
-            close: false,
-            keep_alive: 0..0,
-            connection: false,
+            coding: 0..0,
+            connection: ConnectionOptions::default(),
+            connection_at: 0,
+            connection_name: Vec::new(),
             date: false,
             hijack: None,
+            name: buffer::take(),
         });
         let add = |name: Value, value: Value| fields.borrow_mut().add(ruby, name, value, spelling);
         match RHash::from_value(headers) {
@@ -111,89 +115,109 @@ impl Fields {
             let message = format!("header names must be Strings, not {}", name.class());
             return Err(Error::new(ruby.exception_type_error(), message));
         };
-        // SAFETY: `name` is a key of a Hash (or of an Array that lives), or belongs to the Symbol that is, and no Ruby
-        // code that could change it runs before the last use: `to_s` of a value comes before `field`, and copies
-        // nothing of it.
-        let name = unsafe { name.as_slice() };
-        match encode::kind(name) {
-            encode::Kind::Reserved => {}
-            encode::Kind::Hijack => self.hijack = (!value.is_nil()).then_some(value),
-            encode::Kind::ContentLength => {
-                let text = text::to_s(first(value))?;
-                // SAFETY: used at once.
-                self.content_length = encode::content_length(unsafe { text.as_slice() });
+        self.name.clear();
+        text::append(name, &mut self.name);
+        match encode::kind(&self.name) {
+            encode::Kind::Reserved => Ok(()),
+            encode::Kind::Hijack => {
+                self.hijack = (!value.is_nil()).then_some(value);
+                Ok(())
             }
-            kind => {
-                if kind == encode::Kind::TransferEncoding {
-                    return self.coding(name, value, spelling);
+            encode::Kind::ContentLength => {
+                self.content_length = text::with_octets(text::to_s(first(value))?, encode::content_length);
+                Ok(())
+            }
+            encode::Kind::TransferEncoding => self.coding(value, spelling),
+            encode::Kind::Connection => {
+                if self.connection_name.is_empty() {
+                    self.connection_name.extend_from_slice(&self.name);
+                    self.connection_at = self.lines.len();
                 }
-                if kind == encode::Kind::Connection {
-                    let text = text::to_s(first(value))?;
-                    // SAFETY: used at once.
-                    let value = unsafe { text.as_slice() };
-                    self.close |= value.eq_ignore_ascii_case(b"close");
-                    if self.close {
-                        return Ok(());
-                    }
-                    if value.eq_ignore_ascii_case(b"keep-alive") {
-                        let start = self.lines.len();
-                        self.line(name, text.as_value(), spelling)?;
-                        self.keep_alive = start..self.lines.len();
-                        return Ok(());
-                    }
-                    self.connection = true;
-                }
+                each(value, |value| {
+                    let (options, value) = (&mut self.connection, text::to_s(value)?);
+                    text::with_octets(value, |octets| options.read(octets));
+                    Ok(())
+                })
+            }
+            kind @ (encode::Kind::Date | encode::Kind::Other) => {
                 self.date |= kind == encode::Kind::Date;
-                match RArray::from_value(value) {
-                    Some(values) => {
-                        for value in values.into_iter() {
-                            self.line(name, value, spelling)?;
-                        }
-                    }
-                    None => self.line(name, value, spelling)?,
-                }
+                each(value, |value| self.line(value, spelling))
             }
         }
-        Ok(())
     }
 
     /// Transfer-Encoding, on one line. One that is no list, or a second one, cannot be believed.
-    fn coding(&mut self, name: &[u8], value: Value, spelling: Spelling) -> Result<(), Error> {
+    fn coding(&mut self, value: Value, spelling: Spelling) -> Result<(), Error> {
         let text = match RArray::from_value(value) {
             Some(values) => values.funcall::<_, _, RString>("join", (", ",))?,
             None => text::to_s(value)?,
         };
-        // SAFETY: used at once.
-        let octets = unsafe { text.as_slice() };
-        if !encode::is_legal_value(octets) || octets.is_empty() {
+        let coding = text::with_octets(text, |octets| {
+            let fit = encode::is_legal_value(octets) && !octets.is_empty();
+            fit.then(|| TransferEncoding::of_value(octets))
+        });
+        let Some(coding) = coding else { return Ok(()) };
+        if self.transfer_encoding != TransferEncoding::Absent {
+            self.transfer_encoding = TransferEncoding::Other;
             return Ok(());
         }
-        self.transfer_encoding = match self.transfer_encoding {
-            TransferEncoding::Absent => TransferEncoding::of_value(octets),
-            _ => TransferEncoding::Other,
-        };
-        self.line(name, text.as_value(), spelling)
-    }
-
-    fn line(&mut self, name: &[u8], value: Value, spelling: Spelling) -> Result<(), Error> {
-        let text = match value.is_nil() {
-            true => None,
-            false => Some(text::to_s(value)?),
-        };
-        // SAFETY: used at once.
-        let octets = text.as_ref().map_or(&[][..], |text| unsafe { text.as_slice() });
-        let _ = match spelling {
-            Spelling::Title => encode::field(&mut self.lines, name, octets),
-            Spelling::Lower => encode::field_lower(&mut self.lines, name, octets),
-        };
+        self.transfer_encoding = coding;
+        let start = self.lines.len();
+        self.line(text.as_value(), spelling)?;
+        self.coding = start..self.lines.len();
         Ok(())
     }
 
-    /// Appends the application's lines, with its `Connection: keep-alive` or without.
-    fn write_lines(&self, out: &mut Vec<u8>, keep_alive: bool) {
-        let Range { start, end } = self.keep_alive;
-        out.extend_from_slice(&self.lines[..if keep_alive { end } else { start }]);
-        out.extend_from_slice(&self.lines[end..]);
+    fn line(&mut self, value: Value, spelling: Spelling) -> Result<(), Error> {
+        let (lines, name) = (&mut self.lines, &self.name);
+        let mut write = |octets: &[u8]| {
+            let _ = match spelling {
+                Spelling::Title => encode::field(lines, name, octets),
+                Spelling::Lower => encode::field_lower(lines, name, octets),
+            };
+        };
+        if value.is_nil() {
+            write(&[]);
+        } else {
+            text::with_octets(text::to_s(value)?, write);
+        }
+        Ok(())
+    }
+
+    /// Appends the application's lines: its Transfer-Encoding if the client may know it, and of its Connection what is so.
+    /// Says whether the latter is there.
+    fn write_lines(&self, plan: &ResponsePlan, spelling: Spelling, out: &mut Vec<u8>) -> bool {
+        let Range { start, end } = self.coding;
+        let mut options = Vec::new();
+        let connected = self.connection.write(plan, &mut options);
+        let lines = |range: Range<usize>, out: &mut Vec<u8>| {
+            let passed = if plan.sends_coding { 0..0 } else { start..end };
+            out.extend_from_slice(&self.lines[range.start..passed.start.clamp(range.start, range.end)]);
+            out.extend_from_slice(&self.lines[passed.end.clamp(range.start, range.end)..range.end]);
+        };
+        lines(0..self.connection_at, out);
+        if connected {
+            let _ = match spelling {
+                Spelling::Title => encode::field(out, &self.connection_name, &options),
+                Spelling::Lower => encode::field_lower(out, &self.connection_name, &options),
+            };
+        }
+        lines(self.connection_at..self.lines.len(), out);
+        connected
+    }
+
+    /// Gives the buffers back.
+    pub(crate) fn recycle(self) {
+        buffer::give(self.lines);
+        buffer::give(self.name);
+    }
+}
+
+/// A field's values, if there are several.
+fn each(value: Value, mut read: impl FnMut(Value) -> Result<(), Error>) -> Result<(), Error> {
+    match RArray::from_value(value) {
+        Some(values) => values.into_iter().try_for_each(read),
+        None => read(value),
     }
 }
 
@@ -203,7 +227,18 @@ fn first(value: Value) -> Value {
 
 impl Body {
     /// Decides how `body` is sent, and its length where that is known (Puma, `prepare_response`).
-    pub(crate) fn of(ruby: &Ruby, body: Value, status: u16, fields: &mut Fields) -> Result<Self, Error> {
+    pub(crate) fn of(
+        ruby: &Ruby,
+        body: Value,
+        asked: Asked,
+        status: u16,
+        fields: &mut Fields,
+    ) -> Result<Self, Error> {
+        let bodiless = (asked.head_request || encode::no_body(status)) && status != 101;
+        if bodiless && fields.hijack.is_some() {
+            // What the application writes would be the next response (as Puma).
+            return Ok(Body::Empty);
+        }
         if let Some(hijack) = fields.hijack {
             if hijack.respond_to("call", false)? {
                 return Ok(Body::Hijack(hijack));
@@ -214,28 +249,28 @@ impl Body {
         if let Some(strings) = RArray::from_value(body) {
             return Self::strings(ruby, strings, fields);
         }
-        if body.is_nil() {
+        if body.is_nil() && bodiless {
             return Ok(Body::Empty);
         }
         let unframed =
             fields.content_length.is_none() && fields.transfer_encoding == TransferEncoding::Absent;
         if unframed && status != 204 && body.respond_to("to_ary", false)? {
-            // Rails' own body has the method and answers nil while it is streamed.
-            if let Some(strings) = body.funcall::<_, _, Option<RArray>>("to_ary", ())? {
+            // Rails' own body has the method and answers nil while it is streamed, or what it streams.
+            if let Some(strings) = RArray::from_value(body.funcall("to_ary", ())?) {
                 return Self::strings(ruby, strings, fields);
             }
         }
         if fields.transfer_encoding == TransferEncoding::Absent
-            && let Some((fd, offset, len)) = file(ruby, body)?
+            && let Some(file) = BodyFile::of(ruby, body)?
         {
-            fields.content_length = fields.content_length.or(Some(len));
-            return Ok(Body::File(fd, offset, len));
+            fields.content_length = fields.content_length.or(Some(file.length));
+            return Ok(Body::File(file));
         }
         if body.respond_to("each", false)? {
             return Ok(Body::Each(body));
         }
         if body.respond_to("call", false)? {
-            let upgraded = status == 101 || fields.connection;
+            let upgraded = status == 101 || (fields.connection.has_others() && !bodiless);
             return Ok(if upgraded { Body::Hijack(body) } else { Body::Call(body) });
         }
         let message = format!("a body must respond to each or call, and {} does not", body.class());
@@ -258,35 +293,6 @@ impl Body {
             fields.content_length = Some(length);
         }
         Ok(Body::Strings(strings, length))
-    }
-}
-
-/// A body that is a file, or names one with `to_path`.
-fn file(ruby: &Ruby, body: Value) -> Result<Option<(OwnedFd, u64, u64)>, Error> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let is_file = body.is_kind_of(ruby.class_io()) && body.respond_to("path", false)?;
-    if !is_file && !body.respond_to("to_path", false)? {
-        return Ok(None);
-    }
-    if is_file {
-        let (fd, position, size): (c_int, u64, u64) =
-            (body.funcall("fileno", ())?, body.funcall("pos", ())?, body.funcall("size", ())?);
-        // SAFETY: borrowed only for the duplicate, while `body` keeps it open.
-        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }.try_clone_to_owned();
-        let fd = fd.map_err(|error| crate::error::system(ruby, &error))?;
-        return Ok(Some((fd, position, size.saturating_sub(position))));
-    }
-    let path: Value = body.funcall("to_path", ())?;
-    let Some(path) = RString::from_value(path) else { return Ok(None) };
-    // SAFETY: copied before anything of Ruby's runs.
-    let octets = unsafe { path.as_slice() }.to_vec();
-    let path = std::path::PathBuf::from(std::ffi::OsString::from_vec(octets));
-    // O_NONBLOCK: a FIFO without writer would hang; anything but a regular file is left to `each`.
-    let opened = std::fs::OpenOptions::new().read(true).custom_flags(0o4000).open(path);
-    let Ok(opened) = opened else { return Ok(None) };
-    match opened.metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(Some((opened.into(), 0, metadata.len()))),
-        _ => Ok(None),
     }
 }
 
@@ -316,8 +322,9 @@ pub(crate) fn head(
     out: &mut Vec<u8>,
 ) {
     encode::status_line(out, asked.version, status);
-    fields.write_lines(out, plan.connection.is_none());
-    plan.write_fields(out, spelling);
+    let connected = fields.write_lines(plan, spelling, out);
+    let connection = plan.connection.filter(|_| !connected);
+    ResponsePlan { connection, ..*plan }.write_fields(out, spelling);
     if asked.dated && !fields.date && status >= 200 {
         write_date(out, spelling);
     }
@@ -334,7 +341,7 @@ pub(crate) fn malformed_head(
     out: &mut Vec<u8>,
 ) {
     encode::status_line(out, asked.version, status);
-    fields.write_lines(out, false);
+    fields.write_lines(&ResponsePlan { keep_alive: false, ..*plan }, spelling, out);
     ResponsePlan { connection: None, ..*plan }.write_fields(out, spelling);
     out.extend_from_slice(match spelling {
         Spelling::Title => b"Connection: close\r\n",
@@ -368,42 +375,44 @@ fn write_date(out: &mut Vec<u8>, spelling: Spelling) {
 }
 
 /// Decides framing and persistence.
-pub(crate) fn plan(fields: &Fields, asked: Asked, status: u16) -> ResponsePlan {
-    let mut plan = ResponsePlan::of(ResponseFacts {
+///
+/// # Errors
+///
+/// The application has coded the body in a way that its client cannot know of.
+pub(crate) fn plan(ruby: &Ruby, fields: &Fields, asked: Asked, status: u16) -> Result<ResponsePlan, Error> {
+    let facts = ResponseFacts {
         version: asked.version,
         head_request: asked.head_request,
         status,
         content_length: fields.content_length,
         transfer_encoding: fields.transfer_encoding,
-        keep_alive: asked.keep_alive && !fields.close,
-    });
-    if fields.connection {
+        keep_alive: asked.keep_alive && !fields.connection.close(),
+    };
+    if facts.coding_is_lost() {
+        let message = "a Transfer-Encoding other than chunked cannot be sent to a client of HTTP/1.0";
+        return Err(Error::new(ruby.exception_arg_error(), message));
+    }
+    let mut plan = ResponsePlan::of(facts);
+    if status == 101 && fields.connection.has_others() {
         plan.connection = None;
     }
-    plan
+    Ok(plan)
 }
 
 /// Sends an Array of Strings, `length` octets together, with the head.
 pub(crate) fn send_strings(writer: &mut Writer, strings: RArray, length: u64) {
     let mut head = writer.take_head();
     if length <= JOIN_LIMIT as u64 {
-        for part in text::elements(strings) {
-            // SAFETY: copied at once; nothing else runs.
-            head.extend_from_slice(unsafe { text::octets(part) }.unwrap_or_default());
+        let start = head.len();
+        for part in text::elements(strings).filter_map(RString::from_value) {
+            text::append(part, &mut head);
         }
-        return writer.write_joined(head, length);
+        return writer.write_joined(head, start);
     }
-    let mut parts: Vec<&[u8]> = Vec::with_capacity(GATHER.min(strings.len()));
-    for part in text::elements(strings) {
-        // SAFETY: the Array keeps its Strings alive, and no Ruby code runs before they are written.
-        parts.push(unsafe { text::octets(part) }.unwrap_or_default());
-        if parts.len() == GATHER {
-            writer.write_gathered(&head, &parts);
-            head.clear();
-            parts.clear();
-        }
-    }
-    writer.write_gathered(&head, &parts);
+    text::with_parts(strings, GATHER, |parts| {
+        writer.write_gathered(&head, parts);
+        head.clear();
+    });
     buffer::give(head);
 }
 
@@ -425,25 +434,20 @@ pub(crate) fn send_each(client: Obj<Client>, body: Value) -> Result<(), Error> {
     Ok(())
 }
 
-fn send_part(client: Value, part: Value) -> Result<(), Exit> {
+fn send_part(client: Value, part: Value) -> Result<(), Error> {
     let ruby = Ruby::get_with(part);
-    let client = match Obj::<Client>::try_convert(client) {
-        Ok(client) => client,
-        Err(error) => return Err(protect::raise(&ruby, &error)),
-    };
+    let client = Obj::<Client>::try_convert(client)?;
     if part.is_nil() {
         return Ok(());
     }
     let Some(string) = RString::from_value(part) else {
         let message = format!("the parts of a body must be Strings, not {}", part.class());
-        let error = Error::new(ruby.exception_type_error(), message);
-        return Err(protect::raise(&ruby, &error));
+        return Err(Error::new(ruby.exception_type_error(), message));
     };
     if string.is_empty() {
         return Ok(());
     }
-    // SAFETY: `Writer::write` has taken the octets before it lets other Ruby code run.
-    client.writer.with(&ruby, |writer| writer.write(&ruby, unsafe { string.as_slice() }))
+    client.writer.with(&ruby, |writer| writer.write_string(&ruby, string)).map(|_| ())
 }
 
 unsafe extern "C" fn part(
@@ -453,28 +457,21 @@ unsafe extern "C" fn part(
     _argv: *const VALUE,
     _block: VALUE,
 ) -> VALUE {
-    let outcome = {
+    let exit = {
         // SAFETY: what `send_each` gave the block, which marks it, and a value that the block was given.
         let (client, part) = unsafe { (Value::from_raw(data), Value::from_raw(part)) };
-        catch_unwind(AssertUnwindSafe(|| send_part(client, part)))
+        catch_unwind(AssertUnwindSafe(|| match send_part(client, part) {
+            Ok(()) => None,
+            Err(error) => Some(Exit::of(&error)),
+        }))
+        .unwrap_or_else(|_| {
+            let ruby = Ruby::get_with(client);
+            Some(Exit::of(&crate::error::bug(&ruby, "panic while sending a body")))
+        })
     };
-    match outcome {
-        Ok(Ok(())) => rb_sys::Qnil as VALUE,
+    if let Some(exit) = exit {
         // SAFETY: nothing in this frame needs dropping any more.
-        Ok(Err(exit)) => unsafe { exit.resume() },
-        Err(panic) => {
-            drop(panic);
-            // SAFETY: as above.
-            unsafe {
-                rb_sys::rb_raise(
-                    rb_sys::rb_eRuntimeError,
-                    c"bug in rserve: panic while sending a body".as_ptr(),
-                )
-            };
-            #[allow(unreachable_code)]
-            {
-                rb_sys::Qnil as VALUE
-            }
-        }
+        unsafe { exit.resume() }
     }
+    rb_sys::Qnil as VALUE
 }

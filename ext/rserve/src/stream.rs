@@ -2,14 +2,12 @@
 //! written to from another thread.
 
 use magnus::Class;
-use magnus::rb_sys::AsRawValue;
 use magnus::value::ReprValue;
 use magnus::{DataTypeFunctions, Error, Module, RModule, Ruby, TypedData, Value, method, typed_data::Obj};
 
-use crate::protect::Exit;
-use crate::text;
 use crate::writer::Writer;
 use crate::writer_slot::WriterSlot;
+use crate::{error, text};
 
 /// Holds the response's writer until the stream is closed.
 #[derive(TypedData)]
@@ -40,22 +38,18 @@ impl Stream {
     }
 
     /// Sends the head, if nothing was written yet; failures show at the next write.
-    pub(crate) fn flush_head(&self, ruby: &Ruby) {
-        if !self.writer.is_empty() {
-            let _ = self.writer.with(ruby, |writer| writer.flush(ruby));
+    pub(crate) fn flush_head(&self, ruby: &Ruby) -> Result<(), Error> {
+        if self.writer.is_empty() {
+            return Ok(());
         }
+        error::forgive(self.writer.with(ruby, |writer| writer.flush(ruby)))
     }
 
     fn write(ruby: &Ruby, this: Obj<Self>, parts: &[Value]) -> Result<usize, Error> {
         let mut written = 0;
         for part in parts {
             let part = text::to_s(*part)?;
-            written += part.len();
-            // SAFETY: the octets are copied or sent before Ruby code can run: `Writer::write` waits only after it has
-            // taken them.
-            let write = |writer: &mut Writer| writer.write(ruby, unsafe { part.as_slice() });
-            this.writer.with(ruby, write).map_err(Exit::into_error)?;
-            std::hint::black_box(part.as_raw());
+            written += this.writer.with(ruby, |writer| writer.write_string(ruby, part))?;
         }
         Ok(written)
     }
@@ -70,14 +64,14 @@ impl Stream {
     }
 
     fn flush(ruby: &Ruby, this: Obj<Self>) -> Result<Obj<Self>, Error> {
-        this.writer.with(ruby, |writer| writer.flush(ruby)).map_err(Exit::into_error)?;
+        this.writer.with(ruby, |writer| writer.flush(ruby))?;
         Ok(this)
     }
 
     fn close(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
         if !this.writer.is_empty() {
             // Another thread may be writing: its part belongs to the response.
-            this.writer.with(ruby, |_| Ok(())).map_err(Exit::into_error)?;
+            this.writer.with(ruby, |_| Ok(()))?;
         }
         if let Some(writer) = this.writer.take() {
             writer.finish_from_anywhere();

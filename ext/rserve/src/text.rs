@@ -20,16 +20,43 @@ pub(crate) fn interned(ruby: &Ruby, text: &str) -> Value {
     unsafe { Value::from_raw(rb_sys::rb_str_to_interned_str(string.as_raw())) }
 }
 
-/// The octets of `value` when it is a string.
+/// Lets `read` have the octets of `string`, where they are.
 ///
-/// # Safety
-///
-/// They are valid as long as the string is neither changed nor collected: no Ruby code may run meanwhile, and the
-/// caller keeps `value` reachable.
-pub(crate) unsafe fn octets<'a>(value: Value) -> Option<&'a [u8]> {
-    let string = RString::from_value(value)?;
-    // SAFETY: the caller's promise.
-    Some(unsafe { std::slice::from_raw_parts(string.as_slice().as_ptr(), string.len()) })
+/// They may be gone or elsewhere as soon as Ruby runs or allocates: so `read` must do neither, and the compiler sees to it
+/// that it has nothing to do it with. Ruby's values and `Ruby` itself are not `Send`. Nor can the octets leave it.
+pub(crate) fn with_octets<T>(string: RString, read: impl FnOnce(&[u8]) -> T + Send) -> T {
+    // SAFETY: what `read` can reach runs no Ruby, and the string is kept until after it.
+    #[expect(clippy::disallowed_methods, reason = "the one place")]
+    let outcome = read(unsafe { string.as_slice() });
+    std::hint::black_box(string.as_raw());
+    outcome
+}
+
+/// As [`with_octets`], with the Strings among the elements of `array`, `most` at a time.
+pub(crate) fn with_parts(array: RArray, most: usize, mut read: impl FnMut(&[&[u8]]) + Send) {
+    let mut parts: Vec<&[u8]> = Vec::with_capacity(most.min(array.len()));
+    for part in elements(array).filter_map(RString::from_value) {
+        // SAFETY: `array` keeps its Strings, and nothing here runs Ruby: see `with_octets`.
+        #[expect(clippy::disallowed_methods, reason = "as above")]
+        let octets = unsafe { std::slice::from_raw_parts(part.as_slice().as_ptr(), part.len()) };
+        parts.push(octets);
+        if parts.len() == most {
+            read(&parts);
+            parts.clear();
+        }
+    }
+    read(&parts);
+    std::hint::black_box(array.as_raw());
+}
+
+/// Appends a copy of the octets of `string`.
+pub(crate) fn append(string: RString, out: &mut Vec<u8>) {
+    with_octets(string, |octets| out.extend_from_slice(octets));
+}
+
+/// A copy of the octets of `string`.
+pub(crate) fn copy(string: RString) -> Vec<u8> {
+    with_octets(string, <[u8]>::to_vec)
 }
 
 /// `to_s`, for header values and chunks that are no strings.

@@ -16,6 +16,7 @@ use rserve_core::tls::{Context, Options, Pem};
 
 use crate::error;
 use crate::settings::{flag, get};
+use crate::text;
 
 /// See the module.
 #[derive(TypedData)]
@@ -131,8 +132,10 @@ impl TlsStream {
         this: &Self,
         act: impl FnOnce(&mut Stream) -> std::io::Result<T>,
     ) -> Result<T, Error> {
-        match this.stream.borrow_mut().as_mut() {
-            Some(stream) => act(stream).map_err(|failure| error::system(ruby, &failure)),
+        // The exception is made when nobody has the stream: making it may let another thread run.
+        let outcome = this.stream.borrow_mut().as_mut().map(act);
+        match outcome {
+            Some(outcome) => outcome.map_err(|failure| error::system(ruby, &failure)),
             None => Err(Error::new(ruby.exception_io_error(), "closed stream")),
         }
     }
@@ -158,8 +161,7 @@ impl TlsStream {
 
     /// How many octets were taken; `:wait_writable` for none.
     fn send(ruby: &Ruby, this: Obj<Self>, octets: RString) -> Result<Value, Error> {
-        // SAFETY: no Ruby code runs while the slice is used.
-        let sent = Self::with(ruby, &this, |stream| stream.send(unsafe { octets.as_slice() }))?;
+        let sent = Self::with(ruby, &this, |stream| text::with_octets(octets, |octets| stream.send(octets)))?;
         Ok(match sent {
             Some(count) => ruby.integer_from_u64(count as u64).as_value(),
             None => ruby.to_symbol("wait_writable").as_value(),

@@ -1,18 +1,20 @@
 //! Sending the parts of one response: framing, Content-Length kept, and waiting for clients that read slowly.
 
+use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
-use magnus::Ruby;
+use magnus::{Error, RString, Ruby};
 use rserve_core::connection::Connection;
 use rserve_core::exchange::AfterSending;
 use rserve_core::server::Server;
 use rserve_http1::{ChunkWatch, ResponseFraming, encode};
 
+use crate::body_file::BodyFile;
 use crate::buffer;
 use crate::gvl::without_gvl;
-use crate::protect::{self, Exit};
+use crate::text;
 
 /// The longest wait without looking whether Ruby wants the thread.
 const WAIT_SLICE: Duration = Duration::from_millis(100);
@@ -46,8 +48,21 @@ impl Writer {
             _ => u64::MAX,
         };
         let (server, connection) = (Arc::clone(server), Arc::clone(connection));
-        let chunks = (framing == ResponseFraming::AsSent).then(Box::default);
+        let chunked = matches!(framing, ResponseFraming::AsSent | ResponseFraming::Unwrapped);
+        let chunks = chunked.then(Box::default);
         Self { server, connection, framing, head, remaining, chunks, keep_alive, failed: false }
+    }
+
+    /// `part` as it is to be sent: without the application's own chunks, where the client does not know them.
+    fn unwrap<'a>(&mut self, part: &'a [u8]) -> Cow<'a, [u8]> {
+        match self.chunks.as_mut() {
+            Some(chunks) if self.framing == ResponseFraming::Unwrapped => {
+                let mut data = Vec::with_capacity(part.len());
+                chunks.unwrap(part, &mut data);
+                Cow::Owned(data)
+            }
+            _ => Cow::Borrowed(part),
+        }
     }
 
     /// How many octets of `part` the framing has room for; counts them as sent.
@@ -60,7 +75,7 @@ impl Writer {
                 self.remaining -= kept as u64;
                 kept
             }
-            ResponseFraming::Chunked | ResponseFraming::UntilClose => part.len(),
+            ResponseFraming::Chunked | ResponseFraming::UntilClose | ResponseFraming::Unwrapped => part.len(),
         }
     }
 
@@ -68,7 +83,9 @@ impl Writer {
     fn is_whole(&self) -> bool {
         match self.framing {
             ResponseFraming::Length(_) => self.remaining == 0,
-            ResponseFraming::AsSent => self.chunks.as_ref().is_some_and(|chunks| chunks.is_complete()),
+            ResponseFraming::AsSent | ResponseFraming::Unwrapped => {
+                self.chunks.as_ref().is_some_and(|chunks| chunks.is_complete())
+            }
             _ => true,
         }
     }
@@ -78,6 +95,7 @@ impl Writer {
         if self.failed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
+        let part = &*self.unwrap(part);
         let part = &part[..self.admit(part)];
         if part.is_empty() && self.head.is_empty() {
             return Ok(false);
@@ -95,12 +113,19 @@ impl Writer {
         outcome
     }
 
-    /// Sends one part of the body; waits, without the GVL, for a client that leaves too much unread.
-    pub(crate) fn write(&mut self, ruby: &Ruby, part: &[u8]) -> Result<(), Exit> {
-        match self.send(part) {
+    /// Sends one part of the body, and gives its length; waits, without the GVL, for a client that leaves too much
+    /// unread.
+    pub(crate) fn write_string(&mut self, ruby: &Ruby, part: RString) -> Result<usize, Error> {
+        let (sent, length) = text::with_octets(part, |octets| (self.send(octets), octets.len()));
+        self.wait_after(ruby, sent)?;
+        Ok(length)
+    }
+
+    fn wait_after(&mut self, ruby: &Ruby, sent: io::Result<bool>) -> Result<(), Error> {
+        match sent {
             Ok(true) => self.wait_for_reader(ruby, false),
             Ok(false) => Ok(()),
-            Err(_) => Err(lost(ruby, "the client closed the connection")),
+            Err(_) => Err(crate::error::connection(ruby, "the client closed the connection")),
         }
     }
 
@@ -109,9 +134,12 @@ impl Writer {
         std::mem::take(&mut self.head)
     }
 
-    /// Sends a whole response: the head and a body of `length` octets in one buffer.
-    pub(crate) fn write_joined(&mut self, mut joined: Vec<u8>, length: u64) {
-        let start = joined.len().saturating_sub(length as usize);
+    /// Sends a whole response: a head of `start` octets and the body in one buffer.
+    pub(crate) fn write_joined(&mut self, mut joined: Vec<u8>, start: usize) {
+        if let Cow::Owned(unwrapped) = self.unwrap(&joined[start..]) {
+            joined.truncate(start);
+            joined.extend_from_slice(&unwrapped);
+        }
         let wanted = self.admit(&joined[start..]);
         joined.truncate(start + wanted);
         self.failed |= self.server.write(&self.connection, &[IoSlice::new(&joined)]).is_err();
@@ -120,9 +148,10 @@ impl Writer {
 
     /// Sends `head` (may be empty) and `parts` of the body, gathered, in order.
     pub(crate) fn write_gathered(&mut self, head: &[u8], parts: &[&[u8]]) {
+        let unwrapped: Vec<_> = parts.iter().map(|part| self.unwrap(part)).collect();
         let mut slices = Vec::with_capacity(parts.len() + 1);
         slices.push(IoSlice::new(head));
-        for part in parts {
+        for part in &unwrapped {
             let kept = self.admit(part);
             if kept > 0 {
                 slices.push(IoSlice::new(&part[..kept]));
@@ -131,18 +160,12 @@ impl Writer {
         self.failed |= self.server.write(&self.connection, &slices).is_err();
     }
 
-    /// Queues `len` octets of a file after the head.
-    pub(crate) fn write_file(
-        &mut self,
-        ruby: &Ruby,
-        file: std::fs::File,
-        offset: u64,
-        len: u64,
-    ) -> Result<(), Exit> {
+    /// Queues a file after the head.
+    pub(crate) fn write_file(&mut self, ruby: &Ruby, body: BodyFile) -> Result<(), Error> {
         self.flush(ruby)?;
         if self.framing != ResponseFraming::None {
-            let kept = self.remaining.min(len);
-            self.server.write_file(&self.connection, file, offset, kept);
+            let kept = self.remaining.min(body.length);
+            self.server.write_file(&self.connection, body.file, body.offset, kept);
             if self.remaining != u64::MAX {
                 self.remaining -= kept;
             }
@@ -151,20 +174,21 @@ impl Writer {
     }
 
     /// Sends what has been held back so far, the head included.
-    pub(crate) fn flush(&mut self, ruby: &Ruby) -> Result<(), Exit> {
-        self.write(ruby, &[])
+    pub(crate) fn flush(&mut self, ruby: &Ruby) -> Result<(), Error> {
+        let sent = self.send(&[]);
+        self.wait_after(ruby, sent)
     }
 
     /// Waits until all that was written is out.
-    pub(crate) fn wait(&mut self, ruby: &Ruby) -> Result<(), Exit> {
+    pub(crate) fn wait(&mut self, ruby: &Ruby) -> Result<(), Error> {
         self.wait_for_reader(ruby, true)
     }
 
-    fn wait_for_reader(&mut self, ruby: &Ruby, all: bool) -> Result<(), Exit> {
+    fn wait_for_reader(&mut self, ruby: &Ruby, all: bool) -> Result<(), Error> {
         loop {
             let (server, connection) = (&self.server, &self.connection);
             let waited = without_gvl(|| server.wait_for_reader(connection, WAIT_SLICE, all), &|| {});
-            protect::check_interrupts()?;
+            ruby.thread_check_ints()?;
             let failure = match waited {
                 Some(Ok(true)) => return Ok(()),
                 Some(Ok(false)) | None => continue,
@@ -175,7 +199,7 @@ impl Writer {
                 io::ErrorKind::TimedOut => "Socket timeout writing data",
                 _ => "the client closed the connection",
             };
-            return Err(lost(ruby, why));
+            return Err(crate::error::connection(ruby, why));
         }
     }
 
@@ -188,9 +212,11 @@ impl Writer {
             let head = std::mem::take(&mut self.head);
             self.failed |= self.server.write(&self.connection, &[IoSlice::new(&head)]).is_err();
         }
-        let after = match self.keep_alive && self.is_whole() && !self.failed {
-            true => AfterSending::KeepAlive,
-            false => AfterSending::Close,
+        let after = match self.is_whole() {
+            true if self.keep_alive && !self.failed => AfterSending::KeepAlive,
+            // The end of the connection would pass for the end of the body.
+            false if self.framing == ResponseFraming::Unwrapped => AfterSending::Abort,
+            _ => AfterSending::Close,
         };
         self.server.finish(&self.connection, after);
     }
@@ -222,8 +248,4 @@ impl Writer {
     pub(crate) fn has_failed(&self) -> bool {
         self.failed
     }
-}
-
-fn lost(ruby: &Ruby, message: &'static str) -> Exit {
-    protect::raise(ruby, &crate::error::connection(ruby, message))
 }

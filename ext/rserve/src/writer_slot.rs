@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use magnus::{Error, Ruby};
 
-use crate::protect::{self, Exit};
+use crate::protect;
 use crate::writer::Writer;
 
 #[derive(Default)]
@@ -55,18 +55,15 @@ impl WriterSlot {
     pub(crate) fn with<T>(
         &self,
         ruby: &Ruby,
-        write: impl FnOnce(&mut Writer) -> Result<T, Exit>,
-    ) -> Result<T, Exit> {
+        write: impl FnOnce(&mut Writer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut writer = loop {
             match self.0.replace(State::Lent) {
                 State::Held(writer) => break writer,
                 State::Lent => protect::sleep_a_moment()?,
                 State::Empty => {
                     self.0.replace(State::Empty);
-                    return Err(protect::raise(
-                        ruby,
-                        &Error::new(ruby.exception_io_error(), "closed stream"),
-                    ));
+                    return Err(Error::new(ruby.exception_io_error(), "closed stream"));
                 }
             }
         };

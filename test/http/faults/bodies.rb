@@ -1,6 +1,9 @@
 # frozen_string_literal: true
 
-either("nil for a body", [200, 500]) { [200, {}, nil] }
+fails("nil for a body") { [200, {}, nil] }
+answers("nil for a body of HEAD", method: "HEAD") { [200, {}, nil] }
+answers("nil for a body of 204", 204) { [204, {}, nil] }
+answers("nil for a body of 304", 304) { [304, {}, nil] }
 either("a String for a body", [200, 500]) { [200, {}, "a"] }
 fails("an Integer for a body") { [200, {}, 5] }
 fails("an object for a body") { [200, {}, Object.new] }
@@ -38,6 +41,16 @@ fails("each exits", closed: 1) { |env| [200, {}, closing(env) { exit }] }
 either("each exits after a part", [500, :cut], closed: 1) { |env| [200, {}, closing(env) { |&part| part.call("a"); exit }] }
 fails("each throws", closed: 1) { |env| [200, {}, closing(env) { throw :nobody }] }
 cuts("each kills the thread", closed: 1) { |env| [200, {}, closing(env) { |&part| part.call("a"); Thread.exit }] }
+cuts("each kills the thread, and close rescues", closed: 1) do |env|
+  body = closing(env) { |&part| part.call("a"); Thread.exit }
+  def body.close = super && (raise("a") rescue nil)
+  [200, {}, body]
+end
+cuts("each kills the thread before anything, and close rescues", closed: 1) do |env|
+  body = closing(env) { Thread.exit }
+  def body.close = super && (raise("a") rescue nil)
+  [200, {}, body]
+end
 cuts("each kills the thread before anything", closed: 1) { |env| [200, {}, closing(env) { Thread.exit }] }
 fails("each recurses without end", closed: 1) { |env| [200, {}, closing(env) { (deeper = -> { deeper.call + 1 }).call }] }
 either("each yields a Symbol", [500, :cut], closed: 1) { |env| [200, {}, closing(env) { |&part| part.call(:a) }] }
@@ -85,7 +98,11 @@ answers("close exits", body: "a") { [200, {}, Class.new { def each = yield("a");
 either("close kills the thread", [200], body: "a") { [200, {}, Class.new { def each = yield("a"); def close = Thread.exit }.new] }
 fails("respond_to raises") { [200, {}, Class.new { def respond_to?(*) = raise("no") }.new] }
 fails("to_ary raises") { [200, {}, Class.new { def to_ary = raise("no"); def each = yield("a") }.new] }
-fails("to_ary is no Array") { [200, {}, Class.new { def to_ary = 5; def each = yield("a") }.new] }
+# As Puma, which asks whether it is an Array. Rails 7.1 to 8.0 stream an Enumerator this way.
+{ "an Integer" => 5, "false" => false, "a String" => "x", "a Hash" => { "x" => "y" }, "an Enumerator" => %w[x].each, "lazy" => %w[x].lazy,
+  "a StringIO" => StringIO.new("x") }.each do |what, other|
+  answers("to_ary is #{what}", body: "a") { [200, {}, Class.new { define_method(:to_ary) { other }; def each = yield("a") }.new] }
+end
 answers("to_ary is nil", body: "a") { [200, {}, Class.new { def to_ary = nil; def each = yield("a") }.new] }
 answers("to_ary is an Array of parts", body: "ab") { [200, {}, Class.new { def to_ary = %w[a b]; def each = yield("x") }.new] }
 fails("to_path raises") { [200, {}, Class.new { def to_path = raise("no"); def each = yield("a") }.new] }
@@ -93,6 +110,15 @@ answers("to_path of a file", body: File.read(__FILE__)) { [200, {}, Class.new { 
 answers("to_path of a file that is not there", body: "a") { [200, {}, Class.new { def to_path = "/no/such/file"; def each = yield("a") }.new] }
 answers("to_path of a folder", body: "a") { [200, {}, Class.new { def to_path = __dir__; def each = yield("a") }.new] }
 answers("to_path of a device", body: "a") { [200, {}, Class.new { def to_path = "/dev/zero"; def each = yield("a") }.new] }
+answers("to_path is a Pathname", body: File.read(__FILE__), fields: { "content-length" => File.size(__FILE__).to_s }) do
+  [200, {}, Class.new { def to_path = Pathname(__FILE__); def each = yield("x") }.new]
+end
+answers("to_path has a to_str", body: File.read(__FILE__), fields: { "content-length" => File.size(__FILE__).to_s }) do
+  [200, {}, Class.new { def to_path = Class.new { def to_str = __FILE__ }.new; def each = yield("x") }.new]
+end
+fails("to_path is an Integer") { [200, {}, Class.new { def to_path = 5; def each = yield("a") }.new] }
+fails("to_path is a Symbol") { [200, {}, Class.new { def to_path = :a; def each = yield("a") }.new] }
+fails("to_path has a to_str that is no String") { [200, {}, Class.new { def to_path = Class.new { def to_str = 5 }.new; def each = yield("a") }.new] }
 either("to_path with a NUL", [200, 500]) { [200, {}, Class.new { def to_path = "a\0b"; def each = yield("a") }.new] }
 either("to_path is nil", [200, 500]) { [200, {}, Class.new { def to_path = nil; def each = yield("a") }.new] }
 answers("a file", body: File.read(__FILE__)) { [200, {}, File.open(__FILE__)] }
@@ -107,9 +133,48 @@ cuts("a file that is cut while it is sent") do
   file.truncate(10)
   [200, { "content-length" => "5000000" }, file]
 end
-either("a pipe for a body", [200, 500, :cut], body: "piped") do
+# What the app says of a file is asked for, but its descriptor is the VM's.
+[-1, 1, 10**20, nil, "1", 0.5].each do |fileno|
+  answers("a file whose fileno is #{fileno.inspect}", body: File.read(__FILE__)) do
+    [200, {}, File.open(__FILE__).tap { |file| file.define_singleton_method(:fileno) { fileno } }]
+  end
+end
+answers("a file whose fileno raises", body: File.read(__FILE__)) { [200, {}, File.open(__FILE__).tap { |file| def file.fileno = raise("no") }] }
+[-1, 10**20, nil, "1", Object.new].each do |wrong|
+  fails("a file whose size is #{wrong.class} #{wrong.to_s[0, 3]}") { [200, {}, File.open(__FILE__).tap { |file| file.define_singleton_method(:size) { wrong } }] }
+  fails("a file whose pos is #{wrong.class} #{wrong.to_s[0, 3]}") { [200, {}, File.open(__FILE__).tap { |file| file.define_singleton_method(:pos) { wrong } }] }
+end
+fails("a file whose size closes it") { [200, {}, File.open(__FILE__).tap { |file| def file.size = close && 0 || 5 }] }
+answers("a file that was read from", body: File.read(__FILE__)[5..]) { [200, {}, File.open(__FILE__).tap { |file| file.read(5) }] }
+answers("a file that was written to and not flushed", body: "written") do
+  file = Tempfile.create("fault").tap { |open| File.unlink(open) }
+  file.write("written")
+  file.seek(0)
+  [200, {}, file]
+end
+
+# Every IO of Ruby 3.2 has a `path`.
+answers("a pipe for a body", body: "piped") do
   reader, writer = IO.pipe
   writer.write("piped")
   writer.close
   [200, {}, reader]
 end
+answers("a command's pipe for a body", body: "a\nb\n") { [200, {}, IO.popen("echo a; echo b")] }
+answers("a socket for a body", body: "sent") do
+  ours, theirs = UNIXSocket.pair
+  theirs.write("sent")
+  theirs.close
+  [200, {}, ours]
+end
+answers("a FIFO for a body", body: "fifo") do
+  path = File.join(Dir.mktmpdir, "fifo")
+  File.mkfifo(path)
+  writer = Thread.new { File.write(path, "fifo") }
+  file = File.open(path)
+  writer.join
+  FileUtils.rm_rf(File.dirname(path))
+  [200, {}, file]
+end
+answers("a device for a body", body: "") { [200, {}, File.open(File::NULL)] }
+fails("a folder for a body") { [200, {}, File.open(__dir__)] }

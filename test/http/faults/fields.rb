@@ -47,7 +47,47 @@ answers("rack's own names are not sent", fields: { "rack.session" => nil, "statu
 answers("the app's Date stays the only one", fields: { "date" => "x" }) { [200, { "date" => "x" }, ["a"]] }
 answers("Connection keep-alive is kept", body: "a", fields: { "connection" => "keep-alive", "x" => "y" }) { [200, { "connection" => "keep-alive", "x" => "y" }, ["a"]] }
 answers("Connection close is kept", ends: true) { [200, { "connection" => "close" }, ["a"]] }
+answers("Connection close among others", ends: true, fields: { "connection" => "close, x" }) { [200, { "connection" => "close, x" }, ["a"]] }
+answers("Connection close after another", ends: true, fields: { "connection" => "x, close" }) { [200, { "connection" => %w[x close] }, ["a"]] }
+answers("Connection close on a line of its own", ends: true, fields: { "connection" => "x, close" }) { [200, { "connection" => "x\nclose" }, ["a"]] }
+answers("Connection close under two spellings", ends: true) { [200, { "Connection" => "x", "connection" => "Close" }, ["a"]] }
+answers("Connection of another option", fields: { "connection" => "x" }) { [200, { "connection" => "x" }, ["a"]] }
+answers("Connection of another option on a connection that ends", ends: true, lines: ["Connection: close"], fields: { "connection" => "x, close" }) do
+  [200, { "connection" => "x" }, ["a"]]
+end
+answers("Connection of another option for 1.0", version: "HTTP/1.0", ends: true) { [200, { "connection" => "x" }, ["a"]] }
+answers("Connection keep-alive under two spellings", fields: { "connection" => "keep-alive" }) do
+  [200, { "connection" => "keep-alive", "Connection" => "Keep-Alive" }, ["a"]]
+end
+answers("Connection keep-alive where it ends", ends: true, lines: ["Connection: close"]) { [200, { "connection" => "keep-alive, x" }, ["a"]] }
+answers("Connection keep-alive and close", ends: true) { [200, { "connection" => "keep-alive, close" }, ["a"]] }
+answers("Connection keep-alive for 1.0", version: "HTTP/1.0", lines: ["Connection: keep-alive"]) { [200, { "connection" => "keep-alive" }, ["a"]] }
+answers("Connection of no token", fields: { "connection" => nil }) { [200, { "connection" => "x y, \x01" }, ["a"]] }
+answers("Connection of nil") { [200, { "connection" => nil }, ["a"]] }
+answers("Connection close by a request with more options", ends: true, lines: ["Connection: x, close"]) { [200, {}, ["a"]] }
+answers("Connection close by a request with two lines", ends: true, lines: ["Connection: x", "Connection: close"]) { [200, {}, ["a"]] }
 either("a Connection with a line end", [200], fields: { "set-cookie" => nil }) { [200, { "connection" => "close\r\nset-cookie: a" }, ["a"]] }
+# A value's `to_s` may do what it likes to its name.
+answers("a name that changes while its value is read", fields: { "x-a" => "b" }) do
+  name = +"x-a"
+  value = Class.new { define_method(:to_s) { name.replace("x" * 100_000) && GC.start || "b" } }.new
+  [200, {}.compare_by_identity.update(name => value), ["a"]]
+end
+answers("a name in a pair that changes while its value is read", fields: { "x-#{"a" * 100}" => "b" }) do
+  name = "x-#{"a" * 100}"
+  value = Class.new { define_method(:to_s) { name.clear && GC.start || "b" } }.new
+  [200, [[name, value]], ["a"]]
+end
+answers("a name that changes while its values are read", fields: { "x-#{"a" * 100}" => "b" }) do
+  name = "x-#{"a" * 100}"
+  value = Class.new { define_method(:to_s) { name.replace("y") && GC.start || "b" } }.new
+  [200, [[name, [value, value, value]]], ["a"]]
+end
+answers("a coding whose name changes while it is read", body: "a", fields: { "transfer-encoding" => "chunked" }) do
+  name = "transfer-encoding".dup
+  value = Class.new { define_method(:to_s) { name.replace("y" * 10_000) && GC.start || "chunked" } }.new
+  [200, [[name, value]], ["1\r\na\r\n0\r\n\r\n"]]
+end
 answers("headers that change while they are read") do
   headers = { "x-a" => nil }
   headers["x-a"] = Class.new { define_method(:to_s) { headers.delete("x-a") && "b" } }.new
@@ -95,3 +135,13 @@ either("a coding and a length", [200], body: "hello") { [200, { "transfer-encodi
 either("a coding that nobody knows", [200], ends: true) { [200, { "transfer-encoding" => "cow" }, ["hello"]] }
 either("a coding with a line end", [200], fields: { "set-cookie" => nil }) { [200, { "transfer-encoding" => "chunked\r\nset-cookie: a" }, ["0\r\n\r\n"]] }
 either("two codings in an Array", [200], ends: true) { [200, { "transfer-encoding" => %w[chunked identity] }, ["0\r\n\r\n"]] }
+answers("a coding for 1.0 is taken off", version: "HTTP/1.0", ends: true, body: "hello") { [200, { "transfer-encoding" => "chunked" }, ["5\r\nhello\r\n0\r\n\r\n"]] }
+answers("a coding for 1.0 is taken off, in parts", version: "HTTP/1.0", lines: ["Connection: keep-alive"], ends: true, closed: 1, body: "hello you") do |env|
+  [200, { "transfer-encoding" => "chunked" }, closing(env, ["5\r", "\nhel", "lo\r\n4\r\n you\r\n0\r\n\r", "\n"])]
+end
+answers("a coding for 1.0 is taken off what is called", version: "HTTP/1.0", ends: true, body: "hello") do
+  [200, { "transfer-encoding" => "chunked" }, ->(stream) { stream.write("5\r\nhello\r\n0\r\n\r\n"); stream.close }]
+end
+fails("a coding that nobody knows for 1.0", version: "HTTP/1.0") { [200, { "transfer-encoding" => "cow" }, ["hello"]] }
+fails("a coding and another one for 1.0", version: "HTTP/1.0") { [200, { "transfer-encoding" => "gzip, chunked" }, ["0\r\n\r\n"]] }
+answers("a coding for HEAD of 1.0", version: "HTTP/1.0", method: "HEAD", ends: true) { [200, { "transfer-encoding" => "chunked" }, []] }

@@ -69,6 +69,11 @@ end
 answers("a hijack from an earlier request, again", body: "b") { @hijacks&.each { |old| old.call.write("LATE") rescue nil } && nil || [200, {}, ["b"]] }
 answers("a partial hijack", ends: true, body: "h") { [200, { "rack.hijack" => ->(io) { io.write("h") && io.close } }, []] }
 answers("a partial hijack with a body to be closed", ends: true, body: "h", closed: 1) { |env| [200, { "rack.hijack" => ->(io) { io.write("h") && io.close } }, closing(env, ["x"])] }
+# As with Puma: there is no body that the application could write.
+answers("a partial hijack for HEAD", method: "HEAD") { [200, { "rack.hijack" => ->(io) { io.write("h") && io.close } }, []] }
+answers("a partial hijack of 204", 204) { [204, { "rack.hijack" => ->(io) { io.write("h") && io.close } }, []] }
+answers("a partial hijack of 304", 304) { [304, { "rack.hijack" => ->(io) { io.write("h") && io.close } }, []] }
+answers("a called body of HEAD with a Connection of its own", method: "HEAD") { [200, { "connection" => "x" }, ->(io) { io.write("h") && io.close }] }
 either("a partial hijack that raises", [200, :cut], ends: true) { [200, { "rack.hijack" => ->(io) { io.close && nil || raise("no") } }, []] }
 either("a partial hijack that raises before it closes", [200, :cut], ends: true) { [200, { "rack.hijack" => ->(_io) { raise "no" } }, []] }
 either("a partial hijack that cannot be called", [500, :cut]) { [200, { "rack.hijack" => 5 }, []] }
@@ -115,3 +120,4 @@ answers("early hints from an earlier request", body: "b") do |env|
   [200, {}, ["b"]]
 end
 answers("early hints for HEAD", method: "HEAD") { |env| hint.(env, { "link" => "</a>" }) && nil || [200, {}, ["a"]] }
+answers("early hints for 1.0", version: "HTTP/1.0", ends: true, body: "a") { |env| hint.(env, { "link" => "</a>" }) && nil || [200, {}, ["a"]] }

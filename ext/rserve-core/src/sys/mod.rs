@@ -71,7 +71,7 @@ pub(crate) fn processor_time() -> Duration {
 /// # Errors
 ///
 /// `EBADF` when `fd` is not open, `EMFILE` when no descriptor is left.
-pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(Errno::EBADF.into());
     }

@@ -18,7 +18,7 @@ use crate::gvl::without_gvl;
 use crate::response::{self, Asked, Body, Fields};
 use crate::stream::Stream;
 use crate::writer::Writer;
-use crate::{buffer, error};
+use crate::{buffer, error, protect};
 
 /// What the thread has to do once the response is out or given up and the connection was let go: an error is no
 /// exception but an exit that goes on (`Thread#kill`).
@@ -68,9 +68,9 @@ impl Core {
         if self.methods.as_ref().is_some_and(|known| !known.iter().any(|known| known.as_bytes() == method)) {
             return self.unsupported(ruby, connection, &request, asked);
         }
-        let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
+        let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection, asked.version));
         let outcome = self.run(ruby, connection, request, asked, client);
-        outcome.and(error::forgive(client.settle(ruby)))
+        protect::ensure(outcome, || error::forgive(client.settle(ruby)))
     }
 
     fn run(
@@ -114,7 +114,7 @@ impl Core {
         let early_hints = callable(self.early_hints, "early_hints")?;
         let mark_as_io_bound = callable(self.io_bound, "mark_as_io_bound")?;
         let extras = Extras { client: client.as_value(), input, length, early_hints, mark_as_io_bound };
-        let env = self.env.borrow().build(ruby, connection, request, &extras)?;
+        let env = self.env.build(ruby, connection, request, &extras)?;
         Client::set_env(client, env.as_value());
         let verifying = self.verifying.borrow().get(connection.listener()).copied();
         if verifying == Some(true)
@@ -146,9 +146,7 @@ impl Core {
         if client.is_hijacked() {
             client.end();
             self.server.finish(connection, AfterSending::Close);
-            return error::forgive(
-                self.handler(ruby).funcall::<_, _, Value>("application_error", (exception, env)),
-            );
+            return error::forgive(self.handler(ruby).funcall::<_, _, Value>("late_error", (exception, env)));
         }
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_error", (exception, env));
         let answered = answer.as_ref().ok().copied();
@@ -159,7 +157,7 @@ impl Core {
             None => Err(failure),
         });
         match sent {
-            Ok(sent) => sent.and(self.after(ruby, env, client, answered, Some(exception))),
+            Ok(sent) => protect::ensure(sent, || self.after(ruby, env, client, answered, Some(exception))),
             Err(failure) => {
                 client.end();
                 self.server.finish(connection, AfterSending::Close);
@@ -176,7 +174,7 @@ impl Core {
         request: &Request,
         asked: Asked,
     ) -> Result<(), Error> {
-        let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection));
+        let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection, asked.version));
         let octets = request.octets.as_slice();
         let about = (
             ruby.str_from_slice(request.head.method.of(octets)),
@@ -238,8 +236,8 @@ impl Core {
         let (status, headers, body) = RArray::try_convert_triple(triple)?;
         let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
         let status = response::sendable(ruby, response::status(status)?)?;
-        let body = Body::of(ruby, body, status, &mut fields)?;
-        let mut plan = response::plan(&fields, Asked { keep_alive: false, ..asked }, status);
+        let body = Body::of(ruby, body, asked, status, &mut fields)?;
+        let mut plan = response::plan(ruby, &fields, Asked { keep_alive: false, ..asked }, status)?;
         if too_large && asked.keep_alive && self.compat < Compat::Puma8 {
             // Closed all the same: Puma up to 7 does not say so.
             plan.connection = None;
@@ -275,12 +273,12 @@ impl Core {
         }
         match self.send(ruby, connection, asked, triple, Some(env), client) {
             Ok(sent) => {
-                sent.and(self.close(ruby, body_of(triple), env))?;
+                protect::ensure(sent, || self.close(ruby, body_of(triple), env))?;
                 self.after(ruby, Some(env), client, Some(triple), None)
             }
             Err(failure) => {
                 let outcome = self.failed(ruby, connection, asked, failure, Some(env), client);
-                outcome.and(self.close(ruby, body_of(triple), env))
+                protect::ensure(outcome, || self.close(ruby, body_of(triple), env))
             }
         }
     }
@@ -306,29 +304,34 @@ impl Core {
         }
         let status = response::sendable(ruby, status)?;
         let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
-        let body = Body::of(ruby, body, status, &mut fields)?;
-        let mut plan = response::plan(&fields, asked, status);
+        let body = Body::of(ruby, body, asked, status, &mut fields)?;
+        let mut plan = response::plan(ruby, &fields, asked, status)?;
         if matches!(body, Body::Hijack(_)) && fields.content_length.is_none() {
             plan.framing = ResponseFraming::UntilClose;
             plan.chunked = false;
         }
         let mut head = buffer::take();
         response::head(&fields, asked, status, &plan, self.spelling, &mut head);
-        buffer::give(fields.lines);
+        fields.recycle();
         let mut writer = Writer::new(&self.server, connection, plan.framing, head, plan.keep_alive);
         if !matches!(body, Body::Hijack(_)) {
             client.answer();
         }
         let bodiless = plan.framing == ResponseFraming::None;
         let outcome = match body {
-            Body::Hijack(callable) => return self.hand_over(ruby, connection, writer, callable, client),
+            Body::Hijack(callable) => return self.hand_over(ruby, connection, writer, callable, env, client),
             Body::Strings(strings, length) => {
                 response::send_strings(&mut writer, strings, length);
                 Ok(())
             }
-            Body::File(fd, offset, length) => {
-                let _ = writer.write_file(ruby, fd.into(), offset, length);
+            Body::File(file) => {
+                let written = writer.write_file(ruby, file);
                 client.end();
+                if let Err(failure) = written {
+                    let lost = writer.has_failed();
+                    writer.abort();
+                    return Ok(self.cut_short(ruby, failure, env, lost));
+                }
                 // The file may have to come from a disk.
                 let mut writer = Some(writer);
                 let mut finish = || writer.take().map_or((), Writer::finish);
@@ -372,11 +375,11 @@ impl Core {
         }
     }
 
-    /// A body failed when part of the response was out: all that is left is to tell the log.
+    /// It failed when part of the response was out: all that is left is to tell the log, and whoever collects errors.
     fn cut_short(&self, ruby: &Ruby, failure: Error, env: Option<RHash>, lost: bool) -> Result<(), Error> {
         let Some(exception) = error::exception(&failure) else { return Err(failure) };
         if !lost {
-            error::forgive(self.handler(ruby).funcall::<_, _, Value>("body_error", (exception, env)))?;
+            error::forgive(self.handler(ruby).funcall::<_, _, Value>("late_error", (exception, env)))?;
         }
         Ok(())
     }
@@ -403,8 +406,7 @@ impl Core {
             return Ok(self.cut_short(ruby, failure, env, lost));
         }
         // The head must not wait for the first write of a stream that was only put aside.
-        stream.flush_head(ruby);
-        Ok(Ok(()))
+        Ok(stream.flush_head(ruby))
     }
 
     /// Partial hijack: the head goes out, then the application gets the socket.
@@ -414,13 +416,15 @@ impl Core {
         connection: &Arc<Connection>,
         mut writer: Writer,
         callable: Value,
+        env: Option<RHash>,
         client: Obj<Client>,
     ) -> Result<Sent, Error> {
         let flushed = writer.flush(ruby).and_then(|()| writer.wait(ruby));
-        if flushed.is_err() {
+        if let Err(failure) = flushed {
             client.end();
+            let lost = writer.has_failed();
             writer.abort();
-            return Ok(Ok(()));
+            return Ok(self.cut_short(ruby, failure, env, lost));
         }
         client.keep_input();
         let socket: Result<Value, Error> = client.funcall("call", ());
@@ -429,9 +433,9 @@ impl Core {
         match outcome {
             Ok(_) => Ok(Ok(())),
             Err(failure) => {
+                let told = self.cut_short(ruby, failure, env, false);
                 // Nobody has the socket now.
-                let closed = error::forgive(client.funcall::<_, _, Value>("close", ()));
-                Ok(closed.and(self.cut_short(ruby, failure, None, false)))
+                Ok(protect::ensure(told, || error::forgive(client.funcall::<_, _, Value>("close", ()))))
             }
         }
     }
@@ -461,9 +465,7 @@ impl Core {
     ) -> Result<(), Error> {
         client.end();
         let Some(env) = env else { return Ok(()) };
-        let keys = self.env.borrow();
-        let (reply, finished) = (keys.after_reply_key(ruby), keys.response_finished_key(ruby));
-        drop(keys);
+        let (reply, finished) = env::keys_of_callbacks(ruby);
         // SAFETY: Hash and keys are live; with String keys of exact class nothing is called that could raise.
         let pending = unsafe {
             let listed = |key| {
