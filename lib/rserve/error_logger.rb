@@ -36,7 +36,7 @@ module Rserve
 
       error = options[:error]
       lines = [title(options)]
-      lines.concat(error.backtrace) if error&.backtrace
+      lines.concat(error.backtrace.map { |line| readable(line) }) if error&.backtrace
       log(lines.join("\n"))
     end
 
@@ -46,8 +46,20 @@ module Rserve
       error, request, text = options.values_at(:error, :req, :text)
       parts = [text || ("Unknown error" unless error)].compact
       parts << request_title(request) if request_parsed?(request)
-      parts << error.inspect if error
-      parts.join(": ").sub(": (", " (")
+      parts << inspected(error) if error
+      parts.map { |part| readable(part) }.join(": ").sub(": (", " (")
+    end
+
+    # A message in UTF-16 does not fit what `inspect` puts around it.
+    def inspected(error)
+      error.inspect
+    rescue StandardError
+      "#<#{error.class}>"
+    end
+
+    # The request is octets, a message is in whatever encoding: together they must be one line.
+    def readable(text)
+      text.dup.force_encoding(Encoding::UTF_8).scrub { |octets| octets.inspect[1..-2] }
     end
 
     def request_title(request)
@@ -55,7 +67,9 @@ module Rserve
       query = env[QUERY_STRING].to_s
       query = "?#{query}" unless query.empty?
       peer = env[HTTP_X_FORWARDED_FOR] || env[REMOTE_ADDR] || "-"
-      %(("#{env[REQUEST_METHOD]} #{env[REQUEST_PATH] || env[PATH_INFO]}#{query}" - (#{peer})))
+      path = env[REQUEST_PATH] || env[PATH_INFO]
+      method, path, query, peer = [env[REQUEST_METHOD], path, query, peer].map { |text| readable(text.to_s) }
+      %(("#{method} #{path}#{query}" - (#{peer})))
     end
 
     def request_parsed?(request)

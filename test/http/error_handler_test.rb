@@ -1,0 +1,92 @@
+# frozen_string_literal: true
+
+require_relative "../helpers/server_case"
+
+# Whoever collects errors, by `lowlevel_error_handler` or by a module before `lowlevel_error`, learns of each once.
+class ErrorHandlerTest < ServerCase
+  def self.limit = 90
+
+  APP = <<~'RUBY'
+    # encoding: utf-8
+    require "socket"
+    closes = ->(parts) { Class.new { define_method(:each) { |&part| parts.each(&part) }; def close = raise("of close") }.new }
+    faults = {
+      "/call" => ->(_) { raise "of call" },
+      "/each" => ->(_) { [200, {}, Enumerator.new { |out| out << "a" * 100_000; raise "of each" }] },
+      "/each-at-once" => ->(_) { [200, {}, Enumerator.new { raise "of each-at-once" }] },
+      "/stream" => ->(_) { [200, {}, ->(stream) { stream.write("a"); raise "of stream" }] },
+      "/close" => ->(_) { [200, {}, closes.call(%w[a])] },
+      "/hijack" => ->(env) { env["rack.hijack"].call.close; raise "of hijack" },
+      "/partial" => ->(_) { [200, { "rack.hijack" => ->(_io) { raise "of partial" } }, []] },
+      "/exits" => ->(_) { [200, {}, Enumerator.new { |out| out << "a" * 100_000; exit }] },
+      "/encodings" => ->(_) { raise "of encodings \u00fc" },
+      "/utf-16" => ->(_) { raise "of utf-16".encode("UTF-16LE") },
+      "/binary" => ->(_) { raise "of binary \xFF".b }
+    }
+    run ->(env) { faults.fetch(env["PATH_INFO"]).call(env) }
+  RUBY
+
+  HANDLER = <<~RUBY
+    environment "production"
+    lowlevel_error_handler do |error, env, status|
+      $stderr.write "told \#{error.message.b.delete("\\0")[/of [\\w-]+/] || error.class} at \#{env["PATH_INFO"]} \#{status}\\n"
+      [500, {}, ["sorry"]]
+    end
+  RUBY
+
+  # A module that a gem puts in front (Sentry's, Rollbar's), without a handler.
+  PREPENDED = <<~RUBY
+    Puma::Server.prepend(Module.new do
+      def lowlevel_error(error, env, status = 500)
+        $stderr.write "told \#{error.message.b.delete("\\0")[/of [\\w-]+/] || error.class} at \#{env["PATH_INFO"]} \#{status}\\n"
+        super
+      end
+    end)
+  RUBY
+
+  PATHS = %w[call each each-at-once stream close hijack partial exits encodings utf-16 binary].freeze
+
+  { "the handler" => HANDLER, "a module before lowlevel_error" => PREPENDED }.each do |who, config|
+    [[], %w[-w 1], %w[--compat 8]].each do |arguments|
+      define_method("test_#{who} with #{arguments.join(" ")} is told once of each".tr(" ", "_")) do
+        spawn_server "-t", "2:2", *arguments, app: file("faults.ru", APP), config: config
+        assert_told_once_of_each
+      end
+    end
+  end
+
+  # The log is no condition: here it fails each time.
+  def test_the_handler_is_asked_when_the_log_fails
+    spawn_server "-t", "1:1", app: file("faults.ru", APP), config: <<~RUBY
+      #{HANDLER}
+      Puma::LogWriter.prepend(Module.new { def unknown_error(*) = raise("no log") })
+    RUBY
+    assert_told_once_of_each
+  end
+
+  private
+
+  def assert_told_once_of_each
+    answers = PATHS.to_h { |path| [path, answer_of(path)] }
+    wanted = PATHS.map { |path| "told #{path == "exits" ? "SystemExit" : "of #{path}"} at /#{path} 500" }
+    server.wait_until("all are told", 10) { told.size >= wanted.size }
+    server.stop
+    assert_equal wanted.sort, told.sort
+    # Nothing was out yet.
+    %w[call each-at-once encodings utf-16 binary].each { |path| assert_match(%r{\AHTTP/1.1 500 }, answers[path], path) }
+  end
+
+  def told = server.log.b.scan(/^told .* at .*$/)
+
+  def answer_of(path)
+    # Octets that are no UTF-8, in the query.
+    octets = "GET /#{path}?\xFC\xC3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".b
+    server.exchange(octets) { |_, socket| read_all(socket) }
+  end
+
+  def read_all(socket)
+    Timeout.timeout(10) { socket.read }
+  rescue Errno::ECONNRESET
+    ""
+  end
+end
