@@ -13,7 +13,6 @@ use magnus::{DataTypeFunctions, Error, Module, RModule, RString, Ruby, TypedData
 use rserve_core::connection::Connection;
 use rserve_core::server::{IoBound, Server};
 use rserve_core::stream::Peer;
-use rserve_http1::Version;
 
 use crate::text;
 use crate::tls::TlsStream;
@@ -26,7 +25,7 @@ use crate::writer_slot::WriterSlot;
 pub(crate) struct Client {
     server: Arc<Server>,
     connection: Arc<Connection>,
-    /// Whether the client knows interim responses: not with HTTP/1.0 (RFC 9110 §15.2).
+    /// Whether the client may be sent interim responses.
     takes_interim: bool,
     env: Cell<Option<Opaque<Value>>>,
     /// `rack.input`, if it is a file that is to be closed after the request.
@@ -69,11 +68,11 @@ impl DataTypeFunctions for Client {
 }
 
 impl Client {
-    pub(crate) fn new(server: &Arc<Server>, connection: &Arc<Connection>, version: Version) -> Self {
+    pub(crate) fn new(server: &Arc<Server>, connection: &Arc<Connection>, takes_interim: bool) -> Self {
         Self {
             server: Arc::clone(server),
             connection: Arc::clone(connection),
-            takes_interim: version == Version::Http11,
+            takes_interim,
             env: Cell::new(None),
             input: Cell::new(None),
             state: Cell::new(State::Serving),

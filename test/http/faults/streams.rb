@@ -120,4 +120,4 @@ answers("early hints from an earlier request", body: "b") do |env|
   [200, {}, ["b"]]
 end
 answers("early hints for HEAD", method: "HEAD") { |env| hint.(env, { "link" => "</a>" }) && nil || [200, {}, ["a"]] }
-answers("early hints for 1.0", version: "HTTP/1.0", ends: true, body: "a") { |env| hint.(env, { "link" => "</a>" }) && nil || [200, {}, ["a"]] }
+answers("early hints for 1.0, whose clients take them for the response", version: "HTTP/1.0", ends: true, body: "a") { |env| hint.(env, { "link" => "</a>" }) && nil || [200, {}, ["a"]] }

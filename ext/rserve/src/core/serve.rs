@@ -68,7 +68,8 @@ impl Core {
         if self.methods.as_ref().is_some_and(|known| !known.iter().any(|known| known.as_bytes() == method)) {
             return self.unsupported(ruby, connection, &request, asked);
         }
-        let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection, asked.version));
+        let client: Obj<Client> =
+            ruby.obj_wrap(Client::new(&self.server, connection, request.head.takes_interim()));
         let outcome = self.run(ruby, connection, request, asked, client);
         protect::ensure(outcome, || error::forgive(client.settle(ruby)))
     }
@@ -174,7 +175,8 @@ impl Core {
         request: &Request,
         asked: Asked,
     ) -> Result<(), Error> {
-        let client: Obj<Client> = ruby.obj_wrap(Client::new(&self.server, connection, asked.version));
+        let client: Obj<Client> =
+            ruby.obj_wrap(Client::new(&self.server, connection, request.head.takes_interim()));
         let octets = request.octets.as_slice();
         let about = (
             ruby.str_from_slice(request.head.method.of(octets)),
