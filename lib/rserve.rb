@@ -7,7 +7,7 @@ require "rserve/const"
 # application inside another program.
 module Rserve
   # Every class that loads itself when it is first named, by the file it is in.
-  {
+  FILES = {
     "binder" => %i[Binder], "blame" => %i[Blame], "check" => %i[Check], "cli" => %i[CLI],
     "client" => %i[Client], "cluster" => %i[Cluster],
     "common_logger" => %i[CommonLogger], "config_error" => %i[ConfigError OperatorError],
@@ -20,7 +20,19 @@ module Rserve
     "server" => %i[ConnectionError HttpParserError HttpParserError501 Server ThreadPool],
     "server_plugin_control" => %i[ServerPluginControl], "single" => %i[Single],
     "state_file" => %i[StateFile], "util" => %i[Util]
-  }.each { |file, names| names.each { |name| autoload name, "rserve/#{file}" } }
+  }.freeze
+  # What is for other programs than a server.
+  TOOLS = %w[check cli control_cli rack_handler].freeze
+  private_constant :FILES, :TOOLS
+
+  FILES.each { |file, names| names.each { |name| autoload name, "rserve/#{file}" } }
+
+  # Loads what a server may come to need. Releases are deleted while they serve, and the gems with them: from here on
+  # nothing of this gem's is read from the disk.
+  def self.load_all
+    (FILES.keys - TOOLS).each { |file| require "rserve/#{file}" }
+    [MiniSSL, App, Rack].each { |names| names.constants.each { |name| names.const_get(name) } }
+  end
 
   # Rack applications of the server's own.
   module App

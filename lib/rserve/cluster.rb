@@ -86,15 +86,18 @@ module Rserve
       @master.push(:reopen_logs)
     end
 
-    # Changes to the directory that the server was started in, which may be another one by now.
+    # Changes to the directory that the server was started in, which may be another one by now, or none.
     #
-    # @return [true]
+    # @return [Boolean]
     def reload_worker_directory
       dir = @launcher.restart_dir
       log "+ Changing to #{dir}"
       Dir.chdir(dir)
       @launcher.refresh_title
       true
+    rescue SystemCallError => e
+      log "! Cannot change the directory: #{e.message}"
+      false
     end
 
     # Is there a cluster that a signal can stop?

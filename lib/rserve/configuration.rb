@@ -276,10 +276,7 @@ module Rserve
     # @raise [ConfigError] when there is no rackup file
     def app
       found = @_options[:app] || load_rackup
-      if @_options[:log_requests]
-        require "rserve/common_logger"
-        found = CommonLogger.new(found, @_options[:custom_logger] || @_options[:logger])
-      end
+      found = CommonLogger.new(found, @_options[:custom_logger] || @_options[:logger]) if @_options[:log_requests]
       ConfigMiddleware.new(self, found)
     end
 

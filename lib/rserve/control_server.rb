@@ -32,6 +32,7 @@ module Rserve
     #
     # @return [Thread]
     def run
+      require "openssl" if @binder.tls? # see MiniSSL::Server#accept; later its files may be gone
       @thread = Thread.new do
         Rserve.set_thread_name "ctl"
         serve_until_stopped
@@ -82,7 +83,7 @@ module Rserve
       answer(socket)
     rescue SystemCallError, IOError => e
       @log_writer.debug_error(e, nil, "Control server")
-    rescue StandardError => e
+    rescue StandardError, ScriptError => e
       @log_writer.unknown_error(e, nil, "Control server")
     ensure
       socket.close unless socket.nil? || socket.is_a?(Symbol)

@@ -80,6 +80,7 @@ module Rserve
     def run
       @run_thread = Thread.current
       limit_arenas
+      Rserve.load_all
       previous_env = @restart.environment
       @config.plugins.fire_starts(self)
       signals = setup_signals

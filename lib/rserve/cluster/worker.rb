@@ -40,9 +40,8 @@ module Rserve
         watch_master
         log_gemfile
         @config.run_hooks(:before_worker_boot, @index, @log_writer, @hook_data)
-        @server = prepare_server
+        booting { @server = prepare_server }
         trap_term
-        booted
         @link.mold? ? serve_and_fork : serve
         @config.run_hooks(:before_worker_shutdown, @index, @log_writer, @hook_data)
       ensure
@@ -111,6 +110,10 @@ module Rserve
         @options[:idle_timeout_over] = -> { tell_idle(false) }
         @options[:worker_link] = @link if @options[:wait_for_less_busy_worker].to_f.positive?
         start_server
+      end
+
+      def booting
+        yield
       rescue Exception => e # rubocop:disable Lint/RescueException
         log "! Unable to start worker"
         log "#{e.class}: #{e.message}"
@@ -145,8 +148,11 @@ module Rserve
         end
       end
 
+      # The master hears of it when there is somebody to serve: what fails before counts as a boot that failed.
       def serve
-        start_serving.join
+        thread = booting { start_serving }
+        booted
+        thread.join
       end
 
       # @return [Thread]
@@ -159,6 +165,7 @@ module Rserve
       # ---- worker 0 under fork_worker ---------------------------------------------------------------------------
 
       def serve_and_fork
+        booted
         until @stopping
           case command = @link.next_command
           when :pause then pause

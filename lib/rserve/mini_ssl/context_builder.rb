@@ -51,6 +51,8 @@ module Rserve
         else log_writer.error("Please specify a valid verify_mode=")
         end
         log_writer.error("Please specify the SSL ca via 'ca='") if context.verify_mode != VERIFY_NONE && !authority
+        # For MiniSSL.certificate, now: later its files may be gone.
+        require "openssl" unless context.verify_mode == VERIFY_NONE
         return unless (flags = params["verification_flags"])
 
         context.verification_flags = flags.split(",").map { |name| verification_flag(name) }.reduce(:|)
