@@ -56,6 +56,8 @@ module Rserve
       def answer_refusal(status, message, method, target, peer)
         return [413, {}, ["Payload Too Large"]] if status == 413
 
+        return answer_storage_failure(message, refused_env(method, target, peer)) if status == 507
+
         error = (status == 501 ? HttpParserError501 : HttpParserError).new(message)
         status, headers, body = parse_error(error, refused_env(method, target, peer), status)
         [status, headers, strings(body)]
@@ -116,6 +118,8 @@ module Rserve
         return @log_writer.unknown_error(nil, nil, "Listen loop: #{notice}") if notice.is_a?(String)
 
         message, ip, der = notice
+        return @log_writer.connection_error(ConnectionError.new("#{message} from #{ip}"), nil) if notice.size == 2
+
         @log_writer.ssl_error(MiniSSL::SSLError.new(message), LoggedPeer.new(ip, MiniSSL.certificate(der)))
       end
 
@@ -153,6 +157,14 @@ module Rserve
         @log_writer.parse_error(error, LoggedRequest.new(env))
         error.set_backtrace(caller(2))
         lowlevel_error(error, env, status)
+      end
+
+      # The disk is full, or the folder is gone: the server's fault.
+      def answer_storage_failure(message, env)
+        error = IOError.new(message)
+        @log_writer.unknown_error(error, LoggedRequest.new(env), "Request body")
+        status, headers, body = lowlevel_error(error, env, 507)
+        [status, headers, strings(body)]
       end
 
       def refused_env(method, target, peer)

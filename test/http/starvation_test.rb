@@ -40,6 +40,22 @@ class StarvationTest < ServerCase
     assert_operator now - began, :>, 0.8
   end
 
+  def test_a_head_that_does_not_end_is_answered_408
+    spawn_server "-t", "1:1", config: "first_data_timeout 1\n"
+    ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\n#{HEAD}"].each do |octets|
+      server.exchange(octets) do |reader|
+        response = reader.receive(timeout: 10)
+        assert_equal 408, response.status, octets
+        assert_match(/GMT\z/, response["Date"])
+        assert_equal "close", response["Connection"]
+        assert reader.closed?(timeout: 10)
+      end
+    end
+    assert_log(/HTTP connection error: #<\S+: timed out waiting for the head of a request from 127.0.0.1>/)
+    server.exchange("") { |reader| assert reader.closed?(timeout: 10), "nothing was asked" }
+    assert_serving
+  end
+
   def test_a_body_that_pauses_is_answered_408
     spawn_server "-t", "1:1", config: "first_data_timeout 1\n"
     server.exchange("POST / HTTP/1.1\r\n#{HEAD}Content-Length: 10\r\n\r\nhalf") do |reader|
@@ -47,6 +63,7 @@ class StarvationTest < ServerCase
       assert_equal 408, response.status
       assert_equal "close", response["Connection"]
     end
+    assert_log(/timed out waiting for the body of a request from 127.0.0.1/)
     assert_serving
   end
 
@@ -293,6 +310,13 @@ class StarvationTest < ServerCase
         assert_includes [503, 507], response.status
       end
     end
+    # Who reads only when everything is sent gets it, too.
+    server.exchange("POST / HTTP/1.1\r\n#{HEAD}Content-Length: #{20 * body.size}\r\n\r\n") do |reader, socket|
+      20.times { socket.write(body) }
+      assert_equal 507, reader.receive.status
+    end
+    assert_log(%r{Request body \("POST /" - \(127.0.0.1\)\): #<IOError: cannot store the request body: No space left})
+    refute_match(/malformed/, server.log)
     server.exchange("GET /array HTTP/1.1\r\n#{HEAD}\r\n") { |_, socket| assert socket.wait_readable(5) }
     assert_equal "small", get("/").body
     assert_descriptors descriptors

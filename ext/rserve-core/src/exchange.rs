@@ -11,9 +11,9 @@ use std::mem;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rserve_http1::{Error as HttpError, Head, Receiver};
+use rserve_http1::{Error as HttpError, Head, Receiver, Version, encode};
 
 use crate::backlog::Seat;
 use crate::body::Body;
@@ -31,9 +31,14 @@ const READ_SIZE: usize = 64 * 1024;
 /// Octets of one response that are sent before other connections get their turn.
 const SEND_BUDGET: usize = 1 << 18;
 
-/// Octets of a refused client that are read and thrown away at most, so that it gets to read its error response before
-/// the reset that unread input would cause.
-const LINGER_LIMIT: usize = 1 << 20;
+/// How long a refused client may take to read its answer …
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// … a second more for so many octets that it is still sending …
+const LINGER_RATE: u64 = 64 * 1024;
+
+/// … and so long at most.
+const LINGER_MOST: Duration = Duration::from_secs(30);
 
 /// Parts of a body that follow each other within this time go out together.
 const CORK_TIME: Duration = Duration::from_millis(1);
@@ -76,9 +81,6 @@ pub enum Refusal {
     /// The head was good, the body is not acceptable.
     #[error(transparent)]
     Body(HttpError),
-    /// The body did not come in time.
-    #[error("timed out waiting for the request body")]
-    Timeout,
     /// The body could not be stored.
     #[error("cannot store the request body: {0}")]
     Storage(#[source] io::Error),
@@ -92,7 +94,6 @@ impl Refusal {
                 414 | 431 if options.embedded => 400,
                 status => status,
             },
-            Refusal::Timeout => 408,
             Refusal::Storage(_) => 507,
         }
     }
@@ -139,6 +140,8 @@ pub(crate) enum Patience {
     Body,
     /// Some of a response was taken: [`Exchange::reader_due`].
     Stalled,
+    /// Who was refused is still sending: [`Exchange::linger_due`].
+    Lingering,
 }
 
 pub(crate) struct Exchange {
@@ -165,7 +168,9 @@ pub(crate) struct Exchange {
     preface: Option<ProxyProtocol>,
     /// What follows once `outgoing` is empty.
     after_sending: AfterSending,
-    lingered: usize,
+    /// Since when what the peer sends is thrown away, and how much that was.
+    lingers_since: Option<Instant>,
+    lingered: u64,
     /// Octets of the current request's body as it came, chunk sizes and all.
     body_octets: u64,
     /// What was left to be sent when the socket last took nothing more.
@@ -212,6 +217,7 @@ impl Exchange {
             head_begun: false,
             preface: options.proxy_protocol,
             after_sending: AfterSending::Close,
+            lingers_since: None,
             lingered: 0,
             body_octets: 0,
             unsent: None,
@@ -284,6 +290,14 @@ impl Exchange {
         self.is_idle() || self.phase == Phase::Lingering
     }
 
+    /// Some of a request's head has come but not all of it.
+    pub(crate) fn in_head(&self) -> bool {
+        self.phase == Phase::Receiving
+            && self.receiver.awaits_head()
+            && self.preface.is_none()
+            && !self.input.is_empty()
+    }
+
     /// The head of a request has come but not yet all of its body.
     pub(crate) fn in_body(&self) -> bool {
         self.phase == Phase::Receiving && !self.receiver.awaits_head()
@@ -335,7 +349,7 @@ impl Exchange {
                     Ok(Flushed::More) => return Outcome::Again,
                     Ok(Flushed::Short) | Err(_) => return Outcome::Close,
                 },
-                Phase::Lingering => return self.discard(),
+                Phase::Lingering => return self.discard(now),
                 Phase::Ready => return Outcome::Wait,
                 Phase::Gone => return Outcome::Close,
             }
@@ -443,14 +457,25 @@ impl Exchange {
     }
 
     /// The request is not to be waited for any longer; the client is told.
-    pub(crate) fn answer_timeout(&mut self, compat: Compat) {
-        let reply: &[u8] = match compat {
-            Compat::Puma6 => b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n",
-            _ => b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n",
+    pub(crate) fn answer_timeout(&mut self, options: &Options) {
+        let (connection, date): (&[u8], &[u8]) = match options.compat {
+            Compat::Puma6 => (b"Connection: close\r\n", b"Date: "),
+            _ => (b"connection: close\r\n", b"date: "),
         };
+        let mut reply = Vec::new();
+        encode::status_line(&mut reply, Version::Http11, 408);
+        reply.extend_from_slice(connection);
+        if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH)
+            && !options.embedded
+        {
+            reply.extend_from_slice(date);
+            encode::date(&mut reply, now.as_secs());
+            reply.extend_from_slice(b"\r\n");
+        }
+        reply.extend_from_slice(b"\r\n");
         self.abandon_request();
         if let Some(stream) = self.stream_mut() {
-            let _ = stream.send(reply);
+            let _ = stream.send(&reply);
         }
         self.finish(AfterSending::Linger);
     }
@@ -478,13 +503,18 @@ impl Exchange {
         self.phase = Phase::Lingering;
     }
 
-    fn discard(&mut self) -> Outcome {
+    /// Throws away what a refused client still sends, so that it gets to read its response before the reset that unread
+    /// input would cause: many send all of a body before they read.
+    fn discard(&mut self, now: Instant) -> Outcome {
+        self.lingers_since.get_or_insert(now);
+        let before = self.lingered;
         SCRATCH.with_borrow_mut(|scratch| {
-            loop {
+            while self.lingered < before + READ_SIZE as u64 {
                 let Some(stream) = &mut self.stream else { return Outcome::Close };
                 match stream.receive(scratch) {
-                    Ok(Received::Octets(count)) if self.lingered + count < LINGER_LIMIT => {
-                        self.lingered += count
+                    Ok(Received::Octets(count)) => {
+                        self.lingered += count as u64;
+                        self.patience = Patience::Lingering;
                     }
                     Ok(Received::WouldBlock) => {
                         self.drained = true;
@@ -493,7 +523,14 @@ impl Exchange {
                     _ => return Outcome::Close,
                 }
             }
+            Outcome::Again
         })
+    }
+
+    /// When a refused client is given up that is still sending.
+    pub(crate) fn linger_due(&self, now: Instant) -> Instant {
+        let earned = LINGER_TIME + Duration::from_secs(self.lingered / LINGER_RATE);
+        self.lingers_since.unwrap_or(now) + earned.min(LINGER_MOST)
     }
 
     /// Gives the socket up, with the octets that were read beyond the request.

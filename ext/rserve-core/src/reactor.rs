@@ -23,7 +23,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use crate::cluster::Gate;
 use crate::connection::{Connection, ConnectionId, ENDED, NEVER, READABLE, WRITABLE};
-use crate::exchange::{Exchange, Outcome, Phase};
+use crate::exchange::{Exchange, Outcome};
 use crate::listener::Listener;
 use crate::server::{Notice, Server, Status};
 use crate::slots::Slots;
@@ -499,9 +499,16 @@ impl Reactor {
     fn give_up(&mut self, server: &Server, connection: &Arc<Connection>, now: Instant) {
         let mut exchange = connection.exchange();
         connection.deadline.store(NEVER, Ordering::Relaxed);
-        if exchange.phase() == Phase::Receiving && exchange.in_body() {
-            // RFC 9110 §15.5.9. A client whose head never came gets no answer: it did not ask anything (Puma).
-            exchange.answer_timeout(server.options.compat);
+        let late = match (exchange.in_body(), exchange.in_head()) {
+            (true, _) => Some("body"),
+            // At the end of a server it is not the client that is late (Puma).
+            (_, true) if server.status() == Status::Running => Some("head"),
+            // Who has sent nothing did not ask anything.
+            _ => None,
+        };
+        if let Some(part) = late {
+            server.notify(Notice::TimedOut(connection.peer(), part));
+            exchange.answer_timeout(&server.options);
             drop(exchange);
             self.run(server, connection, true, now);
         } else {

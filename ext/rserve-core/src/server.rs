@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Waker};
@@ -22,7 +22,7 @@ use nix::errno::Errno;
 use crate::backlog::{Backlog, Seat};
 use crate::cluster::{Gate, LargeTurns, Place, ServerStats};
 use crate::connection::{Connection, ConnectionId, NEVER};
-use crate::exchange::{Exchange, Patience, Phase, Request};
+use crate::exchange::{Exchange, LINGER_TIME, Patience, Phase, Request};
 use crate::listener::Listener;
 use crate::monitor::Monitor;
 use crate::options::Options;
@@ -35,9 +35,6 @@ use crate::unread::Unread;
 use pool::Look;
 pub use pool_size::IoBound;
 use pool_size::PoolSize;
-
-/// How long a refused client may take to read its answer.
-const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// A server's life: `New → Running → Draining → Done`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -62,6 +59,8 @@ pub enum Notice {
     PollFailed(io::Error),
     /// So many clients were cut off, because they read too slowly.
     ReadersCut(usize),
+    /// This part of a request did not come in time.
+    TimedOut(Peer, &'static str),
     /// A client and the server did not come to terms.
     TlsFailed(Peer, Fault),
 }
@@ -523,7 +522,14 @@ impl Server {
                 let due = exchange.reader_due(now, self.options.write_timeout);
                 return self.deadline_at(connection, due);
             }
-            Patience::Unchanged if connection.deadline.load(Ordering::Relaxed) != NEVER => return,
+            Patience::Lingering if self.status() < Status::Draining => {
+                return self.deadline_at(connection, exchange.linger_due(now));
+            }
+            Patience::Unchanged | Patience::Lingering
+                if connection.deadline.load(Ordering::Relaxed) != NEVER =>
+            {
+                return;
+            }
             _ if exchange.may_hurry() && self.status() >= Status::Draining => DRAIN_GRACE,
             _ if exchange.phase() == Phase::Lingering => LINGER_TIME,
             _ if exchange.is_idle() && exchange.served() > 0 => self.options.persistent_timeout,

@@ -189,7 +189,8 @@ impl Core {
         }
     }
 
-    /// What is to be logged: messages; of failed TLS `[message, peer's address, DER of a certificate or nil]`.
+    /// What is to be logged: messages; of a request that did not come in time `[message, peer's address]`, of failed TLS
+    /// `[message, peer's address, DER of a certificate or nil]`.
     fn notices(ruby: &Ruby, this: &Self) -> RArray {
         let text = |text: String| ruby.str_new(&text).as_value();
         let notices = this.server.take_notices().into_iter().map(|notice| match notice {
@@ -197,6 +198,10 @@ impl Core {
             Notice::PollFailed(failure) => text(format!("cannot wait for connections: {failure}")),
             Notice::ReadersCut(count) => {
                 text(format!("cut off for reading too slowly (unread_limit): {count} clients"))
+            }
+            Notice::TimedOut(peer, part) => {
+                let message = text(format!("timed out waiting for the {part} of a request"));
+                ruby.into_value((message, text(peer.ip().to_string())))
             }
             Notice::TlsFailed(peer, fault) => {
                 let certificate = fault.certificate.map(|der| ruby.str_from_slice(&der));
