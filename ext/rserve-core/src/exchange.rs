@@ -469,7 +469,7 @@ impl Exchange {
             && !options.embedded
         {
             reply.extend_from_slice(date);
-            encode::date(&mut reply, now.as_secs());
+            rserve_http1::date(&mut reply, now.as_secs());
             reply.extend_from_slice(b"\r\n");
         }
         reply.extend_from_slice(b"\r\n");

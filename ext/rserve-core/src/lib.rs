@@ -16,6 +16,7 @@ pub mod large;
 pub mod listener;
 mod monitor;
 pub mod network;
+pub mod observe;
 pub mod options;
 pub mod outgoing;
 mod reactor;

@@ -15,6 +15,7 @@ pub mod cgi;
 mod chunk_watch;
 mod chunked;
 mod connection;
+mod date;
 pub mod encode;
 mod error;
 mod fields;
@@ -29,6 +30,7 @@ mod strict;
 
 pub use chunk_watch::ChunkWatch;
 pub use connection::ConnectionOptions;
+pub use date::{civil, date};
 pub use error::{Element, Error, Excerpt};
 pub use framing::Framing;
 pub use head::{Field, Head, Span, Version};

@@ -367,7 +367,7 @@ fn write_date(out: &mut Vec<u8>, spelling: Spelling) {
                 Spelling::Title => b"Date: ",
                 Spelling::Lower => b"date: ",
             });
-            encode::date(line, *second);
+            rserve_http1::date(line, *second);
             line.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(line);
