@@ -94,6 +94,7 @@ module Rserve
     end
 
     BASE_DEFAULTS = {
+      allow_underscore_headers: true,
       auto_trim_time: 30,
       binds: ["tcp://0.0.0.0:9292"].freeze,
       clean_thread_locals: false,

@@ -29,7 +29,7 @@ class StrictReading
   EXTENSION = /[ \t]*;[ \t]*#{TOKEN}(?:[ \t]*=[ \t]*(?:#{TOKEN}|#{QUOTED}))?/n
   CHUNK_LINE = /\A(\h{1,16})(#{EXTENSION})*\z/n
   CODINGS = %w[gzip deflate compress].freeze
-  SERVED = %w[HEAD GET POST PUT DELETE OPTIONS TRACE PATCH].freeze
+  SERVED = %w[HEAD GET POST PUT DELETE OPTIONS TRACE PATCH QUERY].freeze
 
   # @return [Array<Request>]
   attr_reader :requests

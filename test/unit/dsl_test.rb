@@ -38,6 +38,10 @@ class DSLTest < Minitest::Test
     "inject { workers 4 }" => { workers: 4 },
     "rserve { write_timeout 3 } if respond_to?(:rserve)" => { write_timeout: 3.0 },
     "rserve { unread_limit '1000' }" => { unread_limit: 1000 },
+    "worker_check_interval 0.1" => { worker_check_interval: 0.1 },
+    "worker_check_interval '0.5'\nworker_timeout 1" => { worker_check_interval: 0.5, worker_timeout: 1 },
+    "" => { allow_underscore_headers: true, worker_check_interval: 5 },
+    "rserve { strict }" => { strict: true, strict_host: true, strict_framing: true },
     "rserve { strict_host }" => { strict_host: true },
     "rserve { strict_framing false }" => { strict_framing: false },
     "rserve { proxy_protocol :v2, from: '10.0.0.0/8' }" =>
@@ -58,6 +62,7 @@ class DSLTest < Minitest::Test
       "threads 0" => "must be greater than 0",
       "workers 'x'" => "workers must be an Integer or :auto",
       "port 'x'" => "invalid value for Integer",
+      "worker_check_interval 0" => "worker_check_interval must be more than 0 seconds",
       "worker_timeout 5" => "must be greater than the worker reporting interval (5)",
       "worker_culling_strategy :best" => "Invalid value for worker_culling_strategy",
       "set_remote_address 1" => "Invalid value for set_remote_address",

@@ -79,11 +79,16 @@ module Rserve
         @options[:worker_shutdown_timeout] = Integer(seconds)
       end
 
-      # Seconds between a worker's reports to the master.
+      # Seconds between a worker's reports to the master; fractions are allowed.
       #
       # The default is 5.
+      #
+      # @raise [RuntimeError] unless above zero
       def worker_check_interval(seconds)
-        @options[:worker_check_interval] = Integer(seconds)
+        seconds = Float(seconds)
+        raise "worker_check_interval must be more than 0 seconds, not #{seconds}" unless seconds.positive?
+
+        @options[:worker_check_interval] = seconds
       end
 
       # Which worker goes first when there are too many.

@@ -1,11 +1,12 @@
 # frozen_string_literal: true
 
 source "RFC 9110 §9.3"
-%w[GET POST PUT DELETE OPTIONS PATCH TRACE].each { |name| takes name, message("#{name} /m HTTP/1.1"), "#{name} /m" }
+%w[GET POST PUT DELETE OPTIONS PATCH TRACE QUERY].each { |name| takes name, message("#{name} /m HTTP/1.1"), "#{name} /m" }
 takes "HEAD", message("HEAD /m HTTP/1.1"), "HEAD /m"
 takes "HEAD with a body", "#{message("HEAD /m HTTP/1.1", "Content-Length: 3")}abc", "HEAD /m abc"
 takes "GET with a body", "#{message("GET /m HTTP/1.1", "Content-Length: 3")}abc", "GET /m abc"
 takes "DELETE with a body", "#{message("DELETE /m HTTP/1.1", "Content-Length: 3")}abc", "DELETE /m abc"
+takes "QUERY with a body, RFC 10008", "#{message("QUERY /m HTTP/1.1", "Content-Length: 3")}abc", "QUERY /m abc"
 takes "OPTIONS with a chunked body", "#{message("OPTIONS /m HTTP/1.1", "Transfer-Encoding: chunked")}1\r\na\r\n0\r\n\r\n",
       "OPTIONS /m a"
 
