@@ -12,7 +12,9 @@ module Rserve
   class Cluster < Runner
     # The traps of the master besides the launcher's, with the command that each gives.
     SIGNALS = { "TTIN" => :add_worker, "TTOU" => :remove_worker, "URG" => :refork }.freeze
-    private_constant :SIGNALS
+    # The traps that Puma's master sets after it has preloaded the application.
+    AFTER_PRELOADING = ["INT", "TERM", "CHLD", *SIGNALS.keys].freeze
+    private_constant :SIGNALS, :AFTER_PRELOADING
 
     def initialize(launcher)
       super
@@ -126,6 +128,7 @@ module Rserve
       output_header "cluster"
       log "*      Workers: #{@options[:workers]}"
       preload? ? preload : bind_only
+      @launcher.take_signals_back(*AFTER_PRELOADING)
       @launcher.begin_serving { @master = Native::Master.new(self, cluster_options) }
       log "Use Ctrl-C to stop"
       warn_single_worker
@@ -135,6 +138,7 @@ module Rserve
       @launcher.write_state
       start_control
       @config.run_hooks(:before_fork, nil, @log_writer)
+      follow_fork
       warm_up if preload?
       Native.release_stack
       @master.run
@@ -171,6 +175,7 @@ module Rserve
       case event
       when :booted
         @events.fire_after_booted!
+        follow_fork
         debug_loaded_extensions "Loaded Extensions - master:" if @log_writer.debug?
       when :phase_booted then @events.fire_after_booted!
       when :phase_begun then @events.fire_before_restart!
@@ -205,6 +210,14 @@ module Rserve
     end
 
     private
+
+    # What began before has to begin again.
+    def follow_fork
+      return unless @launcher.follow_fork
+
+      @control&.run
+      @launcher.write_state
+    end
 
     def preload?
       !!@options[:preload_app]

@@ -83,7 +83,7 @@ module Rserve
       Rserve.load_all
       previous_env = @restart.environment
       @config.plugins.fire_starts(self)
-      signals = setup_signals
+      @signals = setup_signals
       set_process_title
       @status = @runner.run || @status
       finish(previous_env)
@@ -91,14 +91,32 @@ module Rserve
       remove_traces unless @runner.nil? || @runner.serving?
       raise
     ensure
-      signals&.close
+      @signals&.close
       @runner&.stop_control
     end
 
     # The block makes the server one that commands reach; what came before is carried out then.
     def begin_serving
+      follow_fork
       yield
       carry_out_postponed
+    end
+
+    # The application, or a hook, may have called `Process.daemon`: from then on the server is another process, in which
+    # no thread is left but the one that called.
+    #
+    # @return [Boolean]
+    def follow_fork
+      return false if @pid == Process.pid
+
+      @pid = Process.pid
+      @signals&.follow_fork
+      true
+    end
+
+    # Takes signals back that the application has set traps for.
+    def take_signals_back(*names)
+      @signals&.take_back(*names)
     end
 
     # @return [Hash] statistics, symbol keys

@@ -17,11 +17,9 @@ module Rserve
       @pid = Process.pid
       @queue = Thread::Queue.new
       @handlers = {}
+      @in_child = {}
       @previous = {}
-      @thread = Thread.new do
-        Rserve.set_thread_name "signals"
-        dispatch
-      end
+      start
     end
 
     # Calls the block each time the signal arrives, one signal after the other.
@@ -31,10 +29,26 @@ module Rserve
     #   set its own traps yet
     def on(name, in_child: nil, &handler)
       @handlers[name] = handler
-      previous = Signal.trap(name) { Process.pid == @pid ? @queue << name : in_child&.call }
+      @in_child[name] = in_child
+      previous = trap(name)
       @previous[name] ||= previous
     rescue ArgumentError
       @log_writer.log("*** SIG#{name} not implemented, signal based #{PURPOSES.fetch(name, "control")} unavailable!")
+    end
+
+    # Takes signals back from an application that has set traps of its own for them.
+    #
+    # @param names [Array<String>]
+    def take_back(*names)
+      (names & @previous.keys).each { |name| trap(name) }
+    end
+
+    # `Process.daemon`, and whatever else goes on in a child, leaves the thread behind.
+    def follow_fork
+      return if @pid == Process.pid
+
+      @pid = Process.pid
+      start
     end
 
     # Puts the handlers back that were there before. Signals that arrived are still handled.
@@ -44,6 +58,17 @@ module Rserve
     end
 
     private
+
+    def start
+      Thread.new do
+        Rserve.set_thread_name "signals"
+        dispatch
+      end
+    end
+
+    def trap(name)
+      Signal.trap(name) { Process.pid == @pid ? @queue << name : @in_child[name]&.call }
+    end
 
     def dispatch
       while (name = @queue.pop)
