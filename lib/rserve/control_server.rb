@@ -3,24 +3,30 @@
 require "rserve/runtime"
 require "rserve/binder"
 require "rserve/app/status"
+require "rserve/control_connection"
 
 module Rserve
-  # Serves {App::Status} to `rservectl`: one request per connection, one connection at a time, on a Ruby thread of its
-  # own. It runs in a cluster's master too, which must stay free of native threads.
+  # Serves {App::Status} to `rservectl`: one request per connection, several connections side by side, on one Ruby
+  # thread that waits for no client in particular. It runs in a cluster's master too, which must stay free of native
+  # threads.
   class ControlServer
-    # Seconds a client may take to send its request.
-    REQUEST_TIMEOUT = 5
-    # Longest request head, in octets.
-    MAX_HEAD = 16 * 1024
-    REASONS = { 200 => "OK", 400 => "Bad Request", 403 => "Forbidden", 404 => "Not Found" }.freeze
-    private_constant :REQUEST_TIMEOUT, :MAX_HEAD, :REASONS
+    # Seconds that each phase of a connection may take: the handshake, the request's head, the response.
+    TIMEOUT = 5
+    # Connections at a time; the next one takes the place of the one whose time is up first.
+    MOST_CONNECTIONS = 64
+    # Seconds that no connection is taken after none could be (no descriptor is left).
+    PAUSE = 0.5
+    private_constant :TIMEOUT, :PAUSE
 
     # @param app [#call] given `PATH_INFO` and `QUERY_STRING`
     # @param binder [Binder] its listeners are served, and closed in the end
-    def initialize(app, binder, log_writer)
+    # @param timeout [Numeric] seconds that each phase of a connection may take
+    def initialize(app, binder, log_writer, timeout: TIMEOUT)
       @app = app
       @binder = binder
       @log_writer = log_writer
+      @timeout = timeout
+      @connections = []
       @wake_reader, @wake_writer = IO.pipe
       @stopping = false
     end
@@ -32,16 +38,17 @@ module Rserve
     #
     # @return [Thread]
     def run
-      require "openssl" if @binder.tls? # see MiniSSL::Server#accept; later its files may be gone
+      # What a handshake takes, now: later its files may be gone.
+      @binder.ios.each { |listener| listener.openssl_context if listener.is_a?(MiniSSL::Server) } if @binder.tls?
       @thread = Thread.new do
         Rserve.set_thread_name "ctl"
         serve_until_stopped
       end
     end
 
-    # Stops serving; the request at hand is answered first.
+    # Stops serving. The request at hand is answered, and no client is waited for.
     #
-    # @param sync [Boolean] wait for that
+    # @param sync [Boolean] wait until it has
     def stop(sync = false)
       @stopping = true
       wake
@@ -50,6 +57,7 @@ module Rserve
 
     # Closes what this process has of it: it was forked from the one that serves.
     def close_in_child
+      @connections.each(&:close_in_child)
       @binder.close
       @wake_reader.close
       @wake_writer.close
@@ -67,62 +75,63 @@ module Rserve
 
     def serve_until_stopped
       until @stopping
-        ready, = IO.select([@wake_reader, *@binder.ios])
-        (ready - [@wake_reader]).each { |listener| accept(listener) }
+        ready = wait
+        @binder.ios.each { |listener| accept(listener) if ready.include?(listener) }
+        @connections.dup.each { |connection| advance(connection) if ready.include?(connection) }
+        @connections.select { |connection| connection.deadline <= now }.each { |connection| finish(connection) }
       end
     rescue IOError, Errno::EBADF
       nil # the listeners were closed under us, which is another way to stop
     ensure
+      @connections.dup.each { |connection| finish(connection) }
       @wake_reader.close unless @wake_reader.closed?
     end
 
+    # @return [Array<Object>] listeners and connections with something to do
+    def wait
+      writing, reading = @connections.partition(&:writes?)
+      listeners = paused? ? [] : @binder.ios
+      dues = @connections.map(&:deadline).push(*(@paused_until if paused?))
+      left = [dues.min - now, 0].max if dues.any?
+      IO.select([@wake_reader, *listeners, *reading], writing, nil, left).to_a.flatten(1)
+    end
+
+    def paused?
+      !@paused_until.nil? && @paused_until > now
+    end
+
     def accept(listener)
-      socket = listener.accept_nonblock(exception: false)
+      socket = tls?(listener) ? listener.accept_unshaken_nonblock : listener.accept_nonblock(exception: false)
       return if socket == :wait_readable
 
-      answer(socket)
+      finish(@connections.min_by(&:deadline)) if @connections.size >= MOST_CONNECTIONS
+      @connections << ControlConnection.new(socket, @app, @timeout)
+      advance(@connections.last)
+    rescue Errno::ECONNABORTED, Errno::EINTR
+      nil
+    rescue SystemCallError => e
+      @paused_until = now + PAUSE
+      @log_writer.unknown_error(e, nil, "Control server")
+    end
+
+    # Before there is any TLS, nothing of it is loaded.
+    def tls?(listener)
+      @binder.tls? && listener.is_a?(MiniSSL::Server)
+    end
+
+    def advance(connection)
+      finish(connection) unless connection.advance
     rescue SystemCallError, IOError => e
+      finish(connection)
       @log_writer.debug_error(e, nil, "Control server")
     rescue StandardError, ScriptError => e
+      finish(connection)
       @log_writer.unknown_error(e, nil, "Control server")
-    ensure
-      socket.close unless socket.nil? || socket.is_a?(Symbol)
     end
 
-    def answer(socket)
-      target = request_target(read_head(socket))
-      path, query = target&.split("?", 2)
-      status, headers, body =
-        if target
-          @app.call("REQUEST_METHOD" => "GET", "PATH_INFO" => path, "QUERY_STRING" => query.to_s)
-        else
-          [400, { "content-length" => "0" }, [""]]
-        end
-      head = headers.map { |name, value| "#{name}: #{value}\r\n" }.join
-      socket.write("HTTP/1.0 #{status} #{REASONS[status]}\r\n#{head}Connection: close\r\n\r\n#{body.join}")
-    end
-
-    def request_target(head)
-      head[%r{\A[A-Z]+ (/\S*) HTTP/1\.[01]\r\n}, 1]
-    end
-
-    def read_head(socket)
-      head = +""
-      deadline = now + REQUEST_TIMEOUT
-      until head.include?("\r\n\r\n") || head.bytesize > MAX_HEAD
-        left = deadline - now
-        break unless left.positive? && readable?(socket, left)
-
-        head << socket.readpartial(MAX_HEAD)
-      end
-      head
-    rescue EOFError
-      head
-    end
-
-    # With TLS octets may have come already.
-    def readable?(socket, seconds)
-      (socket.respond_to?(:pending) && socket.pending.positive?) || socket.to_io.wait_readable(seconds)
+    def finish(connection)
+      connection.close
+      @connections.delete(connection)
     end
 
     def now

@@ -5,6 +5,7 @@ require "rserve/binder"
 require "rserve/configuration"
 require "rserve/events"
 require "rserve/log_writer"
+require "rserve/own_file"
 require "rserve/restart"
 require "rserve/signals"
 require "rserve/single"
@@ -346,7 +347,7 @@ module Rserve
       return unless path
 
       pid = Process.pid
-      File.write(path, pid, mode: "wb:UTF-8")
+      OwnFile.write(path, pid)
       at_exit { delete_pidfile if pid == Process.pid }
     end
 

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "rserve/own_file"
+
 module Rserve
   # The file by which a control client finds a running server: flat YAML, written and read without psych, so that a
   # pruned master stays free of it.
@@ -11,7 +13,7 @@ module Rserve
     end
 
     # @param path [String]
-    # @param permission [Integer, nil] mode of a new file; the umask's choice unless given
+    # @param permission [Integer, nil] the file's mode; unless given 0600 with a token in it, else the umask's choice
     def save(path, permission = nil)
       lines = ["---\n"]
       @options.each do |key, value|
@@ -19,7 +21,7 @@ module Rserve
 
         lines << "#{key}: #{format_value(key, value)}\n"
       end
-      File.write(path, lines.join, **{ mode: "wb:UTF-8", perm: permission }.compact)
+      OwnFile.write(path, lines.join, permission || (0o600 if secret?))
     end
 
     # Replaces the fields by those of the file at `path`; unknown keys are left out.
@@ -35,6 +37,10 @@ module Rserve
     end
 
     private
+
+    def secret?
+      !["", "none"].include?(control_auth_token.to_s)
+    end
 
     def format_value(key, value)
       key == "running_from" || value.to_s.include?(" ") ? %("#{value}") : value

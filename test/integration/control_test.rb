@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "open3"
+require_relative "../helpers/certificates"
 require_relative "../helpers/server_case"
 
 # rservectl, and the control server that it speaks to.
@@ -91,11 +92,53 @@ class ControlTest < ServerCase
     assert_refused(/No pid/) { run_control("-p", server.pid.to_s, "stop", fails: true) }
   end
 
+  def test_half_a_tls_record_holds_nothing_up = assert_undisturbed("-t", "1:1")
+
+  def test_half_a_tls_record_holds_no_cluster_up = assert_undisturbed("-w", "1", "-t", "1:1")
+
   def test_a_command_that_is_none
     assert_refused(/Invalid command: frobnicate/) { run_control("frobnicate", fails: true) }
   end
 
   private
+
+  # A hot restart, a command and TERM are done while clients are in the middle of a handshake.
+  def assert_undisturbed(*arguments)
+    cert, key = Certificates.new(folder).issue("control")
+    port = UniquePort.call
+    spawn_controlled(*arguments, url: "ssl://127.0.0.1:#{port}?cert=#{cert}&key=#{key}")
+    2.times do
+      clients = Array.new(3) { half_a_record(port) }
+      assert_match(/"requests_count":|"booted_workers":1/, control("stats"))
+      assert_empty(clients.select { |socket| socket.wait_readable(0) })
+      mark = server.mark
+      server.signal(:USR2)
+      server.wait_for_log(/Ctrl-C/, after: mark)
+      assert_serving
+      assert_equal [""], clients.map { |socket| ended(socket) }.uniq
+    end
+    client = half_a_record(port)
+    server.signal(:TERM)
+    assert_exits :TERM
+    assert_empty ended(client)
+  end
+
+  def half_a_record(port)
+    socket = server.wait_until("the control server is there", 10) do
+      TCPSocket.new("127.0.0.1", port)
+    rescue Errno::ECONNREFUSED
+      nil
+    end
+    socket.tap { socket.write("\x16\x03\x01\x02") }
+  end
+
+  def ended(socket)
+    socket.read
+  rescue Errno::ECONNRESET
+    ""
+  ensure
+    socket.close
+  end
 
   def spawn_controlled(*arguments, url: "tcp://127.0.0.1:#{UniquePort.call}", **options)
     @url = url

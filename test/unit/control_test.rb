@@ -77,6 +77,84 @@ class ControlTest < TimedTestCase
     assert_equal 200, Rserve::ControlRequest.new(url, nil).get("stats").first
   end
 
+  # What a client may leave unfinished: nothing sent, half a head.
+  UNFINISHED = ["", "GET /stats HTTP/1.0\r\n"].freeze
+
+  def test_clients_that_wait_hold_up_nobody
+    url = serve(timeout: 600)
+    waiting = Array.new(20) { |index| connect(url).tap { |socket| socket.write(UNFINISHED[index % 2]) } }
+    assert_equal 200, Rserve::ControlRequest.new(url, nil).get("stats").first
+    assert_empty waiting.select { |socket| socket.wait_readable(0) }, "none of them was closed for it"
+    @servers.each { |server| server.stop(true) }
+    assert_equal [""], waiting.map(&:read).uniq
+  ensure
+    waiting&.each(&:close)
+  end
+
+  def test_a_head_has_a_deadline_as_a_whole
+    socket = connect(serve(timeout: 0.5))
+    octets = "GET /stats HTTP/1.0\r\nX: #{"x" * 10_000}".each_char
+    socket.write(octets.next) until socket.wait_readable(0.02)
+    assert_empty socket.read
+  rescue Errno::EPIPE, Errno::ECONNRESET
+    pass # closed, as it should be
+  ensure
+    socket&.close
+  end
+
+  def test_a_response_that_nobody_reads_has_a_deadline
+    large = "x" * 30_000_000
+    @launcher.define_singleton_method(:stats) { { large: } }
+    url = serve(timeout: 0.5)
+    deaf = connect(url)
+    deaf.write("GET /stats HTTP/1.0\r\n\r\n")
+    assert deaf.wait_readable(30), "its response begins"
+    assert_equal 200, Rserve::ControlRequest.new(url, nil).get("gc").first
+    assert_raises(Errno::ECONNRESET, Errno::EPIPE) { loop { deaf.write("x") && sleep(0.01) } }
+  ensure
+    deaf&.close
+  end
+
+  def test_a_stop_waits_for_no_response
+    large = "x" * 30_000_000
+    @launcher.define_singleton_method(:stats) { { large: } }
+    deaf = connect(serve(timeout: 600))
+    deaf.write("GET /stats HTTP/1.0\r\n\r\n")
+    assert deaf.wait_readable(30), "its response begins"
+    @servers.each { |server| server.stop(true) }
+    assert_operator deaf.read.bytesize, :<, large.bytesize
+  rescue Errno::ECONNRESET
+    pass
+  ensure
+    deaf&.close
+  end
+
+  def test_without_descriptors_it_pauses
+    tries = Queue.new
+    url = serve do |server|
+      server.binder.ios.first.define_singleton_method(:accept_nonblock) do |**|
+        tries << Process.clock_gettime(Process::CLOCK_MONOTONIC)
+        raise Errno::EMFILE
+      end
+    end
+    client = connect(url)
+    first, second = Array.new(2) { tries.pop }
+    assert_operator second - first, :>, 0.4
+    assert_match(/Control server: #<Errno::EMFILE/, @log.stderr.string)
+  ensure
+    client&.close
+  end
+
+  def test_whoever_waits_longest_makes_room
+    url = serve(timeout: 600)
+    waiting = Array.new(Rserve::ControlServer::MOST_CONNECTIONS + 5) { connect(url) }
+    assert_equal 200, Rserve::ControlRequest.new(url, nil).get("stats").first
+    assert_equal "", waiting.first.read
+    assert_nil waiting.last.wait_readable(0)
+  ensure
+    waiting&.each(&:close)
+  end
+
   def test_client_prints_what_became_of_the_command
     url = serve(token: "secret")
     {
@@ -123,13 +201,51 @@ class ControlTest < TimedTestCase
     end
   end
 
+  def test_files_do_not_follow_a_link
+    Dir.mktmpdir do |folder|
+      target, link, broken = %w[target link broken].map { |name| File.join(folder, name) }
+      File.write(target, "precious")
+      [target, File.join(folder, "nowhere")].zip([link, broken]) do |to, from|
+        File.symlink(to, from)
+        Rserve::OwnFile.write(from, "1")
+        assert_equal ["1", false], [File.read(from), File.symlink?(from)]
+      end
+      assert_equal "precious", File.read(target)
+      refute_path_exists File.join(folder, "nowhere")
+    end
+  end
+
+  def test_a_file_that_is_none_stays_what_it_is
+    Rserve::OwnFile.write("/dev/null", "1", 0o600)
+    assert File.chardev?("/dev/null")
+  end
+
+  def test_state_file_with_a_token_is_its_owners
+    Dir.mktmpdir do |folder|
+      {
+        { token: "secret" } => "600", { token: "none" } => "644", {} => "644",
+        { token: "secret", permission: 0o640 } => "640", { token: "secret", before: 0o666 } => "600"
+      }.each_with_index do |(options, mode), index|
+        path = File.join(folder, index.to_s)
+        FileUtils.touch(path) && File.chmod(options[:before], path) if options[:before]
+        state = Rserve::StateFile.new
+        state.control_auth_token = options[:token]
+        state.save(path, options[:permission])
+        assert_equal mode, (File.stat(path).mode & 0o777).to_s(8), options.inspect
+      end
+    end
+  end
+
   private
 
-  def serve(**options)
+  def connect(url) = TCPSocket.new(*url.delete_prefix("tcp://").split(":"))
+
+  def serve(timeout: 5, **options)
     binder = Rserve::Binder.new(@log)
     binder.parse ["tcp://127.0.0.1:0"]
     status = Rserve::App::Status.new(@launcher, options.delete(:token), **options)
-    server = Rserve::ControlServer.new(status, binder, @log)
+    server = Rserve::ControlServer.new(status, binder, @log, timeout:)
+    yield server if block_given?
     server.run
     @servers << server
     "tcp://127.0.0.1:#{binder.connected_ports.first}"

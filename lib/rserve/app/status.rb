@@ -66,7 +66,15 @@ module Rserve
       def authenticate(env)
         return true if @auth_token.empty? || @auth_token == "none"
 
-        Util.parse_query(env["QUERY_STRING"])["token"] == @auth_token
+        same_token?(Util.parse_query(env["QUERY_STRING"])["token"].to_s)
+      end
+
+      # In a time that does not tell how much of it is right.
+      def same_token?(given)
+        octets = given.bytes
+        difference = octets.size ^ @auth_token.bytesize
+        @auth_token.each_byte.with_index { |octet, index| difference |= octet ^ (octets[index] || 0) }
+        difference.zero?
       end
 
       def respond(status, body, type = "application/json")

@@ -68,12 +68,25 @@ module Rserve
         socket == :wait_readable ? socket : handshake(socket)
       end
 
+      # @return [OpenSSL::SSL::SSLSocket, :wait_readable] its handshake is the caller's to do
+      def accept_unshaken_nonblock
+        socket = @socket.accept_nonblock(exception: false)
+        socket == :wait_readable ? socket : unshaken(socket)
+      end
+
+      # @return [OpenSSL::SSL::SSLContext] made once
+      def openssl_context
+        @openssl_context ||= make_openssl_context
+      end
+
       private
 
+      def unshaken(socket)
+        OpenSSL::SSL::SSLSocket.new(socket, openssl_context).tap { |tls| tls.sync_close = true }
+      end
+
       def handshake(socket)
-        require "openssl"
-        tls = OpenSSL::SSL::SSLSocket.new(socket, openssl_context)
-        tls.sync_close = true
+        tls = unshaken(socket)
         deadline = now + HANDSHAKE_TIMEOUT
         loop do
           case tls.accept_nonblock(exception: false)
@@ -92,17 +105,16 @@ module Rserve
         Process.clock_gettime(Process::CLOCK_MONOTONIC)
       end
 
-      def openssl_context
-        @openssl_context ||= begin
-          context = OpenSSL::SSL::SSLContext.new
-          password = @ctx.key_password if @ctx.key_password_command
-          key = OpenSSL::PKey.read(@ctx.key_pem || File.read(@ctx.key), password)
-          leaf, *chain = OpenSSL::X509::Certificate.load(@ctx.cert_pem || File.read(@ctx.cert))
-          context.add_certificate(leaf, key, chain)
-          context.verify_mode = @ctx.verify_mode || VERIFY_NONE
-          context.ca_file = @ctx.ca
-          context
-        end
+      def make_openssl_context
+        require "openssl"
+        context = OpenSSL::SSL::SSLContext.new
+        password = @ctx.key_password if @ctx.key_password_command
+        key = OpenSSL::PKey.read(@ctx.key_pem || File.read(@ctx.key), password)
+        leaf, *chain = OpenSSL::X509::Certificate.load(@ctx.cert_pem || File.read(@ctx.cert))
+        context.add_certificate(leaf, key, chain)
+        context.verify_mode = @ctx.verify_mode || VERIFY_NONE
+        context.ca_file = @ctx.ca
+        context
       end
     end
   end
