@@ -147,6 +147,11 @@ module Rserve
       %i[stop restart halt].include?(@status)
     end
 
+    # @return [Boolean] it serves with fewer threads than it wants, because no more can be made
+    def short_of_threads?
+      @thread_pool&.short? || false
+    end
+
     # @return [String] the port of a request that names none
     def default_server_port(env)
       https = env["HTTPS"] || env["HTTP_X_FORWARDED_PROTO"]&.start_with?("https") ||

@@ -29,6 +29,7 @@ module Rserve
       @options = options
       @workers = []
       @shutdown = false
+      @short = false
       @control = ServerPluginControl.new(server)
       @grace_time = Float(options[:pool_shutdown_grace_time] || SHUTDOWN_GRACE_TIME)
       @auto_trim = options[:auto_trim_time]
@@ -52,9 +53,12 @@ module Rserve
       figures[:running] - figures[:busy_threads]
     end
 
-    # Makes one more thread.
+    # Makes one more thread. If that cannot be done just now (`ulimit -u`, a cgroup's `pids.max`) the core is told, and
+    # asks again before long; it is logged once.
     def spawn_thread
       @workers.select!(&:alive?)
+      raise ThreadError, "no thread is left (ulimit -u, pids.max)" unless @reactor.may_spawn?
+
       number = (1..).find { |n| @workers.none? { |thread| thread[:rserve_number] == n } }
       thread = Thread.new do
         # Interrupts of ours wait until the application runs: a thread that cannot even start cannot be told to stop.
@@ -63,6 +67,16 @@ module Rserve
       # Not by itself: the next one may be made before this one runs.
       thread[:rserve_number] = number
       @workers << thread
+      @short = false
+    rescue ThreadError => e
+      @reactor.spawn_failed
+      @server.log_writer.log("! Cannot make another thread, #{spawned} serve: #{e.message}") unless @short
+      @short = true
+    end
+
+    # @return [Boolean] no more threads can be made at the moment
+    def short?
+      @short
     end
 
     # Lets an idle thread go once in a while.

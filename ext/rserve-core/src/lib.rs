@@ -23,6 +23,7 @@ mod reactor;
 pub mod recent;
 pub mod server;
 mod slots;
+pub mod spare_threads;
 pub mod stream;
 mod sys;
 pub mod thread_pool;

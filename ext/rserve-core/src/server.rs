@@ -151,6 +151,8 @@ pub struct Server {
     manager: Seat,
     pub(crate) size: PoolSize,
     spawn_wanted: AtomicBool,
+    /// Milliseconds after `epoch` until which no thread is made: none could be.
+    short_until: AtomicU64,
     trim_wanted: AtomicUsize,
     idle_expired: AtomicBool,
     /// From the idle time-out until the next sign of a request.
@@ -216,6 +218,7 @@ impl Server {
             served_since: AtomicBool::new(false),
             manager: Seat::default(),
             spawn_wanted: AtomicBool::new(false),
+            short_until: AtomicU64::new(0),
             trim_wanted: AtomicUsize::new(0),
             idle_expired: AtomicBool::new(false),
             idle: AtomicBool::new(false),

@@ -140,7 +140,9 @@ module Rserve
         Thread.new do
           Rserve.set_thread_name "stat pld"
           # The pool's threads start one by one, and the master keeps its first figures for a whole interval.
-          sleep 0.001 until @server.running >= @options[:min_threads] || @server.shutting_down?
+          until @server.running >= @options[:min_threads] || @server.short_of_threads? || @server.shutting_down?
+            sleep 0.001
+          end
           loop do
             @link.ping(@server.stats)
             sleep @options[:worker_check_interval]

@@ -1,4 +1,4 @@
-//! How long to wait before a worker that cannot boot is tried again.
+//! How long to wait before a worker that cannot boot, or dies as soon as it has, is tried again.
 //!
 //! Puma forks it again at once, for ever; an app that raises at load then costs
 //! a whole core and fills the log.
@@ -11,7 +11,10 @@ use super::Index;
 /// Ceiling of the waiting time.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The indexes whose last workers died before they had booted.
+/// A worker that dies so soon after it has booted has not shown that it can serve.
+const PROBATION: Duration = Duration::from_secs(5);
+
+/// The indexes whose last workers died too early.
 #[derive(Debug, Default)]
 pub(super) struct BootBackoff {
     failing: BTreeMap<Index, Failing>,
@@ -33,9 +36,13 @@ impl BootBackoff {
         delay
     }
 
-    /// The worker at `index` has booted.
-    pub(super) fn booted(&mut self, index: Index) {
+    /// The worker at `index` died by itself, `age` after it had booted: the time to wait, if that was too early.
+    pub(super) fn died(&mut self, index: Index, age: Duration, now: Instant) -> Option<Duration> {
+        if age < PROBATION {
+            return Some(self.failed(index, now));
+        }
         self.failing.remove(&index);
+        None
     }
 
     /// The operator did something that may have cured it: try again at once.
@@ -81,7 +88,18 @@ mod tests {
         assert!(!backoff.allows(Index(1), now));
         assert!(backoff.allows(Index(0), now));
         assert_eq!(backoff.next_retry(now), Some(now + Duration::from_secs(1)));
-        backoff.booted(Index(1));
+        assert_eq!(backoff.died(Index(1), PROBATION, now), None);
         assert!(backoff.allows(Index(1), now));
+    }
+
+    #[test]
+    fn who_dies_as_soon_as_it_has_booted_has_failed() {
+        let now = Instant::now();
+        let mut backoff = BootBackoff::default();
+        let soon = Duration::from_millis(1);
+        assert_eq!(backoff.died(Index(0), soon, now), Some(Duration::ZERO), "an accident");
+        assert_eq!(backoff.died(Index(0), soon, now), Some(Duration::from_secs(1)));
+        assert_eq!(backoff.died(Index(0), PROBATION, now), None);
+        assert_eq!(backoff.failed(Index(0), now), Duration::ZERO);
     }
 }

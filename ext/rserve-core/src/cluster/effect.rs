@@ -154,6 +154,11 @@ pub enum LogLine {
         pid: Pid,
     },
     /// Not one of Puma's: a worker ended before it had booted; `retry_in` grows with each time.
+    DiedAfterBoot {
+        index: Index,
+        pid: Pid,
+        retry_in: Duration,
+    },
     DiedBeforeBoot {
         index: Index,
         pid: Pid,
@@ -214,6 +219,11 @@ impl fmt::Display for LogLine {
             }
             Self::CancelledWaiting => write!(f, "! Cancelled waiting for workers"),
             Self::Culled { index, pid } => write!(f, "- Worker {index} (PID: {pid}) terminating"),
+            Self::DiedAfterBoot { index, pid, retry_in } => write!(
+                f,
+                "! Worker {index} (PID: {pid}) died as soon as it had booted, next attempt in {}s",
+                retry_in.as_secs()
+            ),
             Self::DiedBeforeBoot { index, pid, retry_in } => write!(
                 f,
                 "! Worker {index} (PID: {pid}) died before it had booted, next attempt in {}s",

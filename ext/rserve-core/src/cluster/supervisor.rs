@@ -207,6 +207,7 @@ impl Supervisor {
 
     fn hear(&mut self, message: WorkerMessage, now: Instant, effects: &mut Vec<Effect>) {
         let grace = self.options.worker_shutdown_timeout;
+        let ends_by_itself = matches!(message, WorkerMessage::Terminating { .. });
         match message {
             WorkerMessage::WakeUp => {}
             WorkerMessage::Forked { pid, index } => {
@@ -224,6 +225,7 @@ impl Supervisor {
                     Some(worker) if worker.is_stopping() => {}
                     Some(worker) => {
                         worker.stopping(pid, Signal::Term, now, grace);
+                        worker.by_itself = ends_by_itself;
                         self.mold_left(pid, now);
                     }
                     None => self.stranger(pid, effects),
@@ -256,7 +258,6 @@ impl Supervisor {
         worker.booted(pid, now);
         let uptime = now.saturating_duration_since(worker.started_at);
         effects.push(Effect::Log(LogLine::Booted { index, pid, uptime, phase: worker.phase }));
-        self.backoff.booted(index);
         if self.can_refork() {
             if index == Index::MOLD {
                 self.mold = Mold::Paused { reforking: false };
@@ -302,7 +303,13 @@ impl Supervisor {
         if let Some(status) = status {
             effects.push(Effect::RunAfterWorkerShutdown { index, pid, phase, status });
         }
-        if !worker.is_booted() && self.course == Course::Running {
+        if worker.is_booted() && worker.by_itself && self.course == Course::Running {
+            if let Some(retry_in) = self.backoff.died(index, worker.age(now), now)
+                && !retry_in.is_zero()
+            {
+                effects.push(Effect::Log(LogLine::DiedAfterBoot { index, pid, retry_in }));
+            }
+        } else if !worker.is_booted() && self.course == Course::Running {
             let retry_in = self.backoff.failed(index, now);
             if !worker.is_stopping() {
                 effects.push(Effect::Log(LogLine::DiedBeforeBoot { index, pid, retry_in }));

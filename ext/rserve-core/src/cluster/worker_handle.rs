@@ -18,6 +18,9 @@ pub struct WorkerHandle {
     pub(super) last_status: Option<ServerStats>,
     pub(super) idle: bool,
     pub(super) stage: Stage,
+    booted_at: Option<Instant>,
+    /// It was not told to go.
+    pub(super) by_itself: bool,
 }
 
 /// `Requested → Booting → Booted → Stopping`; the process may end at any stage.
@@ -50,6 +53,8 @@ impl WorkerHandle {
             last_status: None,
             idle: false,
             stage: Stage::Requested,
+            booted_at: None,
+            by_itself: true,
         }
     }
 
@@ -91,6 +96,11 @@ impl WorkerHandle {
         matches!(self.stage, Stage::Booted { .. } | Stage::Stopping { booted: true, .. })
     }
 
+    /// How long ago it has booted.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        self.booted_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
     pub(super) fn is_serving(&self) -> bool {
         matches!(self.stage, Stage::Booted { .. })
     }
@@ -113,6 +123,7 @@ impl WorkerHandle {
     pub(super) fn booted(&mut self, pid: Pid, now: Instant) {
         self.stage = Stage::Booted { pid };
         self.last_checkin = now;
+        self.booted_at = Some(now);
     }
 
     /// So much of the time that has passed does not count.
@@ -127,6 +138,7 @@ impl WorkerHandle {
     /// From now on it has `grace` to exit. `signal` was just sent, or (TERM) need
     /// not be: the worker said itself that it terminates.
     pub(super) fn stopping(&mut self, pid: Pid, signal: Signal, now: Instant, grace: Duration) {
+        self.by_itself = false;
         self.stage = Stage::Stopping {
             pid,
             booted: self.is_booted(),

@@ -17,6 +17,9 @@ use crate::thread_pool;
 /// queue full and everybody else out.
 const POLL_EVERY: Duration = Duration::from_millis(1);
 
+/// How soon it is tried again to make a thread when none could be made.
+const SHORTAGE: Duration = Duration::from_secs(1);
+
 /// How soon a thread looks again whether requests may be started.
 const HELD_PAUSE: Duration = Duration::from_millis(1);
 
@@ -215,11 +218,13 @@ impl Server {
         if self.status() == Status::Draining && !self.drain_told.swap(true, Ordering::AcqRel) {
             return Manage::Drain;
         }
-        let spawned = self.spawned.load(Ordering::Acquire);
-        let wanted = self.spawn_wanted.swap(false, Ordering::AcqRel);
-        if spawned < self.size.min() || (wanted && spawned < self.size.limit()) {
-            self.spawned.fetch_add(1, Ordering::AcqRel);
-            return Manage::Spawn;
+        if !self.is_short() {
+            let spawned = self.spawned.load(Ordering::Acquire);
+            let wanted = self.spawn_wanted.swap(false, Ordering::AcqRel);
+            if spawned < self.size.min() || (wanted && spawned < self.size.limit()) {
+                self.spawned.fetch_add(1, Ordering::AcqRel);
+                return Manage::Spawn;
+            }
         }
         if self.idle_expired.swap(false, Ordering::AcqRel) {
             return Manage::IdleTimeout;
@@ -230,10 +235,25 @@ impl Server {
         Manage::Wait
     }
 
+    /// The thread that [`Manage::Spawn`] wanted cannot be made: the others go on without it, and it is tried again later.
+    pub fn spawn_failed(&self) {
+        self.short_until.store(self.millis(Instant::now() + SHORTAGE), Ordering::Release);
+        self.spawned.fetch_sub(1, Ordering::AcqRel);
+        self.spawn_wanted.store(true, Ordering::Release);
+    }
+
+    /// No thread can be made at the moment.
+    fn is_short(&self) -> bool {
+        let until = self.short_until.load(Ordering::Acquire);
+        until > 0 && self.millis(Instant::now()) < until
+    }
+
     /// Waits until [`Server::manage`] has something new to say, at most `limit`; to be called without the GVL.
     pub fn manage_wait(&self, limit: Duration) {
-        if self.spawned.load(Ordering::Acquire) > 0 || self.spawn_wanted.load(Ordering::Acquire) {
+        if self.spawned.load(Ordering::Acquire) > 0 || self.is_short() {
             self.manager.park(Some(limit));
+        } else if self.spawn_wanted.load(Ordering::Acquire) {
+            // The next one is made at once.
         } else if let Some(reactor) = self.try_reactor() {
             // No thread yet: somebody must notice the first request.
             self.lead(reactor, &self.manager, Some(Instant::now() + limit));
@@ -254,7 +274,7 @@ impl Server {
     /// Every thread that there may be serves.
     pub(super) fn is_full(&self) -> bool {
         let spawned = self.spawned.load(Ordering::Acquire);
-        spawned >= self.size.limit() && self.busy.load(Ordering::Acquire) >= spawned
+        (spawned >= self.size.limit() || self.is_short()) && self.busy.load(Ordering::Acquire) >= spawned
     }
 
     /// Lets one idle thread go, if there are more than `min_threads` (Puma's trimmer); `force` also when all are busy.
@@ -308,7 +328,7 @@ impl Server {
         if call.wake > 0 {
             self.backlog.call(call.wake, call.compete);
         }
-        if call.spawn {
+        if call.spawn && !self.is_short() {
             self.want_thread();
         }
         self.relieve_of_readers(look);

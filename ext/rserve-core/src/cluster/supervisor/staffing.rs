@@ -101,9 +101,14 @@ impl Supervisor {
         }
     }
 
-    /// Ends one worker of an old phase, if no other worker is missing.
+    /// Ends one worker of an old phase, if no other worker is missing, and all have shown that they can serve.
     pub(super) fn retire_one_outdated(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if !self.has_full_strength() || !self.workers.iter().all(WorkerHandle::is_serving) {
+        // Worker 0 may have been forking ever since, and not have come to ping.
+        let shows = |worker: &WorkerHandle| {
+            worker.last_status.is_some() || (self.can_refork() && worker.index() == Index::MOLD)
+        };
+        let serves = |worker: &WorkerHandle| worker.is_serving() && shows(worker);
+        if !self.has_full_strength() || !self.workers.iter().all(serves) {
             return;
         }
         let Some(old) = self.workers.iter().find(|worker| worker.phase != self.phase) else {

@@ -97,7 +97,7 @@ fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
 }
 
 impl Cluster {
-    /// Started: worker `n` is process `100 + n`, booted and pinged.
+    /// Started: worker `n` is process `100 + n`, booted long enough ago, and has just pinged.
     fn booted(options: Options) -> Self {
         let (workers, mold) = (options.workers, options.fork_worker.is_some());
         let mut cluster = Self { supervisor: Supervisor::new(options), now: Instant::now() };
@@ -107,6 +107,7 @@ impl Cluster {
             cluster.handle(process(index, pid_of(index)));
             cluster.handle(boot(index, pid_of(index)));
         }
+        cluster.now += 5 * SECOND;
         for index in 0..workers {
             cluster.handle(ping(pid_of(index)));
         }
@@ -279,8 +280,8 @@ fn phased_restart_replaces_one_worker_at_a_time() {
     assert_eq!(cluster.handle(Event::Tick), [], "the second old worker waits");
     assert_eq!(cluster.do_(exit(pid(100))), [shut_down(0, pid(100), 0), spawn(0, 1)]);
     assert_eq!(cluster.handle(spawned(0, pid(200))), [], "and waits for the new one");
-    assert_eq!(cluster.do_(boot(0, pid(200))), [term(pid(101))]);
-    cluster.handle(ping(pid(200)));
+    assert_eq!(cluster.do_(boot(0, pid(200))), [], "until that one has shown that it serves");
+    assert_eq!(cluster.do_(ping(pid(200))), [term(pid(101))]);
     assert_eq!(cluster.do_(exit(pid(101))), [shut_down(1, pid(101), 0), spawn(1, 1)]);
     cluster.handle(spawned(1, pid(201)));
     assert_eq!(cluster.do_(boot(1, pid(201))), [Effect::Fire(LifecycleEvent::PhaseBooted)]);
@@ -333,7 +334,32 @@ fn worker_that_cannot_boot_is_retried_at_growing_intervals() {
     assert_eq!(waits, [0, 1, 2, 4, 8, 16, 30, 30]);
     cluster.handle(spawned(0, pid(300)));
     cluster.handle(boot(0, pid(300)));
-    assert!(cluster.handle(exit(pid(300))).contains(&spawn(0, 0)), "it had booted: at once");
+    cluster.now += 5 * SECOND;
+    assert!(cluster.handle(exit(pid(300))).contains(&spawn(0, 0)), "it had served: at once");
+}
+
+#[test]
+fn worker_that_dies_as_soon_as_it_has_booted_is_retried_like_one_that_cannot_boot() {
+    let mut cluster = Cluster::booted(options(2));
+    let die = |cluster: &mut Cluster, raw| {
+        cluster.handle(spawned(0, pid(raw)));
+        cluster.handle(boot(0, pid(raw)));
+        cluster.handle(Event::Worker(WorkerMessage::Terminating { pid: pid(raw) }));
+        cluster.handle(exit(pid(raw)))
+    };
+    assert!(cluster.handle(exit(pid(100))).contains(&spawn(0, 0)));
+    assert!(die(&mut cluster, 200).contains(&spawn(0, 0)), "an accident");
+    let effects = die(&mut cluster, 201);
+    let line = "! Worker 0 (PID: 201) died as soon as it had booted, next attempt in 1s";
+    assert_eq!(log(&effects), [line]);
+    assert!(!effects.contains(&spawn(0, 0)));
+    assert_eq!(cluster.after(SECOND), [spawn(0, 0)]);
+    cluster.replace(0, pid(202));
+    cluster.handle(Event::Worker(WorkerMessage::GotTerm { pid: pid(202) }));
+    assert!(cluster.handle(exit(pid(202))).contains(&spawn(0, 0)), "somebody told it to go");
+    cluster.replace(0, pid(203));
+    cluster.handle(operator(Command::PhasedRestart));
+    assert!(cluster.handle(exit(pid(203))).contains(&spawn(0, 1)), "it was told to go");
 }
 
 #[test]

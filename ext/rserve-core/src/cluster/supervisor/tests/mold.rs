@@ -27,7 +27,8 @@ fn refork_pauses_worker_0_from_the_first_fork_to_the_last() {
     assert_eq!(deeds(effects).last(), Some(&term(pid(101))), "worker 0 stays");
     assert_eq!(cluster.do_(Event::Vanished { pid: pid(101) }), [Effect::PauseMold, spawn_via_mold(1, 1)]);
     assert_eq!(cluster.do_(fork(1, pid(201))), []);
-    assert_eq!(cluster.do_(boot(1, pid(201))), [term(pid(102))]);
+    assert_eq!(cluster.do_(boot(1, pid(201))), []);
+    assert_eq!(cluster.do_(ping(pid(201))), [term(pid(102))]);
     assert_eq!(
         cluster.do_(Event::Vanished { pid: pid(102) }),
         [spawn_via_mold(2, 1), Effect::ResumeMold { after_refork: true }]
