@@ -75,8 +75,8 @@ module Rserve
     #
     # @param binds [Array<String>]
     # @param log_message [String] how the log announces a listener
-    # @raise [SystemCallError] when one cannot be opened, e.g. `Errno::EADDRINUSE`
-    # @raise [RuntimeError] when a unix path has a live server
+    # @raise [OperatorError] when one cannot be opened: a SystemCallError (`Errno::EADDRINUSE`), a SocketError (the host
+    #   does not resolve), a RuntimeError (a unix path has a live server), an ArgumentError or a MiniSSL::SSLError
     def parse(binds, log_writer = nil, log_message = "Listening")
       @log_writer = log_writer if log_writer
       @before_parse.each { |block| block.arity.zero? || block.arity == -1 ? block.call : block.call(self) }
@@ -213,7 +213,7 @@ module Rserve
         return loopback_addresses.each { |address| add_tcp_listener(address, port, optimize_for_latency, backlog) }
       end
 
-      server = open_tcp_socket(host.delete("[]"), port)
+      server = open_tcp_socket(host.delete("[]").sub("%25", "%"), port) # a zone as in a URI (RFC 6874), or as it is
       server.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1) if optimize_for_latency
       server.setsockopt(Socket::SOL_SOCKET, Socket::SO_REUSEADDR, true)
       server.listen(backlog)
@@ -329,25 +329,48 @@ module Rserve
       when "tcp" then open_tcp(url, uri, log_message)
       when "unix" then open_unix(url, uri, log_message)
       when "ssl" then open_ssl(url, uri, log_message)
-      else @log_writer.error("Invalid URI: #{url}")
+      else refuse(url)
       end
+    rescue SystemCallError, SocketError, RuntimeError, ArgumentError, MiniSSL::SSLError => e
+      raise e if e.is_a?(OperatorError)
+
+      named = e.is_a?(Errno::EADDRINUSE) || e.is_a?(RuntimeError) || e.is_a?(MiniSSL::SSLError)
+      reason = e.message.sub(/ - (?:bind|connect)\(2\) for (?:".*?" port \d+|\S+)/, "")
+      e = e.exception("Cannot listen on #{url.split("?").first}: #{reason}") unless named
+      raise e.extend(OperatorError) # not a defect of the server's
+    end
+
+    def refuse(url)
+      @log_writer.error("Invalid URI: #{url} (tcp://HOST:PORT, unix:///PATH and ssl://HOST:PORT?… can be bound)")
     end
 
     def parse_uri(url)
       URI.parse(url)
     rescue URI::InvalidURIError
-      # Names with characters a URI may not have, e.g. `unix://@a b`.
+      # Names with characters a URI may not have, e.g. `unix://@a b`, and addresses with a zone, `[fe80::1%eth0]`.
       scheme, rest = url.split("://", 2)
-      return @log_writer.error("Invalid URI: #{url}") unless rest
+      return refuse(url) unless rest
 
       address, query = rest.split("?", 2)
       host, path = address.split("/", 2)
-      URI::Generic.new(scheme, nil, host, nil, nil, path && "/#{path}", nil, query, nil, URI::RFC2396_Parser.new)
+      host, port = host.to_s.match(/\A(\[[^\]]*\]|.*?)(?::([^:]*))?\z/).captures unless scheme == "unix"
+      refuse_port(url) unless port.to_s.match?(/\A\d*\z/)
+      URI::Generic.new(scheme, nil, host, port, nil, path && "/#{path}", nil, query, nil, URI::RFC2396_Parser.new)
+    end
+
+    # @return [Array(String, Integer)] host and port
+    def place_of(url, uri)
+      refuse(url) if uri.host.to_s.empty?
+      port = uri.port || 0
+      port <= 65_535 ? [uri.host, port] : refuse_port(url)
+    end
+
+    def refuse_port(url)
+      raise ConfigError, "Cannot listen on #{url}: a port is a number up to 65535"
     end
 
     def open_tcp(url, uri, log_message)
-      host = uri.host || @log_writer.error("Invalid URI: #{url}")
-      port = uri.port || 0
+      host, port = place_of(url, uri)
       if (fd = @inherited_fds.delete(url))
         listeners = [inherit_tcp_listener(host, port, fd)]
         @log_writer.log("* Inherited #{url}")
@@ -365,7 +388,8 @@ module Rserve
     end
 
     def open_unix(url, uri, log_message)
-      path = unix_path_of(url.delete_prefix("unix://")) # not the URI's: it takes the @ of `unix://@name` away
+      # Not the URI's: it takes the @ of `unix://@name` away.
+      path = unix_path_of(url.delete_prefix("unix://")) || refuse(url)
       if (fd = @inherited_fds.delete(url))
         io = inherit_unix_listener(path, fd)
         @log_writer.log("* Inherited #{url}")
@@ -386,8 +410,7 @@ module Rserve
       params = params_of(uri)
       pems_from_store(params)
       context = localhost_context(params) || MiniSSL::ContextBuilder.new(params, @log_writer).context
-      host = uri.host || @log_writer.error("Invalid URI: #{url}")
-      port = uri.port || 0
+      host, port = place_of(url, uri)
       check_expiry(context, restarted: @inherited_fds.key?(url))
       if (fd = @inherited_fds.delete(url))
         listeners = [inherit_ssl_listener(fd, context)]

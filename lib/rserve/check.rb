@@ -60,8 +60,6 @@ module Rserve
       ours = urls.select { |url| ListenerOwner.of_url(url)&.pids&.include?(running_pid) }
       @launcher.binder.parse(urls - ours, LogWriter.new(NullIO.new, $stderr))
       @options[:binds].map { |url| ours.include?(url) ? "#{url} (now pid #{running_pid}'s)" : url }
-    rescue SystemCallError, RuntimeError, ArgumentError, MiniSSL::SSLError => e
-      raise e.extend(OperatorError)
     ensure
       @launcher.binder.close_listeners
     end

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "rserve/config_error"
+
 module Rserve
   # Puma 6, 7 and 8 contradict each other. The level says which one is followed, and this table holds what differs:
   # no other file compares version numbers.
@@ -26,6 +28,8 @@ module Rserve
     def from_env(env = ENV)
       value = (env["RSERVE_COMPAT"] || ENV.fetch("RSERVE_COMPAT", nil)).to_s.strip
       value.empty? ? DEFAULT : check(value)
+    rescue ArgumentError => e
+      raise e.exception("RSERVE_COMPAT: #{e.message}").extend(OperatorError)
     end
 
     # @param level [Integer, String]

@@ -344,18 +344,15 @@ module Rserve
 
     # Environment variables that set a default; a blank one counts as absent.
     def defaults_from_env
-      min = env_value("PUMA_MIN_THREADS") || env_value("MIN_THREADS")
-      max = env_value("PUMA_MAX_THREADS") || env_value("MAX_THREADS")
       workers = workers_from_env
       from_env = {
-        min_threads: min && Integer(min),
-        max_threads: max && Integer(max),
+        min_threads: integer_from_env("PUMA_MIN_THREADS", "MIN_THREADS"),
+        max_threads: integer_from_env("PUMA_MAX_THREADS", "MAX_THREADS"),
         workers:,
         environment: env_value("APP_ENV") || env_value("RACK_ENV") || env_value("RAILS_ENV") || "development"
       }
       if CompatLevel.seven?(@compat_level)
-        timeout = env_value("PUMA_PERSISTENT_TIMEOUT")
-        from_env[:persistent_timeout] = timeout && Integer(timeout)
+        from_env[:persistent_timeout] = integer_from_env("PUMA_PERSISTENT_TIMEOUT")
         from_env[:fiber_per_request] = env_value("PUMA_FIBER_PER_REQUEST")&.then { |v| !%w[0 false].include?(v) }
       else
         from_env[:preload_app] = Rserve.forkable? && (workers || 0) > 1
@@ -380,6 +377,14 @@ module Rserve
       value == "auto" ? ProcessorCount.detect : Integer(value)
     rescue ArgumentError
       raise ConfigError, "WEB_CONCURRENCY must be a whole number or auto, not #{value.inspect}"
+    end
+
+    # @param names [Array<String>] the first that is set counts
+    def integer_from_env(*names)
+      name = names.find { |candidate| env_value(candidate) } or return
+      Integer(env_value(name))
+    rescue ArgumentError
+      raise ConfigError, "#{name} must be a whole number, not #{env_value(name).inspect}"
     end
 
     def env_value(name)

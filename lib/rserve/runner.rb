@@ -141,8 +141,6 @@ module Rserve
 
     def bind
       @launcher.binder.parse(@options[:binds])
-    rescue SystemCallError, RuntimeError, ArgumentError, MiniSSL::SSLError => e
-      raise e.extend(OperatorError) # a port in use is not a defect of the server's
     end
 
     # Whoever forks must not fail for what cannot be written.
@@ -170,6 +168,8 @@ module Rserve
       url = "#{url}#{url.include?("?") ? "&" : "?"}umask=#{umask}" if umask && url.start_with?("unix:")
       binder.parse([url], nil, "Starting control server")
     rescue Errno::EADDRINUSE, RuntimeError => e
+      raise if e.is_a?(ConfigError)
+
       taken = e.class.new("Error: Control server address '#{url}' is already in use. Original error: #{e.message}")
       raise taken.extend(OperatorError)
     end

@@ -54,6 +54,33 @@ class BadInputTest < ServerCase
     assert_refused(/gopher/) { spawn_server "-b", "gopher://127.0.0.1:70", listen: false, wait: false }
   end
 
+  # What cannot be bound, and what the one line says of it.
+  UNBINDABLE = {
+    "tcp://no-such-host.invalid:9292" => /Cannot listen on tcp:.*: getaddrinfo/,
+    "tcp://[fe80::1%no-such-zone]:9292" => /Cannot listen on tcp:.*: getaddrinfo/,
+    "tcp://127.0.0.1:http" => /a port is a number up to 65535/,
+    "tcp://127.0.0.1:99999" => /a port is a number up to 65535/,
+    "tcp://192.0.2.1:9292" => /Cannot listen on tcp:.*: Cannot assign requested address$/,
+    "unix:///no/such/folder/socket" => /Cannot listen on unix:.*: No such file or directory$/,
+    "unix:///tmp/#{"x" * 120}" => /Cannot listen on unix:.*: too long/,
+    "unix:///tmp/unbindable.sock?mode=rw" => /Cannot listen on unix:.*: invalid value/,
+    "unix://" => /Invalid URI: .*can be bound/,
+    "gopher://127.0.0.1:70" => /Invalid URI: .*can be bound/,
+    "ssl://127.0.0.1:0?key=/none&cert=/none" => %r{Cannot listen on ssl:.*: Key file '/none' does not exist}
+  }.freeze
+
+  UNBINDABLE.each do |url, reason|
+    { "a_server" => ["-b", url], "its_control_server" => ["-b", "tcp://127.0.0.1:0", "--control-url", url],
+      "a_check" => ["--check", "-b", url], "a_check_of_the_control_server" => ["--check", "--control-url", url] }
+      .each do |what, arguments|
+        define_method(:"test_#{what}_tells_in_one_line_that_it_cannot_listen_on_#{url}") do
+          assert_refused(reason) { spawn_server(*arguments, listen: false, wait: false) }
+          blamed = server.log.lines.grep_v(/\A(\*|rserve starting)/)
+          assert_equal 1, blamed.size, server.log
+        end
+      end
+  end
+
   def test_an_app_that_does_not_load
     app = file("broken.ru", "raise 'the app is broken'\n")
     assert_refused(/the app is broken/) { spawn_server(app:, wait: false) }

@@ -50,7 +50,8 @@ class CommandLineTest < Minitest::Test
 
   def test_each_mistake_is_one_line_and_status_one
     Dir.mktmpdir do |folder|
-      files = { "typo.rb" => "\nwokers 2", "raise.rb" => "\n\nraise 'no luck'", "syntax.rb" => "port (" }
+      files = { "typo.rb" => "\nwokers 2", "raise.rb" => "\n\nraise 'no luck'", "syntax.rb" => "port (",
+                "eight.rb" => "puma_compat 8" }
       files.each { |name, text| File.write(File.join(folder, name), text) }
       {
         %w[--nosuch] => "unknown option --nosuch",
@@ -65,6 +66,18 @@ class CommandLineTest < Minitest::Test
         _, err, status = rserve(*argv, "-q", chdir: folder)
         assert_equal 1, status.exitstatus, argv.join(" ")
         assert_includes err, text
+        assert_equal 1, err.lines.size, err
+      end
+      {
+        { "RSERVE_COMPAT" => "9" } => "RSERVE_COMPAT: compat level must be one of 6, 7, 8",
+        { "PUMA_PERSISTENT_TIMEOUT" => "abc",
+          "RSERVE_COMPAT" => "8" } => "PUMA_PERSISTENT_TIMEOUT must be a whole number",
+        { "PUMA_PERSISTENT_TIMEOUT" => "abc" } => "PUMA_PERSISTENT_TIMEOUT must be a whole number",
+        { "PUMA_MAX_THREADS" => "many" } => "PUMA_MAX_THREADS must be a whole number",
+        { "MIN_THREADS" => "few" } => "MIN_THREADS must be a whole number"
+      }.each do |env, text|
+        _, err, status = rserve("-C", "eight.rb", chdir: folder, env:)
+        assert_equal [1, "rserve: #{text}"], [status.exitstatus, err[/.*(?=, not)/]], err
         assert_equal 1, err.lines.size, err
       end
       _, err, status = rserve("-C", "syntax.rb", chdir: folder)
@@ -95,7 +108,7 @@ class CommandLineTest < Minitest::Test
   # As /proc has it.
   def own_command = File.read("/proc/self/cmdline").tr("\0", " ").strip.gsub(/[[:cntrl:]]+/, " ").slice(0, 80)
 
-  def rserve(*argv, chdir: Dir.pwd)
-    Open3.capture3(RbConfig.ruby, File.join(TestServer::ROOT, "gem/exe/rserve"), *argv, chdir:)
+  def rserve(*argv, chdir: Dir.pwd, env: {})
+    Open3.capture3(env, RbConfig.ruby, File.join(TestServer::ROOT, "gem/exe/rserve"), *argv, chdir:)
   end
 end

@@ -6,7 +6,7 @@ module Rserve
     module Cluster
       # How many worker processes to run; 0 serves from the process that was started.
       #
-      # The default is the value of `WEB_CONCURRENCY`, else 0.
+      # The default is the value of `WEB_CONCURRENCY`, else 0. Up to level 6 what is no number is 0, too.
       #
       # @param count [Integer, String, :auto, nil] `:auto` for one per processor
       def workers(count)
@@ -14,9 +14,9 @@ module Rserve
           case count
           when :auto, "auto" then ProcessorCount.detect
           when nil then 0
-          else Integer(count)
+          else CompatLevel.seven?(compat_level) ? Integer(count) : count.to_i
           end
-      rescue ArgumentError, TypeError
+      rescue ArgumentError, TypeError, NoMethodError
         raise ArgumentError, "workers must be an Integer or :auto, not #{count.inspect}"
       end
 
@@ -109,7 +109,7 @@ module Rserve
       #
       # The default is 0.005.
       def wait_for_less_busy_worker(seconds = 0.005)
-        @options[:wait_for_less_busy_worker] = Float(seconds)
+        @options[:wait_for_less_busy_worker] = seconds.to_f
       end
     end
   end
