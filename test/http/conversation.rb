@@ -126,7 +126,8 @@ class Conversation
   def take_head(answer)
     head, rest = answer.split("\r\n\r\n", 2)
     return unless rest
-    return take_head(rest) if @kase.continue && head == "HTTP/1.1 100 Continue"
+    # Who has closed its half may be asked whether it still reads.
+    return take_head(rest) if (@kase.continue || @kase.incomplete) && head == "HTTP/1.1 100 Continue"
 
     ["#{head}\r\n", rest]
   end

@@ -2,6 +2,7 @@
 //!
 //! Everything here is done by whoever *owns* the connection at the moment (see [`crate::connection`]); nothing waits.
 
+mod abandoned;
 mod reader;
 mod receive;
 
@@ -24,6 +25,8 @@ use crate::outgoing::{Flushed, HELD_LIMIT, Outgoing};
 use crate::stream::{Received, Stream};
 use crate::tls::Fault;
 use crate::unread::Unread;
+
+pub(crate) use abandoned::Audience;
 
 /// Octets read at once.
 const READ_SIZE: usize = 64 * 1024;
@@ -179,6 +182,8 @@ pub(crate) struct Exchange {
     sent_at: Option<Instant>,
     /// Octets of `outgoing` are held back to go out together; somebody has promised to flush them.
     corked: bool,
+    /// The client was asked whether it still waits.
+    asked: bool,
     /// Sending failed: nothing more will reach the client.
     lost: bool,
     pub(crate) patience: Patience,
@@ -223,6 +228,7 @@ impl Exchange {
             unsent: None,
             sent_at: None,
             corked: false,
+            asked: false,
             lost: false,
             patience: Patience::Unchanged,
             registered: false,

@@ -3,6 +3,7 @@
 //! Reading order: [`Server::next`] and [`Server::wait`] are a pool thread's loop, [`Server::write`] and
 //! [`Server::finish`] its way to answer; [`Server::manage`] is the loop of the thread that makes the others.
 
+mod abandoned;
 mod absence;
 mod answer;
 mod pool;

@@ -46,9 +46,12 @@ impl Server {
             self.last_turn.store(millis, Ordering::Relaxed);
             reactor.glance(self);
         }
-        if self.status() < Status::Done
+        while self.status() < Status::Done
             && let Some(connection) = self.pop(seat)
         {
+            if self.is_passed_over(seat, &connection, now) {
+                continue;
+            }
             let request = connection.exchange().take_request();
             if request.refusal.is_none() {
                 self.requests_count.fetch_add(1, Ordering::Relaxed);
@@ -163,18 +166,10 @@ impl Server {
         if !self.is_at_home() {
             return;
         }
-        if seat.serves_large() {
-            self.away.fetch_sub(1, Ordering::SeqCst);
-        }
-        self.backlog.done(seat);
         if !self.served_since.load(Ordering::Relaxed) {
             self.served_since.store(true, Ordering::SeqCst);
         }
-        let before = self.busy.fetch_sub(1, Ordering::SeqCst);
-        self.show_work();
-        if before == 1 && self.status() == Status::Draining {
-            let _ = self.waker.wake();
-        }
+        self.put_down(seat);
     }
 
     /// Gives the buffers of a request back to its connection, for the next one.

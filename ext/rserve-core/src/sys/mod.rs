@@ -134,6 +134,29 @@ pub(crate) fn epoll_of(poll: &mio::Poll) -> io::Result<Epoll> {
     Ok(Epoll(duplicate(poll.as_raw_fd())?))
 }
 
+/// What a stream socket knows of its peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PeerState {
+    /// It may send and read.
+    Open,
+    /// It sends nothing more; TCP does not tell whether it still reads.
+    HalfClosed,
+    /// It reads nothing more.
+    Gone,
+}
+
+/// See [`PeerState`]; what came and was not read yet makes no difference.
+pub(crate) fn peer_state(fd: BorrowedFd<'_>) -> PeerState {
+    let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: `polled` is one valid pollfd, and the call returns at once.
+    unsafe { libc::poll(&raw mut polled, 1, 0) };
+    match polled.revents {
+        events if events & (libc::POLLHUP | libc::POLLERR) != 0 => PeerState::Gone,
+        events if events & libc::POLLRDHUP != 0 => PeerState::HalfClosed,
+        _ => PeerState::Open,
+    }
+}
+
 /// Whether a read (or accept) would not wait; also at the end of what can be read.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
