@@ -103,6 +103,7 @@ module Rserve
         given(:bind_to_activated_sockets) { |which| user.bind_to_activated_sockets(which) }
         given(:config_files) { |paths| paths.each { |path| user.load(path) } }
         given(:dir) { |dir| user.directory(dir) }
+        given(:log_format) { |format| user.rserve { log_format(format.to_sym) } }
         given(:log_requests) { |answer| user.log_requests(answer) }
         given(:plugins) { |names| names.each { |name| user.plugin(name) } }
         given(:preload) { user.preload_app! }

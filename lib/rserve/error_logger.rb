@@ -15,10 +15,16 @@ module Rserve
       @ioerr = ioerr
       @out = LogStream.new(ioerr)
       @debug = env.key?("PUMA_DEBUG")
+      @json = false
     end
 
     def self.stdio(env: ENV)
       new($stderr, env:)
+    end
+
+    # From here on each line is an object of JSON, with what is known of the exception and the request.
+    def write_json
+      @json = true
     end
 
     # Writes one line about a failure.
@@ -27,12 +33,14 @@ module Rserve
     # @param req [#env, nil] the request at hand; its method, path and peer are named
     # @param text [String, nil] what failed
     def info(options = {})
-      log(title(options))
+      @json ? log_object(options) : log(title(options))
     end
 
     # As {#info}, with the backtrace, and only when `PUMA_DEBUG` is set.
     def debug(options = {})
       return unless @debug
+
+      return log_object(options) if @json
 
       error = options[:error]
       lines = [title(options)]
@@ -74,6 +82,18 @@ module Rserve
 
     def request_parsed?(request)
       request&.env && request.env[REQUEST_METHOD]
+    end
+
+    def log_object(options)
+      error, request = options.values_at(:error, :req)
+      more = error ? { error: error.class.name, backtrace: error.backtrace&.map { |frame| readable(frame) } } : {}
+      more.merge!(members_of(request.env)) if request_parsed?(request)
+      @out.write("#{LogWriter::JsonFormatter.line("error", title(options), **more.compact)}\n")
+    end
+
+    def members_of(env)
+      { method: env[REQUEST_METHOD], path: env[REQUEST_PATH] || env[PATH_INFO], client_addr: env[REMOTE_ADDR],
+        request_id: env["HTTP_X_REQUEST_ID"] }.compact.transform_values { |text| readable(text.to_s) }
     end
 
     def log(line)

@@ -4,6 +4,7 @@ require "rserve/runtime"
 require "rserve/binder"
 require "rserve/configuration"
 require "rserve/events"
+require "rserve/access_log"
 require "rserve/log_writer"
 require "rserve/own_file"
 require "rserve/restart"
@@ -29,6 +30,9 @@ module Rserve
 
     # @return [Events]
     attr_reader :events
+
+    # @return [AccessLog]
+    attr_reader :access_log
 
     # @return [Configuration]
     attr_reader :config
@@ -287,8 +291,19 @@ module Rserve
       @runner.reload_worker_directory if @runner.respond_to?(:reload_worker_directory)
     end
 
+    def log_filter
+      Native.check_log_filter(@env["RSERVE_LOG"] || @options[:log_level] || "off")
+    rescue ArgumentError => e
+      raise ConfigError, "RSERVE_LOG: #{e.message}"
+    end
+
     def use_log_options
+      json = @options[:log_format] == :json
+      Native.log_as_json(json)
+      @access_log = AccessLog.new(@options[:access_log], @options[:directory] || Dir.pwd)
+      Native.set_log_filter(log_filter, @access_log.descriptor)
       @log_writer.formatter = LogWriter::PidFormatter.new if clustered?
+      @log_writer.write_json if json
       @log_writer.formatter = @options[:log_formatter] if @options[:log_formatter]
       @log_writer.custom_logger = @options[:custom_logger] if @options[:custom_logger]
     end

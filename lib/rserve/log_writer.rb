@@ -2,6 +2,7 @@
 
 require "stringio"
 require "rserve/detect"
+require "rserve/json_serialization"
 require "rserve/log_stream"
 require "rserve/null_io"
 require "rserve/error_logger"
@@ -20,6 +21,33 @@ module Rserve
     class PidFormatter
       def call(line)
         "[#{Process.pid}] #{line}"
+      end
+    end
+
+    # Makes each line an object of JSON, with the level that its first characters tell.
+    class JsonFormatter
+      LEVELS = { "!" => "warn", "%" => "debug" }.freeze
+      private_constant :LEVELS
+
+      class << self
+        # @return [Integer, nil] this process' index, in a worker
+        attr_accessor :worker
+
+        # @param level [String]
+        # @param msg [String]
+        # @param more [Hash] further members
+        # @return [String] without a line end
+        def line(level, msg, **more)
+          time = Time.now.utc.strftime("%Y-%m-%dT%H:%M:%S.%LZ")
+          more[:worker] = worker if worker
+          JSONSerialization.generate({ time:, level:, msg: msg.scrub, pid: Process.pid, **more })
+        end
+      end
+
+      def call(line)
+        text = line.chomp
+        level = text.start_with?("ERROR") ? "error" : LEVELS.fetch(text[0], "info")
+        self.class.line(level, text)
       end
     end
 
@@ -61,6 +89,12 @@ module Rserve
         io = NullIO.new
         new(io, io, env:)
       end
+    end
+
+    # From here on every line is an object of JSON.
+    def write_json
+      @formatter = JsonFormatter.new
+      @error_logger.write_json
     end
 
     # Writes one line to `stdout`.

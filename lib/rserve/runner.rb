@@ -65,8 +65,9 @@ module Rserve
       @control&.binder&.close_listeners
     end
 
+    # Is there a file that HUP opens anew?
     def redirected_io?
-      !(@options[:redirect_stdout] || @options[:redirect_stderr]).nil?
+      !(@options[:redirect_stdout] || @options[:redirect_stderr]).nil? || @launcher.access_log.file?
     end
 
     # Opens the files of `stdout_redirect`, when there are any.
@@ -86,6 +87,7 @@ module Rserve
     # Opens them anew. A file that cannot be opened is told, and the stream stays what it was.
     def reopen_logs
       redirect_io
+      @launcher.access_log.reopen
     rescue ConfigError => e
       log "! #{e.message}"
     end

@@ -24,7 +24,7 @@ class CommandLineTest < Minitest::Test
   def test_options_are_words_of_the_config_file
     LINES.each do |argv, wanted|
       conf = configuration(argv)
-      assert_equal wanted, wanted.to_h { |key, _| [key, conf.options[key]] }, argv.join(" ")
+      assert_equal wanted, wanted.to_h { |key, _| [key, conf._options[key]] }, argv.join(" ")
     end
   end
 

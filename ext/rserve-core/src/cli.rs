@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
@@ -44,7 +45,7 @@ pub enum Value {
 /// | `threads` | List of two Integers: min and max |
 /// | `extra_runtime_dependencies`, `include`, `plugins` | List of Text |
 /// | `check`, `debug`, `early_hints`, `log_requests`, `preload`, `prune_bundler`, `redirect_append`, `silent` | Flag |
-/// | `control_token`, `control_url`, `dir`, `environment`, `pidfile`, `rackup`, `redirect_stderr`, `redirect_stdout`, `restart_command`, `state`, `tag` | Text |
+/// | `control_token`, `control_url`, `dir`, `environment`, `log_format`, `pidfile`, `rackup`, `redirect_stderr`, `redirect_stdout`, `restart_command`, `state`, `tag` | Text |
 pub type Options = Vec<(&'static str, Value)>;
 
 /// The program is to end without having started: it was asked for its help or version, or wrongly used.
@@ -179,6 +180,12 @@ fn command(program: Program<'_>) -> Command {
         .arg(flag("log-requests").short('v').overrides_with("quiet").help("Write the access log"))
         .arg(flag("quiet").short('q').overrides_with("log-requests").help("Write no access log (default)"))
         .arg(flag("silent").short('s').help("Write nothing but errors"))
+        .arg(
+            long("log-format", "FORMAT")
+                .value_parser(PossibleValuesParser::new(["text", "json"]).map(OsString::from))
+                .hide_possible_values(true)
+                .help("How log lines are written: text, or json with one object a line"),
+        )
         .arg(flag("debug").help("Log more about what the server does"))
         .arg(long("redirect-stdout", "FILE").help("Write the standard output there"))
         .arg(long("redirect-stderr", "FILE").help("Write the standard error there"))
@@ -296,6 +303,7 @@ fn options(matches: &mut ArgMatches) -> Options {
         ("control_url", "control-url"),
         ("dir", "dir"),
         ("environment", "environment"),
+        ("log_format", "log-format"),
         ("pidfile", "pidfile"),
         ("redirect_stderr", "redirect-stderr"),
         ("redirect_stdout", "redirect-stdout"),

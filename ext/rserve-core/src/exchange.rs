@@ -20,9 +20,10 @@ use crate::backlog::Seat;
 use crate::body::Body;
 use crate::cluster::Ticket;
 use crate::connection::{ENDED, READABLE};
+use crate::observe::access::{self, Access};
 use crate::options::{Compat, Options, ProxyProtocol};
 use crate::outgoing::{Flushed, HELD_LIMIT, Outgoing};
-use crate::stream::{Received, Stream};
+use crate::stream::{Peer, Received, Stream};
 use crate::tls::Fault;
 use crate::unread::Unread;
 
@@ -186,6 +187,8 @@ pub(crate) struct Exchange {
     asked: bool,
     /// Sending failed: nothing more will reach the client.
     lost: bool,
+    /// What the access log tells of the request that is being served.
+    access: Option<Box<Access>>,
     pub(crate) patience: Patience,
     /// The socket is known to epoll. A connection that brings its request at once and is closed after the response
     /// never is.
@@ -230,6 +233,7 @@ impl Exchange {
             corked: false,
             asked: false,
             lost: false,
+            access: None,
             patience: Patience::Unchanged,
             registered: false,
         }
@@ -336,6 +340,7 @@ impl Exchange {
                 Phase::Sending => match self.flush() {
                     Ok(Flushed::All) => {
                         self.patience = Patience::Anew;
+                        self.tell_access();
                         match self.after_sending {
                             AfterSending::KeepAlive => self.phase = Phase::Receiving,
                             // Who sends more than is read would be reset, perhaps before it has read the response.
@@ -371,6 +376,9 @@ impl Exchange {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        if let Some(access) = &mut self.access {
+            access.add(slices);
+        }
         let mut sent = 0;
         if self.outgoing.is_empty() {
             let count = match slices {
@@ -397,6 +405,9 @@ impl Exchange {
         let closely = self.sent_at.is_some_and(|at| now.saturating_duration_since(at) < CORK_TIME);
         let room = self.outgoing.is_empty() || self.corked;
         if closely && room && !self.lost && self.outgoing.in_memory() + len <= CORK_LIMIT {
+            if let Some(access) = &mut self.access {
+                access.add(slices);
+            }
             self.outgoing.push(slices, 0, &options.temp_folder)?;
             return Ok(!mem::replace(&mut self.corked, true));
         }
@@ -420,6 +431,9 @@ impl Exchange {
     }
 
     pub(crate) fn write_file(&mut self, file: std::fs::File, offset: u64, len: u64) {
+        if let Some(access) = &mut self.access {
+            access.add_file(len);
+        }
         self.outgoing.push_file(file, offset, len);
     }
 
@@ -449,6 +463,33 @@ impl Exchange {
         !flushed && !self.corked && !self.lost
     }
 
+    /// Begins the access log's line of `request`, if there is an access log.
+    pub(crate) fn begin_access(&mut self, request: &Request, peer: Peer) {
+        self.access = self.access_of(request, peer);
+    }
+
+    fn access_of(&self, request: &Request, peer: Peer) -> Option<Box<Access>> {
+        let tls = self.stream.as_ref().is_some_and(Stream::is_tls);
+        let client = request.client.unwrap_or_else(|| peer.ip());
+        access::is_wanted().then(|| Box::new(Access::new(request, client, tls, Instant::now())))
+    }
+
+    /// The response has this status.
+    pub(crate) fn note_status(&mut self, status: u16) {
+        if let Some(access) = &mut self.access {
+            access.answered(status);
+        }
+    }
+
+    /// All of the response has gone out, if it was not cut.
+    fn tell_access(&mut self) {
+        if let Some(access) = self.access.take()
+            && self.after_sending != AfterSending::Abort
+        {
+            access.complete();
+        }
+    }
+
     /// The response is complete; [`Exchange::progress`] goes on from here.
     pub(crate) fn finish(&mut self, after: AfterSending) {
         if self.phase == Phase::Ready {
@@ -463,7 +504,9 @@ impl Exchange {
     }
 
     /// The request is not to be waited for any longer; the client is told.
-    pub(crate) fn answer_timeout(&mut self, options: &Options) {
+    pub(crate) fn answer_timeout(&mut self, options: &Options, peer: Peer) {
+        self.access = self.access_of(&self.request, peer);
+        self.note_status(408);
         let (connection, date): (&[u8], &[u8]) = match options.compat {
             Compat::Puma6 => (b"Connection: close\r\n", b"Date: "),
             _ => (b"connection: close\r\n", b"date: "),
@@ -542,6 +585,7 @@ impl Exchange {
     /// Gives the socket up, with the octets that were read beyond the request.
     pub(crate) fn hijack(&mut self) -> Option<(Stream, Vec<u8>)> {
         self.phase = Phase::Gone;
+        self.access = None;
         Some((self.stream.take()?, mem::take(&mut self.input)))
     }
 
@@ -562,6 +606,7 @@ impl Exchange {
             Phase::Sending => self.after_sending != AfterSending::Abort,
             _ => self.is_idle(),
         };
+        self.access = None;
         if let Some(stream) = &mut self.stream
             && ending_well
         {

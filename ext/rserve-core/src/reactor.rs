@@ -508,7 +508,7 @@ impl Reactor {
         };
         if let Some(part) = late {
             server.notify(Notice::TimedOut(connection.peer(), part));
-            exchange.answer_timeout(&server.options);
+            exchange.answer_timeout(&server.options, connection.peer());
             drop(exchange);
             self.run(server, connection, true, now);
         } else {

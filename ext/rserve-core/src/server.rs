@@ -10,7 +10,9 @@ mod pool;
 mod pool_size;
 mod readers;
 
+use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -64,6 +66,30 @@ pub enum Notice {
     TimedOut(Peer, &'static str),
     /// A client and the server did not come to terms.
     TlsFailed(Peer, Fault),
+}
+
+impl Notice {
+    /// Whom it is about.
+    pub fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Notice::TimedOut(peer, _) | Notice::TlsFailed(peer, _) => Some(peer.ip()),
+            Notice::AcceptFailed(_) | Notice::PollFailed(_) | Notice::ReadersCut(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::AcceptFailed(errno) => write!(formatter, "cannot accept connections: {}", errno.desc()),
+            Notice::PollFailed(failure) => write!(formatter, "cannot wait for connections: {failure}"),
+            Notice::ReadersCut(count) => {
+                write!(formatter, "cut off for reading too slowly (unread_limit): {count} clients")
+            }
+            Notice::TimedOut(_, part) => write!(formatter, "timed out waiting for the {part} of a request"),
+            Notice::TlsFailed(_, fault) => formatter.write_str(&fault.message),
+        }
+    }
 }
 
 /// What a pool thread does next.
@@ -440,6 +466,7 @@ impl Server {
     }
 
     pub(crate) fn notify(&self, notice: Notice) {
+        tracing::warn!(peer = notice.peer().map(tracing::field::display), "{notice}");
         let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody reads a thousand copies of the same line.
         if notices.len() < 8 {

@@ -204,20 +204,16 @@ impl Core {
     /// `[message, peer's address, DER of a certificate or nil]`.
     fn notices(ruby: &Ruby, this: &Self) -> RArray {
         let text = |text: String| ruby.str_new(&text).as_value();
-        let notices = this.server.take_notices().into_iter().map(|notice| match notice {
-            Notice::AcceptFailed(errno) => text(format!("cannot accept connections: {}", errno.desc())),
-            Notice::PollFailed(failure) => text(format!("cannot wait for connections: {failure}")),
-            Notice::ReadersCut(count) => {
-                text(format!("cut off for reading too slowly (unread_limit): {count} clients"))
-            }
-            Notice::TimedOut(peer, part) => {
-                let message = text(format!("timed out waiting for the {part} of a request"));
-                ruby.into_value((message, text(peer.ip().to_string())))
-            }
-            Notice::TlsFailed(peer, fault) => {
-                let certificate = fault.certificate.map(|der| ruby.str_from_slice(&der));
-                let failed = (text(fault.message), text(peer.ip().to_string()), certificate);
-                ruby.into_value(failed)
+        let notices = this.server.take_notices().into_iter().map(|notice| {
+            let message = text(notice.to_string());
+            let peer = notice.peer().map(|ip| text(ip.to_string()));
+            match (notice, peer) {
+                (Notice::TlsFailed(_, fault), peer) => {
+                    let certificate = fault.certificate.map(|der| ruby.str_from_slice(&der));
+                    ruby.into_value((message, peer, certificate))
+                }
+                (_, Some(peer)) => ruby.into_value((message, peer)),
+                (_, None) => message,
             }
         });
         ruby.ary_from_iter(notices)

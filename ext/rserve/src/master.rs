@@ -162,6 +162,7 @@ impl Master {
     }
 
     fn carry_out(&self, ruby: &Ruby, effect: Effect) -> Result<(), Error> {
+        effect.tell();
         let handler = self.handler(ruby);
         let call = |name| handler.funcall::<_, _, Value>(name, ()).map(drop);
         match effect {
@@ -262,6 +263,7 @@ impl Master {
         let commands = self.fork_commands.take();
         Worker::new(
             Index(index),
+            Some(self.phase()),
             Arc::clone(&self.writer),
             Arc::clone(&self.lifeline),
             commands,

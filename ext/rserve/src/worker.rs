@@ -28,6 +28,8 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 #[magnus(class = "Rserve::Native::Worker", free_immediately)]
 pub(crate) struct Worker {
     index: Index,
+    /// Where the master has forked it.
+    phase: Option<u32>,
     writer: Arc<MessageWriter>,
     lifeline: Arc<Lifeline>,
     /// Only worker 0 has it, under `fork_worker`.
@@ -40,12 +42,13 @@ impl DataTypeFunctions for Worker {}
 impl Worker {
     pub(crate) fn new(
         index: Index,
+        phase: Option<u32>,
         writer: Arc<MessageWriter>,
         lifeline: Arc<Lifeline>,
         commands: Option<CommandReader>,
         board: Board,
     ) -> Self {
-        Self { index, writer, lifeline, commands: RefCell::new(commands), board }
+        Self { index, phase, writer, lifeline, commands: RefCell::new(commands), board }
     }
 
     /// To be called by a worker that worker 0 has forked, once: its own version.
@@ -53,6 +56,7 @@ impl Worker {
         self.commands.replace(None);
         Self::new(
             Index(index),
+            None,
             Arc::clone(&self.writer),
             Arc::clone(&self.lifeline),
             None,
@@ -63,6 +67,10 @@ impl Worker {
     /// For this worker's server; `None` in a cluster too large for the board.
     pub(crate) fn gate(&self) -> Option<Gate> {
         self.board.place(self.index).map(Gate::new)
+    }
+
+    fn phase(&self) -> Option<u32> {
+        self.phase
     }
 
     fn is_mold(&self) -> bool {
@@ -220,6 +228,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.undef_default_alloc_func();
     class.define_method("descendant", method!(Worker::descendant, 1))?;
     class.define_method("mold?", method!(Worker::is_mold, 0))?;
+    class.define_method("phase", method!(Worker::phase, 0))?;
     class.define_method("booted", method!(Worker::booted, 0))?;
     class.define_method("forked", method!(Worker::forked, 2))?;
     class.define_method("got_term", method!(Worker::got_term, 0))?;

@@ -36,6 +36,8 @@ module Rserve
       # Boots, serves until the end, and returns.
       def run
         set_title
+        LogWriter::JsonFormatter.worker = @index
+        Native.set_log_worker(@index, @link.phase)
         trap_signals
         watch_master
         log_gemfile

@@ -74,6 +74,40 @@ module Rserve
         @options[:strict_framing] = answer
       end
 
+      # What the server's core tells of its doings in the log: `:off`, `:error`, `:warn`, `:info`, `:debug`, `:trace`,
+      # or a String with levels of its parts. `RSERVE_LOG` in the environment beats it.
+      #
+      # The default is `:off`. The lines that Puma has, too, are written whatever this says.
+      #
+      # @example
+      #   rserve { log_level "warn,rserve_core::net=debug" }
+      # @raise [ArgumentError] when it is none of these
+      def log_level(level)
+        @options[:log_level] = Native.check_log_filter(level.to_s)
+      end
+
+      # Whether to write a line for each request at the end of its response, and where: `true` for the standard
+      # output, or a file, which HUP opens anew. docs/logs.md has what it tells.
+      #
+      # The default is false. It is written by the core, for requests too that never reach the application, and costs
+      # no Ruby; `log_requests` is Puma's.
+      #
+      # @param answer [Boolean, String]
+      def access_log(answer = true)
+        @options[:access_log] = answer
+      end
+
+      # How log lines are written: as `:text`, or as `:json`, one object a line with `time`, `level`, `msg` and `pid`.
+      #
+      # The default is `:text`. A `log_formatter` beats it for the lines that Puma has, too.
+      def log_format(format)
+        unless %i[text json].include?(format)
+          raise ArgumentError, "log_format must be :text or :json, not #{format.inspect}"
+        end
+
+        @options[:log_format] = format
+      end
+
       # Whether a preloaded application's memory is collected and compacted before the first fork (`Process.warmup`,
       # Ruby 3.3 and later), so that workers share more of it. C extensions that cannot be compacted want `false`.
       #

@@ -69,6 +69,18 @@ pub enum Effect {
     Exit(ExitReason),
 }
 
+impl Effect {
+    /// Tells the log that it is being carried out. A worker that is killed is a warning; lines of the log are told by
+    /// themselves.
+    pub fn tell(&self) {
+        match self {
+            Effect::Log(_) => {}
+            Effect::Signal { pid, signal: Signal::Kill } => tracing::warn!(pid = %pid, "kills a worker"),
+            effect => tracing::debug!(?effect, "carries out"),
+        }
+    }
+}
+
 /// Who forks a new worker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SpawnVia {

@@ -31,7 +31,7 @@ pub struct Origin<'a> {
     /// Of this process.
     pub pid: u32,
     /// Index and phase, in a worker.
-    pub worker: Option<(u32, u32)>,
+    pub worker: Option<(u32, Option<u32>)>,
 }
 
 /// Begins a line.
@@ -56,7 +56,9 @@ pub fn end<'a>(line: &'a mut Line, format: Format, origin: Origin<'_>) -> &'a [u
     fields.number("pid", origin.pid);
     if let Some((index, phase)) = origin.worker {
         fields.number("worker", index);
-        fields.number("phase", phase);
+        if let Some(phase) = phase {
+            fields.number("phase", phase);
+        }
     }
     line.finish(match format {
         Format::Text => "",

@@ -2,7 +2,7 @@
 //! site one relaxed load.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(10);
 
 /// No worker, where index and phase share a word.
 const NO_WORKER: u64 = u64::MAX;
+const NO_PHASE: u32 = u32::MAX;
 
 /// Asked once for each call site, and again after [`set_filter`]; never for an event.
 static FILTER: Mutex<Option<Filter>> = Mutex::new(None);
@@ -33,6 +34,8 @@ static DESCRIPTOR: AtomicI32 = AtomicI32::new(1);
 static ACCESS_DESCRIPTOR: AtomicI32 = AtomicI32::new(1);
 static WORKER: AtomicU64 = AtomicU64::new(NO_WORKER);
 static LOST: AtomicU64 = AtomicU64::new(0);
+/// The last line was lost: nobody is waited for until one gets through.
+static BEHIND: AtomicBool = AtomicBool::new(false);
 
 /// Hears what `filter` lets through from here on, and nothing else.
 pub fn set_filter(filter: Filter) {
@@ -58,8 +61,9 @@ pub fn set_access_descriptor(fd: RawFd) {
     ACCESS_DESCRIPTOR.store(fd, Ordering::Relaxed);
 }
 
-/// This process is a worker of a cluster.
-pub fn set_worker(index: u16, phase: u32) {
+/// This process is a worker of a cluster. One that worker 0 has forked does not know its phase.
+pub fn set_worker(index: u16, phase: Option<u32>) {
+    let phase = phase.unwrap_or(NO_PHASE);
     WORKER.store(u64::from(index) << 32 | u64::from(phase), Ordering::Relaxed);
 }
 
@@ -72,9 +76,10 @@ fn format() -> Format {
     if FORMAT.load(Ordering::Relaxed) == Format::Json as u8 { Format::Json } else { Format::Text }
 }
 
-fn worker() -> Option<(u32, u32)> {
+fn worker() -> Option<(u32, Option<u32>)> {
     let worker = WORKER.load(Ordering::Relaxed);
-    (worker != NO_WORKER).then_some(((worker >> 32) as u32, worker as u32))
+    let phase = Some(worker as u32).filter(|&phase| phase != NO_PHASE);
+    (worker != NO_WORKER).then_some(((worker >> 32) as u32, phase))
 }
 
 struct Log;
@@ -117,8 +122,13 @@ impl Subscriber for Log {
         let octets = format::end(&mut line, format, origin);
         let fd = if target == ACCESS { &ACCESS_DESCRIPTOR } else { &DESCRIPTOR }.load(Ordering::Relaxed);
         // There is nobody left to tell when the log itself fails.
-        if write_log(fd, octets, PATIENCE).unwrap_or(0) < octets.len() {
+        let patience = if BEHIND.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
+        let lost = write_log(fd, octets, patience).unwrap_or(0) < octets.len();
+        if lost {
             LOST.fetch_add(1, Ordering::Relaxed);
+        }
+        if lost != BEHIND.load(Ordering::Relaxed) {
+            BEHIND.store(lost, Ordering::Relaxed);
         }
     }
 
@@ -174,7 +184,7 @@ mod tests {
 
         set_filter(Filter::parse("off,rserve::access=info").unwrap());
         set_format(Format::Json);
-        set_worker(2, 7);
+        set_worker(2, Some(7));
         say();
         let line = lines.next().unwrap().unwrap();
         let (time, rest) = line.split_once("Z\",").unwrap();

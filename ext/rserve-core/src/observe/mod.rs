@@ -1,5 +1,6 @@
 //! What an operator sees of the server from outside: the log.
 
+pub mod access;
 pub mod filter;
 pub mod format;
 pub mod line;

@@ -11,6 +11,7 @@ use super::{Notice, Server, Status};
 use crate::connection::{Connection, WRITABLE};
 use crate::exchange::{AfterSending, Exchange, Outcome, Request};
 use crate::large;
+use crate::observe::access;
 use crate::outgoing::Flushed;
 use crate::stream::Stream;
 
@@ -108,6 +109,13 @@ impl Server {
             let _ = self.hand_over(connection, exchange);
         }
         !corked.is_empty()
+    }
+
+    /// The response to `connection` has this status, for the access log.
+    pub fn note_status(&self, connection: &Connection, status: u16) {
+        if access::is_wanted() && self.is_at_home() {
+            connection.exchange().note_status(status);
+        }
     }
 
     /// Queues `len` octets of `file` from `offset`, after what was written before.

@@ -52,7 +52,10 @@ impl Server {
             if self.is_passed_over(seat, &connection, now) {
                 continue;
             }
-            let request = connection.exchange().take_request();
+            let mut exchange = connection.exchange();
+            let request = exchange.take_request();
+            exchange.begin_access(&request, connection.peer());
+            drop(exchange);
             if request.refusal.is_none() {
                 self.requests_count.fetch_add(1, Ordering::Relaxed);
                 if seat.serves_large() {

@@ -8,6 +8,7 @@ use magnus::value::{LazyId, ReprValue};
 use magnus::{Error, RArray, RHash, Ruby, Value, typed_data::Obj};
 use rserve_core::connection::Connection;
 use rserve_core::exchange::{AfterSending, Refusal, Request};
+use rserve_core::observe::line::Octets;
 use rserve_core::options::Compat;
 use rserve_http1::ResponseFraming;
 
@@ -204,6 +205,15 @@ impl Core {
         let octets = request.octets.as_slice();
         let status = refusal.status(self.server.options());
         let malformed = matches!(refusal, Refusal::Head(_)) && status != 413;
+        tracing::debug!(
+            target: "rserve_core::connection",
+            status,
+            reason = %refusal,
+            method = %Octets(request.head.method.of(octets)),
+            path = %Octets(request.head.target.of(octets)),
+            client_addr = %connection.peer().ip(),
+            "refuses a request"
+        );
         let about = (
             status,
             refusal.to_string(),
@@ -250,6 +260,7 @@ impl Core {
         } else {
             response::head(&fields, asked, status, &plan, self.spelling, &mut head);
         }
+        self.server.note_status(connection, status);
         let mut writer = Writer::new(&self.server, connection, plan.framing, head, false);
         if let Body::Strings(strings, length) = body {
             response::send_strings(&mut writer, strings, length);
@@ -315,6 +326,7 @@ impl Core {
         let mut head = buffer::take();
         response::head(&fields, asked, status, &plan, self.spelling, &mut head);
         fields.recycle();
+        self.server.note_status(connection, status);
         let mut writer = Writer::new(&self.server, connection, plan.framing, head, plan.keep_alive);
         if !matches!(body, Body::Hijack(_)) {
             client.answer();
