@@ -105,6 +105,26 @@ class OperatorTest < ServerCase
     end
   end
 
+  # It runs during a hot restart, which takes as long as the application takes to load.
+  def test_systemds_watchdog_hears_of_a_server_that_loads_its_application
+    app = file("slow.ru", "sleep 1.5\nrun ->(_) { [200, {}, []] }\n")
+    [[], %w[-w 2], %w[-w 2 --preload]].each do |mode|
+      path = File.join(folder, "notify")
+      listener = Socket.new(:UNIX, :DGRAM)
+      listener.bind(Addrinfo.unix(path))
+      spawn_server(*mode, app:, env: { "NOTIFY_SOCKET" => path, "WATCHDOG_USEC" => "400000" })
+      next_message(listener, /READY/)
+      hot_restart
+      next_message(listener, /RELOADING/)
+      pings = 0
+      pings += 1 until next_message(listener, /READY|WATCHDOG/) == "READY=1"
+      assert_operator pings, :>=, 3, mode.to_s
+    ensure
+      listener&.close
+      server.stop
+    end
+  end
+
   # It goes on listening, so what one server does to the socket when it stops must not outlive that server.
   def test_sockets_that_systemd_opened_are_served_by_one_server_after_another
     TCPServer.open("127.0.0.1", 0) do |socket|

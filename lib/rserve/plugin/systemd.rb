@@ -28,11 +28,23 @@ Rserve::Plugin.create do
 
   private
 
-  # systemd expects a ping within its time, so half of that leaves room for a late one.
+  # systemd expects a ping within its time, so half of that leaves room for a late one. To systemd a hot restart is no
+  # start: the watchdog runs while the application is loaded, for which there is a thread of its own.
   def keep_watchdog_calm
     interval = Rserve::SdNotify.watchdog_usec / 2 / 1_000_000
     @log_writer.log "Pinging systemd watchdog every #{interval.round(1)} sec"
-    every(interval) { Rserve::SdNotify.watchdog }
+    loading = Thread.new { ping_watchdog(interval) }
+    in_background do
+      loading.kill
+      ping_watchdog(interval)
+    end
+  end
+
+  def ping_watchdog(interval)
+    loop do
+      send_message { Rserve::SdNotify.watchdog }
+      sleep interval
+    end
   end
 
   def report_status(launcher)
