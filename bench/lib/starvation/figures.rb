@@ -49,6 +49,62 @@ class Figures
     end
   end
 
+  # They come one by one. What they are owed goes to the disk, as far as the limit lets it.
+  def unread
+    Victim.open do |victim|
+      most = 0
+      good = victim.beside_good_traffic do
+        clients = Array.new(500) do
+          most = [most, victim.stored].max
+          sleep 0.02
+          victim.connect.tap { |client| client.write(GET.sub("/ ", "/large ")) }
+        end
+        clients.each(&:close)
+      end
+      # Five more are spared, one for each thread, and five may be on their way.
+      [Figure.new("500 readers of nothing of 10 MB: on disk", most / 1_048_576.0, "MB", ..356),
+       *unharmed("500 readers of nothing of 10 MB", good, 50)]
+    end
+  end
+
+  # More of them than threads.
+  def streams
+    Victim.open(config: "workers 2") do |victim|
+      good = victim.beside_good_traffic do
+        victim.connect_many(12).each { |client| client.write(GET.sub("/ ", "/endless ")) }
+        sleep 8
+      end
+      unharmed("12 readers of nothing of endless streams", good, 50)
+    end
+  end
+
+  # Half of a TLS record at the control server's port, and connections that say nothing.
+  def control
+    [0, 2].flat_map do |workers|
+      Victim.open(config: "workers #{workers}", control: true) do |victim|
+        good = victim.beside_good_traffic do
+          20.times { |number| victim.connect_control.write(number.even? ? CLIENT_HELLO_BEGUN : "") }
+          sleep 4
+        end
+        ended = victim.seconds_to_end
+        what = "20 at the control port, #{workers} workers"
+        [*unharmed(what, good, 50), Figure.new("#{what}: TERM takes", ended, "s", ..3)]
+      end
+    end
+  end
+
+  # Names that differ in underscores and dashes, so that each has to be compared with all others.
+  def underscores
+    names = (0...510).map { |number| "x#{number.to_s(2).rjust(9, "0").tr("01", "_-")}y#{number}" }
+    head = "GET / HTTP/1.1\r\nHost: localhost\r\n#{names.map { |name| "#{name}: 1\r\n" }.join}\r\n"
+    Victim.open do |victim|
+      answered = []
+      good = victim.beside_good_traffic { answered = Array.new(40) { first_octets(victim, head) if sleep 0.1 } }
+      what = "10 heads of 510 names a second"
+      [Figure.new("#{what}: are answered", answered.count(OKAY), "", 40..40), *unharmed(what, good, 50)]
+    end
+  end
+
   def idle
     Victim.open(config: "persistent_timeout 60") do |victim|
       victim.warm_up
@@ -200,6 +256,14 @@ class Figures
     socket = victim.connect
     socket.write("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n")
     socket.read.start_with?("HTTP/1.1 400")
+  ensure
+    socket&.close
+  end
+
+  def first_octets(victim, octets)
+    socket = victim.connect
+    socket.write(octets)
+    socket.wait_readable(10) && socket.readpartial(OKAY.size)
   ensure
     socket&.close
   end

@@ -7,16 +7,18 @@ require "tmpdir"
 require_relative "../../../test/helpers/certificates"
 require_relative "../../../test/helpers/server_process"
 
-# The rserve that the greedy clients go for: one process with five threads, and what it uses.
+# The rserve that the greedy clients go for: five threads in each process that serves, and what the first one uses.
 class Victim
   APP = <<~'RUBY'
     large = ["l" * 10_000_000]
     small = ["small"]
+    endless = Class.new { def each = loop { yield "s" * 65_536 } }.new
+    bodies = { "/large" => large, "/endless" => endless }
     run lambda { |env|
       input = env["rack.input"]
       buffer = +""
       nil while input&.read(65_536, buffer)
-      [200, { "content-type" => "text/plain" }, env["PATH_INFO"] == "/large" ? large : small]
+      [200, { "content-type" => "text/plain" }, bodies.fetch(env["PATH_INFO"], small)]
     }
   RUBY
   GET = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -24,6 +26,7 @@ class Victim
   # @param config [String] lines of its config file
   # @param descriptors [Integer] how many it may have
   # @param tls [Boolean] whether it speaks TLS
+  # @param control [Boolean] whether its control server is there, with TLS
   # @yieldparam victim [Victim]
   def self.open(...)
     victim = new(...)
@@ -32,12 +35,14 @@ class Victim
     victim&.stop
   end
 
-  def initialize(config: "", descriptors: 10_000, tls: false)
+  def initialize(config: "", descriptors: 10_000, tls: false, control: false)
     @folder = Dir.mktmpdir("rserve-starvation")
-    @certificates = Certificates.new(@folder) if tls
+    @certificates = Certificates.new(@folder) if tls || control
+    @tls = tls
     app = write("app.ru", APP)
+    config += "\n#{activate_control}" if control
     settings = write("config.rb", "#{config}\nthreads 5, 5\n")
-    port = TCPServer.open(ServerProcess::HOST, 0) { |server| server.addr[1] }
+    port = free_port
     @server = ServerProcess.new(["sh", "-c", "ulimit -n #{descriptors}; exec \"$@\"", "sh", RbConfig.ruby, "-Ilib",
                                  "gem/exe/rserve", "-b", url(port), "-e", "production", "-C", settings, app], port:)
     @server.wait_for_log(/Ctrl-C/)
@@ -50,7 +55,16 @@ class Victim
 
   # @return [IO] with TLS on it if the server speaks that
   def connect
-    @certificates ? handshake(connect_bare) : connect_bare
+    @tls ? handshake(connect_bare) : connect_bare
+  end
+
+  # A cluster's is there a moment later than its workers.
+  def connect_control
+    @server.wait_until("its control server is there", 10) do
+      TCPSocket.new(ServerProcess::HOST, @control_port)
+    rescue Errno::ECONNREFUSED
+      nil
+    end
   end
 
   def connect_bare = @server.connect
@@ -67,6 +81,14 @@ class Victim
 
   # @return [GoodTraffic::Outcome] of requests that are made while the block runs
   def beside_good_traffic(&) = GoodTraffic.beside(method(:connect), &)
+
+  # @return [Float] seconds until TERM has ended it
+  def seconds_to_end
+    began = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    @server.signal(:TERM)
+    @server.wait_exit(timeout: 60)
+    Process.clock_gettime(Process::CLOCK_MONOTONIC) - began
+  end
 
   # Has `count` requests answered, a hundred at a time on one connection.
   def serve(count)
@@ -95,6 +117,16 @@ class Victim
   def resident = File.read("/proc/#{@server.pid}/status")[/VmRSS:\s+(\d+)/, 1].to_i
   def descriptors = Dir.children("/proc/#{@server.pid}/fd").size
 
+  # @return [Integer] octets of files that have no name, in which responses wait
+  def stored
+    Dir.children("/proc/#{@server.pid}/fd").sum do |number|
+      file = File.stat("/proc/#{@server.pid}/fd/#{number}")
+      file.file? && file.nlink.zero? ? file.size : 0
+    rescue Errno::ENOENT
+      0
+    end
+  end
+
   def processor_seconds
     ticks = File.read("/proc/#{@server.pid}/stat").split(") ").last.split.values_at(11, 12).sum(&:to_i)
     ticks / Etc.sysconf(Etc::SC_CLK_TCK).to_f
@@ -102,11 +134,18 @@ class Victim
 
   private
 
-  def url(port)
-    return "tcp://#{ServerProcess::HOST}:#{port}" unless @certificates
+  def free_port = TCPServer.open(ServerProcess::HOST, 0) { |server| server.addr[1] }
 
+  def url(port) = @tls ? tls_url(port) : "tcp://#{ServerProcess::HOST}:#{port}"
+
+  def tls_url(port)
     cert, key = issue_certificate
     "ssl://#{ServerProcess::HOST}:#{port}?cert=#{cert}&key=#{key}"
+  end
+
+  def activate_control
+    @control_port = free_port
+    "activate_control_app #{tls_url(@control_port).dump}\n"
   end
 
   def issue_certificate = @certificates.issue("server")
