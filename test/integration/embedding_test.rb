@@ -68,6 +68,53 @@ class EmbeddingTest < ServerCase
     server.stop(true)
   RUBY
 
+  # Clients that are served, that wait for a thread, and that have said nothing; then who asks for the port.
+  HALT = <<~'RUBY'
+    require "rserve"
+    require "socket"
+
+    port = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
+    begun, booted = IO.pipe, Queue.new
+    conf = Rserve::Configuration.new do |user|
+      user.bind "tcp://127.0.0.1:#{port}"
+      user.threads 0, 1
+      user.workers Integer(ARGV[0])
+      user.app { |_env| begun.last.write("!") && sleep }
+    end
+    events = Rserve::Events.new
+    events.on_booted { booted << true }
+    launcher = Rserve::Launcher.new(conf, events:)
+    running = Thread.new { launcher.run }
+    booted.pop
+    clients = Array.new(4) { TCPSocket.new("127.0.0.1", port) }
+    clients.first(3).each { |client| client.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n") }
+    begun.first.getc
+    launcher.halt
+    running.join(20) or abort "it still runs"
+    clients.each do |client|
+      client.wait_readable(20) or abort "a client waits"
+      puts "a client has seen the end" if client.read_nonblock(100, exception: false).nil?
+    rescue Errno::ECONNRESET
+      puts "a client has seen the end"
+    end
+    begin
+      TCPSocket.new("127.0.0.1", port)
+    rescue Errno::ECONNREFUSED
+      puts "the port is free"
+    end
+    exit! 0
+  RUBY
+
+  def test_halt_leaves_neither_port_nor_clients
+    skip "Puma is no concern here" if TestServer::PUMA
+    [0, 2].each do |workers|
+      start_process([RbConfig.ruby, "-Ilib", file("halt.rb", HALT), workers.to_s], chdir: TestServer::ROOT, wait: false)
+      assert_exits 0
+      assert_equal 4, server.log.scan("a client has seen the end").size
+      assert_includes server.log, "the port is free"
+    end
+  end
+
   def test_callbacks_after_the_response_know_what_was_sent
     skip "Puma 7 has them" if TestServer::PUMA
     start_process([RbConfig.ruby, "-Ilib", file("callbacks.rb", CALLBACKS), "rserve"],

@@ -600,6 +600,13 @@ impl Exchange {
         self.shared = true;
     }
 
+    /// The client sees the end; whoever sends will fail.
+    pub(crate) fn shut_down(&self) {
+        if let Some(stream) = &self.stream {
+            stream.shut_down();
+        }
+    }
+
     /// Closes the socket now: the client sees the end, whoever else has a descriptor of it.
     pub(crate) fn close(&mut self) {
         let ending_well = match self.phase {

@@ -6,6 +6,7 @@
 //!
 //! A turn has an end, however much there is to do: a request that became complete at its start is waiting.
 
+mod halt;
 mod readers;
 mod uploads;
 
@@ -567,12 +568,7 @@ impl Reactor {
                 while batches.next().is_some() && self.accept(server, index, now) {}
             }
         }
-        if std::mem::take(&mut self.watched) {
-            for listener in &self.listeners {
-                let _ = self.epoll.delete(listener.as_fd());
-            }
-        }
-        self.listeners.clear();
+        self.forget_listeners();
         (self.paused_until, self.left_until) = (None, None);
         for connection in self.slots.iter() {
             if connection.saw(0) && connection.exchange().may_hurry() {

@@ -360,10 +360,13 @@ impl Server {
         }
     }
 
-    /// Ends the monitor, once no thread serves any more.
+    /// Ends the monitor, and lets go of the sockets. Threads that serve are left alone.
     pub fn join(&self) {
         self.halt();
         self.monitor.join();
+        if self.is_at_home() {
+            self.lock_reactor().let_go();
+        }
     }
 
     /// The counters at this moment, as a reading: what counts "since the last reading" starts anew.

@@ -89,6 +89,8 @@ impl Master {
         this.tell(ruby, Event::Start)?;
         loop {
             if let Some(outcome) = this.outcome.get() {
+                // This process may go on; whatever is left of the workers must not.
+                this.own.replace(None);
                 return Ok(ruby.to_symbol(outcome));
             }
             this.turn(ruby)?;
