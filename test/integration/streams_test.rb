@@ -25,7 +25,11 @@ class StreamsTest < ServerCase
     end
     no_array = ["as ", "each"].each
     def no_array.to_ary = nil
-    run ->(env) { [200, {}, { "/large" => large, "/endless" => endless }.fetch(env["PATH_INFO"], no_array)] }
+    kept = []
+    elsewhere = ->(stream) { stream.write("a"); Thread.new { loop { stream.write("b"); sleep 0.05 } } }
+    put_aside = ->(stream) { stream.write("a"); kept << stream }
+    bodies = { "/large" => large, "/endless" => endless, "/elsewhere" => elsewhere, "/put-aside" => put_aside }
+    run ->(env) { [200, {}, bodies.fetch(env["PATH_INFO"], no_array)] }
   RUBY
 
   def setup
@@ -61,7 +65,45 @@ class StreamsTest < ServerCase
     assert_equal "as each", get("/").body
   end
 
+  # Once `call` has returned, what becomes of the stream is the application's affair, also when the server ends.
+  %w[/elsewhere /put-aside].each do |path|
+    { "single mode" => [], "a cluster" => %w[-w 1] }.each do |mode, arguments|
+      define_method("test_#{path.delete("/")}_streams_do_not_hold_up_the_end_in_#{mode}".tr(" -", "_")) do
+        %i[INT TERM].each do |signal|
+          start(*arguments)
+          with_stream(path) do
+            server.signal(signal)
+            server.wait_exit
+          end
+        end
+      end
+
+      define_method("test_#{path.delete("/")}_streams_do_not_hold_up_a_restart_in_#{mode}".tr(" -", "_")) do
+        start(*arguments)
+        with_stream(path) { hot_restart }
+        assert_equal "as each", get("/").body
+      end
+    end
+  end
+
+  def test_a_phased_restart_waits_for_no_stream
+    start("-w", "1")
+    with_stream("/put-aside") do
+      server.signal(:USR1)
+      assert_log(/Worker 0 .* booted in .* phase: 1/)
+    end
+  end
+
   private
+
+  def with_stream(path)
+    socket = server.connect
+    socket.write("GET #{path} HTTP/1.1\r\nHost: a\r\n\r\n")
+    Timeout.timeout(10) { socket.gets("a\r\n") }
+    yield
+  ensure
+    socket.close
+  end
 
   def start(*arguments) = spawn_server("-t", "2:2", *arguments, app: file("streams.ru", APP), env: { "GATE" => @gate })
 

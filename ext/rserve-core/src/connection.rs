@@ -57,6 +57,8 @@ pub struct Connection {
     pub(crate) deadline: AtomicU64,
     /// It waits in one of the poller's own queues; the poller's to read and write.
     pub(crate) queued: AtomicBool,
+    /// The rest of its response is made by a thread of the application's own: a stop waits for no such.
+    apart: AtomicBool,
     exchange: Mutex<Exchange>,
 }
 
@@ -94,6 +96,7 @@ impl Connection {
             state: AtomicU8::new(0),
             deadline: AtomicU64::new(NEVER),
             queued: AtomicBool::new(false),
+            apart: AtomicBool::new(false),
             exchange,
         }
     }
@@ -157,6 +160,14 @@ impl Connection {
     pub(crate) fn occupy(&self) {
         self.deadline.store(NEVER, Ordering::Relaxed);
         self.state.fetch_or(BUSY, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_apart(&self) -> bool {
+        self.apart.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_apart(&self, apart: bool) {
+        self.apart.store(apart, Ordering::Release);
     }
 
     pub(crate) fn is_busy(&self) -> bool {

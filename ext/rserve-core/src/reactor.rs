@@ -163,7 +163,7 @@ impl Reactor {
         let looks_again = self.cut_off_readers(server, now);
         if self.draining {
             // With nothing left to answer, nothing would end the wait below before the next deadline, if there is one.
-            server.check_drained(self.slots.len());
+            server.check_drained(self.to_answer());
             if server.status() == Status::Done {
                 return;
             }
@@ -200,9 +200,14 @@ impl Reactor {
         server.note_connections(self.slots.len());
         if self.draining {
             self.sweep(server);
-            server.check_drained(self.slots.len());
+            server.check_drained(self.to_answer());
         }
         server.turns.fetch_add(1, Ordering::Release);
+    }
+
+    /// Connections that a stop waits for.
+    fn to_answer(&self) -> usize {
+        self.slots.iter().filter(|connection| !connection.is_apart()).count()
     }
 
     /// What is left of a turn that began at `began` should wait for the next.

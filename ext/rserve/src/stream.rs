@@ -79,7 +79,7 @@ impl Stream {
         Ok(())
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.writer.is_empty()
     }
 

@@ -39,8 +39,13 @@ impl Server {
         self.check_home()?;
         let mut exchange = connection.exchange();
         if exchange.write_part(slices, &self.options, Instant::now())? {
-            self.corked().push(Arc::clone(connection));
-            self.monitor.hurry();
+            if self.status() == Status::Done {
+                // There is no monitor any more: the application goes on with a stream after the server's end.
+                exchange.uncork(Instant::now());
+            } else {
+                self.corked().push(Arc::clone(connection));
+                self.monitor.hurry();
+            }
         }
         let ahead = exchange.is_ahead();
         self.hand_over(connection, exchange)?;
@@ -125,6 +130,15 @@ impl Server {
         }
     }
 
+    /// The thread that served the request of `connection` is done with it, and the application goes on with the response
+    /// when and where it likes: from now on a stop does not wait for it.
+    pub fn leave_to_application(&self, connection: &Connection) {
+        connection.set_apart(true);
+        if self.is_at_home() && self.status() >= Status::Draining {
+            let _ = self.waker.wake();
+        }
+    }
+
     /// The response to `connection` is complete, or as complete as it will get: the caller lets go of the connection.
     /// What is still to be sent goes to the poller. May be called once for each request, from any thread.
     pub fn finish(&self, connection: &Arc<Connection>, after: AfterSending) {
@@ -133,6 +147,7 @@ impl Server {
         }
         let now = Instant::now();
         self.touch(now);
+        connection.set_apart(false);
         let mut exchange = connection.exchange();
         exchange.finish(after);
         loop {

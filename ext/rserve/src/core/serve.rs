@@ -354,7 +354,9 @@ impl Core {
                 }
                 return Ok(Ok(()));
             }
-            Body::Call(callable) if !bodiless => return self.stream(ruby, writer, callable, env, client),
+            Body::Call(callable) if !bodiless => {
+                return self.stream(ruby, connection, writer, callable, env, client);
+            }
             Body::Each(each) if !bodiless => {
                 client.writer.put(writer);
                 let outcome = response::send_each(client, each);
@@ -402,6 +404,7 @@ impl Core {
     fn stream(
         &self,
         ruby: &Ruby,
+        connection: &Connection,
         writer: Writer,
         callable: Value,
         env: Option<RHash>,
@@ -418,6 +421,9 @@ impl Core {
                 writer.abort();
             }
             return Ok(self.cut_short(ruby, failure, env, lost));
+        }
+        if !stream.is_closed() {
+            self.server.leave_to_application(connection);
         }
         // The head must not wait for the first write of a stream that was only put aside.
         Ok(stream.flush_head(ruby))
