@@ -41,6 +41,36 @@ class EmbeddingTest < ServerCase
     server.stop(true)
   RUBY
 
+  # A kept connection waits, and so does half of a request.
+  TIMEOUTS = <<~'RUBY'
+    require ARGV[0]
+    require "#{ARGV[0]}/server"
+    require "socket"
+
+    %i[first_data_timeout persistent_timeout write_timeout idle_timeout].product([Float::INFINITY, 1e300, 10**30, 2**64, 2**62])
+      .each do |name, forever|
+      server = Object.const_get(ARGV[0].capitalize)::Server.new(->(_env) { [200, {}, ["a"]] }, nil, { name => forever })
+      port = server.add_tcp_listener("127.0.0.1", 0).addr[1]
+      server.run
+      answers = TCPSocket.open("127.0.0.1", port) do |socket|
+        Array.new(2) do
+          socket.write("GET / HTTP/1.1\r\n")
+          TCPSocket.open("127.0.0.1", port) do |other|
+            other.write("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            other.read
+          end
+          socket.write("Host: h\r\n\r\n")
+          socket.gets("\r\n\r\na").to_s[/.*/].chomp
+        end
+      rescue SystemCallError => e
+        e.class
+      end
+      puts "#{name} #{forever}: #{answers}" unless answers == ["HTTP/1.1 200 OK"] * 2
+      server.stop(true)
+    end
+    puts "asked each"
+  RUBY
+
   CALLBACKS = <<~'RUBY'
     require ARGV[0]
     require "#{ARGV[0]}/server"
@@ -125,6 +155,13 @@ class EmbeddingTest < ServerCase
              "after reply", ["last", true, 500, {}, "#<RuntimeError: oh>"],
              ["first", true, 500, {}, "#<RuntimeError: oh>"]]
     assert_equal lines.map(&:inspect), server.log.lines(chomp: true).grep_v(/Rack app/)
+  end
+
+  def test_a_timeout_may_be_infinite_or_enormous
+    name = TestServer::PUMA ? "puma" : "rserve"
+    start_process([RbConfig.ruby, "-Ilib", file("timeouts.rb", TIMEOUTS), name], chdir: TestServer::ROOT, wait: false)
+    assert_exits 0
+    assert_equal "asked each", server.log.chomp
   end
 
   def test_answers_are_pumas_to_the_letter

@@ -19,6 +19,14 @@ pub enum Compat {
     Puma8,
 }
 
+/// The longest time that is told from none: deadlines are sums of these, and must not wrap.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A time as Ruby has it. A hundred years stand for any longer one, and for `Float::INFINITY`.
+pub fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(FOREVER).min(FOREVER)
+}
+
 /// The PROXY protocol that a load balancer in front speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ProxyProtocol {
@@ -95,6 +103,27 @@ impl Default for Options {
             suspensions_told: false,
             embedded: false,
             compat: Compat::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_is_too_long() {
+        for (given, want) in [
+            (0.25, Duration::from_millis(250)),
+            (65.0, Duration::from_secs(65)),
+            (-1.0, Duration::ZERO),
+            (f64::NAN, Duration::ZERO),
+            (1e12, FOREVER),
+            (1e300, FOREVER),
+            (f64::INFINITY, FOREVER),
+            (f64::NEG_INFINITY, Duration::ZERO),
+        ] {
+            assert_eq!(seconds(given), want, "{given}");
         }
     }
 }

@@ -177,7 +177,7 @@ impl Core {
     /// `:tick` when there was nothing for `limit` seconds.
     fn manage(ruby: &Ruby, this: Obj<Self>, limit: f64) -> Result<Symbol, Error> {
         let server = Arc::clone(&this.server);
-        let until = Instant::now() + Duration::from_secs_f64(limit);
+        let until = Instant::now() + rserve_core::options::seconds(limit);
         loop {
             match server.manage() {
                 Manage::Spawn => return Ok(ruby.to_symbol("spawn")),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use magnus::{Error, RHash, Ruby, TryConvert};
 use rserve_core::cluster;
-use rserve_core::options::{Compat, Options, ProxyProtocol};
+use rserve_core::options::{self, Compat, Options, ProxyProtocol};
 
 use crate::env::RemoteAddress;
 use crate::thread_events;
@@ -16,8 +16,8 @@ pub(crate) fn get<T: TryConvert>(settings: RHash, name: &str) -> Result<Option<T
 }
 
 fn seconds(settings: RHash, name: &str, into: &mut Duration) -> Result<(), Error> {
-    if let Some(seconds) = get::<f64>(settings, name)? {
-        *into = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX / 4);
+    if let Some(seconds) = get(settings, name)? {
+        *into = options::seconds(seconds);
     }
     Ok(())
 }
@@ -45,9 +45,7 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     if let Some(octets) = get(settings, "unread_limit")? {
         options.unread_limit = octets;
     }
-    if let Some(idle) = get::<f64>(settings, "idle_timeout")? {
-        options.idle_timeout = Duration::try_from_secs_f64(idle).ok();
-    }
+    options.idle_timeout = get(settings, "idle_timeout")?.map(options::seconds);
     if let Some(enabled) = get(settings, "enable_keep_alives")? {
         options.enable_keep_alives = enabled;
     }
