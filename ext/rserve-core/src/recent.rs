@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+/// One in so many that are not known is remembered, a power of two: what is in use comes again, and most of what is
+/// invented costs nothing.
+const ADMITTED: u32 = 16;
+
 /// Values by octets. It keeps the `half` that were used last, and at most as many again that were used before them: what
 /// is in use stays, whatever else comes by.
 pub struct Recent<V> {
     half: usize,
+    offered: u32,
     young: Table<V>,
     old: Table<V>,
 }
@@ -16,7 +21,7 @@ type Table<V> = HashMap<Box<[u8]>, V, BuildHasherDefault<Fnv>>;
 impl<V: Copy> Recent<V> {
     /// An empty table.
     pub fn new(half: usize) -> Self {
-        Self { half, young: Table::default(), old: Table::default() }
+        Self { half, offered: 0, young: Table::default(), old: Table::default() }
     }
 
     /// The value of `key`, which counts as used.
@@ -29,14 +34,19 @@ impl<V: Copy> Recent<V> {
         Some(value)
     }
 
-    /// Remembers `value` for `key`.
-    pub fn insert(&mut self, key: &[u8], value: V) {
-        self.put(key.into(), value);
+    /// Remembers `value` for `key`, which is not known, unless it has just remembered others.
+    pub fn offer(&mut self, key: &[u8], value: V) {
+        // A generator of numbers that look random: a mere count could be in step with requests that are all alike.
+        self.offered = self.offered.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if self.offered.leading_zeros() >= ADMITTED.ilog2() {
+            self.put(key.into(), value);
+        }
     }
 
     fn put(&mut self, key: Box<[u8]>, value: V) {
         if self.young.len() >= self.half {
-            self.old = std::mem::take(&mut self.young);
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
         }
         self.young.insert(key, value);
     }
@@ -73,30 +83,46 @@ impl Hasher for Fnv {
 mod tests {
     use super::*;
 
+    fn key(number: u32) -> [u8; 4] {
+        number.to_be_bytes()
+    }
+
+    /// Uses `number`; whether it was known.
+    fn use_one(recent: &mut Recent<u32>, number: u32) -> bool {
+        let known = recent.get(&key(number));
+        assert!(known.is_none_or(|known| known == number));
+        if known.is_none() {
+            recent.offer(&key(number), number);
+        }
+        assert!(recent.values().count() <= 16);
+        known.is_some()
+    }
+
     #[test]
-    fn what_is_in_use_stays_whatever_else_comes_by() {
+    fn what_is_in_use_is_soon_known_and_stays_whatever_else_comes_by() {
         let mut recent = Recent::new(8);
-        for used in 0..4_u32 {
-            recent.insert(&used.to_be_bytes(), used);
+        for invented in 0..1000 {
+            use_one(&mut recent, 1_000_000 + invented);
         }
-        for invented in 100..10_000_u32 {
-            recent.insert(&invented.to_be_bytes(), invented);
-            let used = invented % 4;
-            assert_eq!(recent.get(&used.to_be_bytes()), Some(used));
-            assert!(recent.values().count() <= 16);
-        }
+        let rounds = (0..1000).map(|round| {
+            for invented in 0..5 {
+                use_one(&mut recent, 1000 + 10 * round + invented);
+            }
+            (0..6).filter(|used| use_one(&mut recent, *used)).count()
+        });
+        let known: Vec<_> = rounds.collect();
+        assert!(known[500..].iter().all(|known| *known == 6), "{known:?}");
     }
 
     #[test]
     fn what_came_first_makes_room_for_what_comes_later() {
         let mut recent = Recent::new(8);
-        for key in 0..100_u32 {
-            recent.insert(&key.to_be_bytes(), key);
+        for number in (0..100).flat_map(|number| [number; 200]) {
+            use_one(&mut recent, number);
         }
-        assert_eq!(recent.get(&0_u32.to_be_bytes()), None);
-        for key in 92..100_u32 {
-            assert_eq!(recent.get(&key.to_be_bytes()), Some(key), "{key}");
+        assert_eq!(recent.get(&key(0)), None);
+        for number in 95..100 {
+            assert_eq!(recent.get(&key(number)), Some(number), "{number}");
         }
-        assert_eq!(recent.values().count(), 8 + 4, "the ones that were looked at moved");
     }
 }

@@ -22,8 +22,8 @@ use crate::marked::Marked;
 use crate::prototype::{Own, Prototype};
 use crate::text;
 
-/// Names of fields that are remembered, however many others clients invent. Looking one up that is not known costs 0.15 µs
-/// more than one that is.
+/// Names of fields that are remembered, however many others clients invent. One that is not known costs 0.5 µs more than one
+/// that is (20 of them 10 µs), all but a tenth of it for making the String: as without a table.
 const REMEMBERED_NAMES: usize = 128;
 
 /// Names longer than this are not worth remembering.
@@ -313,7 +313,7 @@ impl EnvBuilder {
         if name.len() <= REMEMBERED_LENGTH {
             // SAFETY: just made.
             let value: Opaque<Value> = unsafe { Value::from_raw(key) }.into();
-            self.names.with(|names| names.insert(name, value));
+            self.names.with(|names| names.offer(name, value));
         }
         key
     }
