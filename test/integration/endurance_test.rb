@@ -6,36 +6,6 @@ require_relative "../helpers/server_case"
 class EnduranceTest < ServerCase
   def self.limit = 180
 
-  ECHO = <<~'RUBY'
-    run lambda { |env|
-      GC.stress = true if env["PATH_INFO"] == "/stress"
-      body = env["rack.input"]&.read.to_s
-      each = Enumerator.new { |out| 3.times { |part| out << "part #{part} of #{env["PATH_INFO"]}\n" } }
-      case env["PATH_INFO"]
-      when "/each" then [200, { "content-type" => "text/plain" }, each]
-      when "/call" then [200, { "content-type" => "text/plain" }, ->(io) { io.write("streamed"); io.close }]
-      when "/file" then [200, { "content-type" => "text/plain" }, File.open(__FILE__)]
-      when "/raise" then raise "on purpose"
-      else [200, { "x-list" => "a\nb", "content-type" => "text/plain" }, ["#{env["HTTP_X_SENT"]} #{body.sum}"]]
-      end
-    }
-  RUBY
-
-  # Under GC.stress every allocation collects garbage: a value that the native side holds without telling Ruby is gone.
-  def test_nothing_is_lost_to_the_garbage_collector
-    spawn_server "-t", "1:1", app: file("echo.ru", ECHO)
-    get("/stress", timeout: 60)
-    body = "b" * 70_000
-    post = "POST /post HTTP/1.1\r\nHost: a\r\nX-Sent: post\r\nContent-Length: #{body.size}\r\n\r\n#{body}"
-    assert_equal "post #{body.sum}", request(post, timeout: 60).body
-    assert_equal "get 0", get("/", headers: { "X-Sent" => "get" }, timeout: 60).body
-    assert_equal "part 0 of /each\npart 1 of /each\npart 2 of /each\n", get("/each", timeout: 60).body
-    assert_equal "streamed", get("/call", timeout: 60).body
-    assert_equal ECHO, get("/file", timeout: 60).body
-    assert_equal 500, get("/raise", timeout: 60).status
-    assert_equal 400, request("nonsense\r\n\r\n", timeout: 60).status
-  end
-
   def test_two_hundred_thousand_requests_take_no_memory
     spawn_server "-t", "2:2"
     many_requests(20_000)

@@ -5,7 +5,7 @@ mod serve;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use magnus::value::{Opaque, ReprValue};
 use magnus::{
