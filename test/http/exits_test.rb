@@ -2,13 +2,14 @@
 
 require_relative "../helpers/server_case"
 
-# Exits of Ruby that meet a response on its way: an exception that nobody is told of leaves nothing behind in its thread,
-# and a `Thread#kill` is never lost.
+# Exits of Ruby that meet a response on its way: an exception that nobody is told of leaves nothing behind in its
+# thread, and a `Thread#kill` is never lost.
 class ExitsTest < ServerCase
   # The app waits in the request until its client has gone. `/seen` says what `$!` was wherever code of the app's ran.
   APP = <<~'RUBY'
     require "socket"
     SEEN = Queue.new
+    BEGUN = Queue.new
     GONE = Queue.new
     BIG = "b" * 30_000_000
     look = ->(where) { SEEN << "#{where}: #{$!.inspect}" if $! }
@@ -33,6 +34,7 @@ class ExitsTest < ServerCase
       look.call("request #{env["PATH_INFO"]}")
       env["rack.after_reply"] << -> { look.call("after_reply of #{env["PATH_INFO"]}") }
       case env["PATH_INFO"]
+      when "/begun" then BEGUN.pop
       when "/gone" then GONE << 1
       when "/seen"
         begin
@@ -42,6 +44,7 @@ class ExitsTest < ServerCase
         end
         next [200, {}, [Array.new(SEEN.size) { SEEN.pop }.join("\n")]]
       else
+        BEGUN << 1
         GONE.pop
         # The reset is there when the socket says so.
         env["puma.socket"].to_io.wait_readable(5) if env["HTTP_LOOK"]
@@ -106,6 +109,7 @@ class ExitsTest < ServerCase
   def reset(path, look)
     socket = server.connect
     socket.write("GET /#{path} HTTP/1.1\r\nHost: a\r\n#{look}\r\n")
+    get("/begun")
     socket.setsockopt(Socket::SOL_SOCKET, Socket::SO_LINGER, [1, 0].pack("ii"))
     socket.close
     get("/gone")

@@ -14,7 +14,7 @@ require_relative "fault_table"
 faults = FaultTable.load
 
 # Every collection compacts, and each request finds the heap moved as far as it goes.
-compacts = ENV["FAULTS_COMPACT"]
+compacts = ENV.key?("FAULTS_COMPACT")
 GC.auto_compact = true if compacts
 
 run lambda { |env|

@@ -3,8 +3,8 @@
 require_relative "../helpers/certificates"
 require_relative "faults_test"
 
-# A value that the native side holds without Ruby's knowing of it is gone, or elsewhere, after the next collection. So there is
-# one all the time.
+# A value that the native side holds without Ruby's knowing of it is gone, or elsewhere, after the next collection. So
+# there is one all the time.
 class MemoryTest < ServerCase
   def self.limit = 400
 
@@ -45,7 +45,10 @@ class MemoryTest < ServerCase
   end
 
   def test_listeners_and_requests_of_a_worker_survive_collections
-    with_stress("-w", "1", "--compat", "8") { |plain, tls| [plain, tls].each { |port| ask_some(port, tls: port == tls) } }
+    with_stress("-w", "1", "--compat", "8") do |plain, tls|
+      ask_some(plain)
+      ask_some(tls, tls: true)
+    end
   end
 
   # The app tables, where each request finds that compaction has moved what it may.
@@ -65,7 +68,8 @@ class MemoryTest < ServerCase
     cert, key = Certificates.new(folder).issue("server")
     plain, tls = Array.new(2) { UniquePort.call }
     binds = ["-b", "tcp://127.0.0.1:#{plain}", "-b", "ssl://127.0.0.1:#{tls}?cert=#{cert}&key=#{key}"]
-    spawn_server("-t", "1:1", "--early-hints", *arguments, *binds, listen: false, wait: false, app: file("stressed.ru", STRESSED))
+    app = file("stressed.ru", STRESSED)
+    spawn_server("-t", "1:1", "--early-hints", *arguments, *binds, listen: false, wait: false, app:)
     server.wait_for_log(/Ctrl-C/, timeout: 60)
     yield plain, tls
     refute_log(/BUG|panicked/)
