@@ -54,6 +54,16 @@ module Rserve
       Thread.current.name = "puma #{name}"
     end
 
+    # As `Thread.new`, if there can be one more: from Ruby 3.3 on one that cannot be made leaves Ruby unable to run.
+    #
+    # @param spare [Integer] how many more there must be room for
+    # @raise [ThreadError]
+    def new_thread(spare = 1, &)
+      raise ThreadError, "no thread is left (ulimit -u, pids.max)" unless Native.spare_threads?(spare)
+
+      Thread.new(&)
+    end
+
     # Warns, as Puma 7 and 8 do, when a method was called by the name it used to have.
     #
     # @param old_name [Symbol]

@@ -57,10 +57,9 @@ module Rserve
     # asks again before long; it is logged once.
     def spawn_thread
       @workers.select!(&:alive?)
-      raise ThreadError, "no thread is left (ulimit -u, pids.max)" unless @reactor.may_spawn?
-
       number = (1..).find { |n| @workers.none? { |thread| thread[:rserve_number] == n } }
-      thread = Thread.new do
+      # The last one that there may be is taken only by a server that has none: somebody else may want it, too.
+      thread = Rserve.new_thread(@workers.empty? ? 1 : 2) do
         # Interrupts of ours wait until the application runs: a thread that cannot even start cannot be told to stop.
         Thread.handle_interrupt(ForceShutdown => :never) { run(number) }
       end

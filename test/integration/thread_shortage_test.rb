@@ -54,6 +54,17 @@ class ThreadShortageTest < ServerCase
     client&.close
   end
 
+  # Which it handles in a thread of its own.
+  def test_a_worker_lives_on_that_gets_a_signal
+    spawn_as_user("-w", "1", "-t", "1:1")
+    pid = Integer(get("/").body)
+    allow(threads_of(server_pids))
+    Process.kill(:HUP, pid)
+    pending = -> { File.read("/proc/#{pid}/status")[/^ShdPnd:\s*(\h+)/, 1].hex }
+    server.wait_until("it has taken HUP", 10) { pending.call.nobits?(1 << (Signal.list.fetch("HUP") - 1)) }
+    5.times { assert_equal pid, Integer(get("/").body) }
+  end
+
   # The application does what a shortage does, at the worst moment.
   def test_workers_that_die_as_soon_as_they_have_booted_are_tried_again_at_growing_intervals
     app = file("dies.ru", "Thread.new { sleep 0.05; exit! 1 }\nrun ->(_) { [200, {}, []] }\n")
@@ -77,7 +88,7 @@ class ThreadShortageTest < ServerCase
     command = [*AS_USER, "prlimit", "--nproc=#{limit}:", RbConfig.ruby, "-Ilib", TestServer.rserve,
                "-b", "tcp://127.0.0.1:#{port}", "-C", "-", *arguments, app]
     start_process(command, port:, env: { "HOME" => "/" }, **options)
-    workers = arguments.include?("-w") ? 2 : 0
+    workers = arguments.join(" ")[/-w (\d)/, 1].to_i
     return unless options[:wait] != false
 
     server.wait_until("workers have booted", 20) do

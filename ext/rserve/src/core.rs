@@ -15,7 +15,6 @@ use magnus::{
 use rserve_core::backlog::Seat;
 use rserve_core::options::Compat;
 use rserve_core::server::{Manage, Next, Notice, Server, Status};
-use rserve_core::spare_threads;
 use rserve_http1::Spelling;
 
 use crate::env::EnvBuilder;
@@ -162,11 +161,6 @@ impl Core {
         self.server.leave();
     }
 
-    /// Whether `Thread.new` can be called. The last thread there may be is taken only by a server that has none.
-    fn may_spawn(&self) -> bool {
-        spare_threads::could_make(if self.server.stats().running > 1 { 2 } else { 1 })
-    }
-
     /// The thread that `:spawn` asked for cannot be made.
     fn spawn_failed(&self) {
         self.server.spawn_failed();
@@ -271,7 +265,6 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("start", method!(Core::start, 0))?;
     class.define_method("work", method!(Core::work, 0))?;
     class.define_method("leave", method!(Core::leave, 0))?;
-    class.define_method("may_spawn?", method!(Core::may_spawn, 0))?;
     class.define_method("spawn_failed", method!(Core::spawn_failed, 0))?;
     class.define_method("manage", method!(Core::manage, 1))?;
     class.define_method("notices", method!(Core::notices, 0))?;

@@ -43,6 +43,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     early_hints::init(native)?;
     native.define_singleton_method("limit_arenas", function!(rserve_core::limit_arenas, 1))?;
     native.define_singleton_method("release_stack", function!(rserve_core::release_stack, 0))?;
+    native.define_singleton_method("spare_threads?", function!(rserve_core::spare_threads::could_make, 1))?;
     command_line::init(native)?;
     log::init(native)?;
     worker::init(ruby, native)?;

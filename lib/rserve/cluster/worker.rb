@@ -62,10 +62,16 @@ module Rserve
         Signal.trap("INT", "IGNORE") # Ctrl-C reaches every process of the terminal; the master decides
         Signal.trap("CHLD", "DEFAULT")
         trap_term
-        # In a trap no lock can be taken, and reopening a stream takes its lock.
-        Signal.trap("HUP") { Thread.new { redirected_io? ? hang_up : terminate } }
+        Signal.trap("HUP") { outside_trap { redirected_io? ? hang_up : terminate } }
         dump = Rserve.backtrace_signal(@config.compat_level)
-        Signal.trap(dump) { Thread.new { @launcher.log_thread_status } } if dump
+        Signal.trap(dump) { outside_trap { @launcher.log_thread_status } } if dump
+      end
+
+      # In a trap no lock can be taken, and reopening a stream takes its lock.
+      def outside_trap(&)
+        Rserve.new_thread(&)
+      rescue ThreadError
+        nil # it has to be sent again when there are threads
       end
 
       def hang_up
