@@ -36,8 +36,8 @@ class CompatLevelTest < TimedTestCase
       "HTTP/1.0 200 OK\r\nx-shop: open\r\nconnection: keep-alive\r\ncontent-length: 2"
     ],
     "BREW / HTTP/1.1\r\n\r\n" => [
-      "HTTP/1.1 501 Not Implemented\r\nContent-Length: 28",
-      "HTTP/1.1 501 Not Implemented\r\ncontent-length: 28",
+      "HTTP/1.1 501 Not Implemented\r\nConnection: close\r\nContent-Length: 28",
+      "HTTP/1.1 501 Not Implemented\r\nconnection: close\r\ncontent-length: 28",
       "HTTP/1.1 501 Not Implemented\r\nconnection: close\r\ncontent-length: 0"
     ],
     "POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n" => [
