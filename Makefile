@@ -34,6 +34,7 @@ help:
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma and Unicorn, half an hour (BENCH="--rounds 1 …")'
 	@echo 'make fuzz-long  a quarter of an hour of hostile requests (FUZZ_SEEDS=1,2,…)'
+	@echo 'make sanitize  run the app tables with an address sanitizer (TESTS="FILE …" for others)'
 	@echo 'make starvation  measure what greedy and hostile clients cost'
 	@echo 'make package  build the gems into pkg/, and try both (SUITES="trixie sid": the native one for their Rubies, too)'
 	@echo 'make rails    test with Rails and other frameworks; make rails-trixie on Debian 13 (DEBIAN_ROOT=TOOL)'
@@ -115,6 +116,11 @@ fuzz-long: compile
 	  FUZZ_WORKERS=$$workers FUZZ_REQUESTS=20000 FUZZ_SEEDS=$${FUZZ_SEEDS:-1,2,3,4,5} \
 	    $(BUNDLE) exec $(RUBY) -Ilib -Itest test/http/fuzz_test.rb || exit 1; \
 	done
+
+# Reads of freed memory and the like, by whatever an application may do. See CONTRIBUTING.md.
+.PHONY: sanitize
+sanitize: bundle
+	@gem/tasks/sanitize $(TESTS)
 
 .PHONY: starvation
 starvation: compile
