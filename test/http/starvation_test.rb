@@ -186,7 +186,7 @@ class StarvationTest < ServerCase
     end
     # One for each thread is spared, and one is just being made.
     assert_operator most, :<=, 40_000_000 + (2 * 10_000_000)
-    assert_log(/cut off for reading too slowly \(unread_limit\): \d+ clients/)
+    assert_log(/clients that read too slowly were cut off .*: \d+/)
     whole = clients.count { |client| client.read.bytesize > 10_000_000 }
     assert_includes 2..15, whole, "were not cut off"
   ensure

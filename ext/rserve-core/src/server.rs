@@ -6,13 +6,12 @@
 mod abandoned;
 mod absence;
 mod answer;
+mod notice;
 mod pool;
 mod pool_size;
 mod readers;
 
-use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -20,7 +19,6 @@ use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Waker};
-use nix::errno::Errno;
 
 use crate::backlog::{Backlog, Seat};
 use crate::cluster::{Gate, LargeTurns, Place, ServerStats};
@@ -30,11 +28,11 @@ use crate::listener::Listener;
 use crate::monitor::Monitor;
 use crate::options::Options;
 use crate::reactor::{DRAIN_GRACE, Reactor};
-use crate::stream::Peer;
 use crate::thread_pool::PROBE_EVERY;
-use crate::tls::{self, Fault};
+use crate::tls;
 use crate::unread::Unread;
 
+pub use notice::Notice;
 use pool::Look;
 pub use pool_size::IoBound;
 use pool_size::PoolSize;
@@ -51,45 +49,6 @@ pub enum Status {
     Draining,
     /// Nothing more is served; threads leave.
     Done,
-}
-
-/// Something an operator should hear of; the bridge logs it.
-#[derive(Debug)]
-pub enum Notice {
-    /// No connection can be taken at the moment.
-    AcceptFailed(Errno),
-    /// epoll itself failed.
-    PollFailed(io::Error),
-    /// So many clients were cut off, because they read too slowly.
-    ReadersCut(usize),
-    /// This part of a request did not come in time.
-    TimedOut(Peer, &'static str),
-    /// A client and the server did not come to terms.
-    TlsFailed(Peer, Fault),
-}
-
-impl Notice {
-    /// Whom it is about.
-    pub fn peer(&self) -> Option<IpAddr> {
-        match self {
-            Notice::TimedOut(peer, _) | Notice::TlsFailed(peer, _) => Some(peer.ip()),
-            Notice::AcceptFailed(_) | Notice::PollFailed(_) | Notice::ReadersCut(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Notice::AcceptFailed(errno) => write!(formatter, "cannot accept connections: {}", errno.desc()),
-            Notice::PollFailed(failure) => write!(formatter, "cannot wait for connections: {failure}"),
-            Notice::ReadersCut(count) => {
-                write!(formatter, "cut off for reading too slowly (unread_limit): {count} clients")
-            }
-            Notice::TimedOut(_, part) => write!(formatter, "timed out waiting for the {part} of a request"),
-            Notice::TlsFailed(_, fault) => formatter.write_str(&fault.message),
-        }
-    }
 }
 
 /// What a pool thread does next.

@@ -1,0 +1,51 @@
+//! What an operator should hear of.
+
+use std::net::IpAddr;
+use std::{fmt, io};
+
+use nix::errno::Errno;
+
+use crate::stream::Peer;
+use crate::tls::Fault;
+
+/// Something an operator should hear of; the bridge logs it.
+#[derive(Debug)]
+pub enum Notice {
+    /// No connection can be taken at the moment.
+    AcceptFailed(Errno),
+    /// epoll itself failed.
+    PollFailed(io::Error),
+    /// So many clients were cut off, because they read too slowly.
+    ReadersCut(usize),
+    /// This part of a request did not come in time.
+    TimedOut(Peer, &'static str),
+    /// A client and the server did not come to terms.
+    TlsFailed(Peer, Fault),
+}
+
+impl Notice {
+    /// Whom it is about.
+    pub fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Notice::TimedOut(peer, _) | Notice::TlsFailed(peer, _) => Some(peer.ip()),
+            Notice::AcceptFailed(_) | Notice::PollFailed(_) | Notice::ReadersCut(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::AcceptFailed(errno) => write!(formatter, "cannot accept connections: {}", errno.desc()),
+            Notice::PollFailed(failure) => write!(formatter, "cannot wait for connections: {failure}"),
+            Notice::ReadersCut(count) => {
+                write!(
+                    formatter,
+                    "clients that read too slowly were cut off (unread_limit, or a thread was wanted): {count}"
+                )
+            }
+            Notice::TimedOut(_, part) => write!(formatter, "timed out waiting for the {part} of a request"),
+            Notice::TlsFailed(_, fault) => formatter.write_str(&fault.message),
+        }
+    }
+}
