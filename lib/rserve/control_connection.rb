@@ -42,11 +42,15 @@ module Rserve
       @waits_for == :wait_writable
     end
 
-    # Ends it, with the TLS too.
+    # Ends it, with the TLS too. A process that was forked just now may have the socket as well: shutdown(2) ends it for
+    # that one, too.
     def close
-      @socket.close
+      say_goodbye unless to_io.equal?(@socket)
+      to_io.shutdown
     rescue SystemCallError, IOError
       nil # it is gone
+    ensure
+      to_io.close
     end
 
     # Closes what this process has of it: it was forked from the one that serves.
@@ -55,6 +59,11 @@ module Rserve
     end
 
     private
+
+    def say_goodbye
+      @socket.sync_close = false
+      @socket.close
+    end
 
     def enter(phase)
       @phase = phase

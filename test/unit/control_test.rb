@@ -91,6 +91,20 @@ class ControlTest < TimedTestCase
     waiting&.each(&:close)
   end
 
+  # A fork between accept(2) and the list of what the child is to close.
+  def test_a_socket_that_a_child_has_keeps_no_client_waiting
+    ours, theirs = UNIXSocket.pair
+    copy = ours.dup
+    theirs.write("GET /stats HTTP/1.0\r\n\r\n")
+    connection = Rserve::ControlConnection.new(ours, ->(_) { [200, {}, ["done"]] }, 5)
+    connection.advance
+    connection.close
+    assert theirs.wait_readable(10)
+    assert_match(/done\z/, Timeout.timeout(10) { theirs.read })
+  ensure
+    [ours, theirs, copy].each(&:close)
+  end
+
   def test_a_head_has_a_deadline_as_a_whole
     socket = connect(serve(timeout: 0.5))
     octets = "GET /stats HTTP/1.0\r\nX: #{"x" * 10_000}".each_char
