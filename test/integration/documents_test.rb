@@ -179,6 +179,7 @@ class DocumentsTest < ServerCase
     arguments += ["--control-url", control_url, "--control-token", @token] unless config
     arguments += ["-b", tls_url] if tls
     spawn_server("-t", "0:2", *arguments, config:, **options)
+    assert_log(/Starting control server/)
   end
 
   def control_url = "tcp://127.0.0.1:#{@control_port ||= UniquePort.call}"
