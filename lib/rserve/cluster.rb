@@ -152,6 +152,8 @@ module Rserve
     def spawn(index, _phase)
       @config.run_hooks(:before_worker_fork, index, @log_writer)
       pid = fork_process { become_worker(index) }
+      # Ruby 3.1 notes a signal that comes while it forks, and looks after it when the next one comes: here it is.
+      Process.kill(:CHLD, Process.pid)
       debug "Spawned worker: #{pid}"
       @config.run_hooks(:after_worker_fork, index, @log_writer)
       pid
