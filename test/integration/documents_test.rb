@@ -107,6 +107,20 @@ class DocumentsTest < ServerCase
     end
   end
 
+  # What a person searches for has to be what the server says. The rest is the system's, nginx's or Rails'.
+  OTHERS_SAY = ["bundle install", "Address already in use", "could not obtain a connection", "Blocked hosts",
+                "Puma version: 6.6.0"].freeze
+
+  def test_messages_of_the_troubles_are_the_servers
+    code = Dir[File.join(TestServer::ROOT, "{lib,ext}/**/*.{rb,rs}")].map { |path| File.read(path) }.join
+    symptoms = prose(File.join(DOCS, "troubleshooting.md")).lines.grep(/^\| /).map { |row| row.split(" | ").first }
+    messages = symptoms.flat_map { |cell| cell.scan(/`([^`]* [^`]*)`/).flatten } - ["rservectl reopen-log"]
+    messages.reject! { |message| message.start_with?(*OTHERS_SAY) }
+    parts = messages.flat_map { |message| message.split(/…|'stats'|config\.ru|\d+s/) }.map(&:strip).grep(/ /)
+    assert_operator parts.size, :>, 8
+    assert_empty(parts.reject { |part| code.include?(part.delete_suffix(":").delete_prefix(", ").strip) })
+  end
+
   def test_links_resolve
     dead = documents.flat_map do |path|
       prose(path).scan(/\]\(([^)\s]+)\)/).flatten.reject { |link| link.match?(/\A\w+:/) || resolves?(path, link) }
