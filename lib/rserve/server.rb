@@ -56,8 +56,7 @@ module Rserve
     def initialize(app, events = nil, options = {})
       @app = app
       @events = events || Events.new
-      @embedded = !options.is_a?(UserFileDefaultOptions)
-      @options = @embedded ? make_options(options) : options
+      @options = options.is_a?(UserFileDefaultOptions) ? options : make_options(options)
       @log_writer = @options[:log_writer] || LogWriter.stdio
       @min_threads = @options[:min_threads]
       @max_threads = @options[:max_threads]
@@ -232,7 +231,7 @@ module Rserve
         supported_http_methods: supported_methods,
         proxy_protocol:,
         proxies: @options[:proxy_protocol_from],
-        embedded: @embedded,
+        poses_as_puma: Rserve.poses_as_puma?,
         strict: @options[:strict],
         strict_host: @options[:strict_host],
         strict_framing: @options[:strict_framing],

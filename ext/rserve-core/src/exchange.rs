@@ -95,7 +95,7 @@ impl Refusal {
     pub fn status(&self, options: &Options) -> u16 {
         match self {
             Refusal::Head(error) | Refusal::Body(error) => match error.status() {
-                414 | 431 if options.embedded => 400,
+                414 | 431 if options.poses_as_puma => 400,
                 status => status,
             },
             Refusal::Storage(_) => 507,
@@ -515,7 +515,7 @@ impl Exchange {
         encode::status_line(&mut reply, Version::Http11, 408);
         reply.extend_from_slice(connection);
         if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH)
-            && !options.embedded
+            && !options.poses_as_puma
         {
             reply.extend_from_slice(date);
             rserve_http1::date(&mut reply, now.as_secs());

@@ -74,9 +74,9 @@ pub struct Options {
     /// [`crate::server::Server::thread_suspended`] is called for every thread that lets go of the GVL in a request, and
     /// [`crate::server::Server::thread_back`] when it wants it back.
     pub suspensions_told: bool,
-    /// Puma's answers to the letter, as its own tests want them of a server in their own process: no Date, and 400 where
-    /// RFC 9110 has 414 and 431.
-    pub embedded: bool,
+    /// The server goes by Puma's name, and its answers are Puma's to the letter, as Puma's own tests want them: no Date,
+    /// and 400 where RFC 9110 has 414 and 431.
+    pub poses_as_puma: bool,
     /// Which Puma is imitated.
     pub compat: Compat,
 }
@@ -101,7 +101,7 @@ impl Default for Options {
             proxy_protocol: None,
             proxies: Vec::new(),
             suspensions_told: false,
-            embedded: false,
+            poses_as_puma: false,
             compat: Compat::default(),
         }
     }

@@ -74,7 +74,7 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     options.limits.strict_host = flag(settings, "strict_host")?;
     options.limits.strict_framing = flag(settings, "strict_framing")?;
     options.limits.hide_underscores = flag(settings, "hide_underscores")?;
-    options.embedded = flag(settings, "embedded")?;
+    options.poses_as_puma = flag(settings, "poses_as_puma")?;
     options.max_keep_alive = get(settings, "max_keep_alive")?;
     options.limits.body = get(settings, "http_content_length_limit")?;
     if let Some(folder) = get::<String>(settings, "temp_folder")? {

@@ -60,7 +60,7 @@ impl Core {
             head_request: request.head.method.of(&request.octets) == b"HEAD",
             keep_alive: request.head.keep_alive && self.server.may_keep_alive(&request),
             linger: false,
-            dated: !self.server.options().embedded,
+            dated: !self.server.options().poses_as_puma,
         };
         if request.refusal.is_some() {
             return self.refuse(ruby, connection, &request, asked);
