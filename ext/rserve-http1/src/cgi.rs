@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::io::Write;
 use std::net::IpAddr;
 
-use crate::encode::digits;
+use crate::decimal::digits;
 
 /// Appends the environment key of the field `name`: `HTTP_` and the name in upper case with `-` as `_`;
 /// `CONTENT_TYPE` and `CONTENT_LENGTH` have no prefix.

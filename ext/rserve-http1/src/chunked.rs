@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use crate::field_line::FieldLine;
 use crate::grammar::{self, TOKEN};
-use crate::head::FieldLine;
 use crate::{Error, Excerpt, Limits};
 
 /// Decodes one chunked body, as ranges of the octets it comes in.

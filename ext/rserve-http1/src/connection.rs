@@ -80,8 +80,8 @@ impl ConnectionOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::Version;
     use crate::plan::{ResponseFacts, TransferEncoding};
+    use crate::version::Version;
 
     #[test]
     fn what_is_said_is_what_happens() {

@@ -3,12 +3,14 @@
 //! Everything here only ever appends, allocates nothing beyond what the buffer needs to grow, and lets no octet
 //! pass that would end a line early: what the application says cannot become another header or another response.
 
+use crate::decimal::decimal;
 use crate::grammar;
-use crate::head::Version;
+use crate::status::reason;
+use crate::version::Version;
 
 /// Appends `HTTP/1.1 200 OK` and CRLF.
 ///
-/// `status` has three digits ([`is_legal_status`]); the reason phrase is that of [`reason`].
+/// `status` has three digits ([`crate::status::is_legal`]); the reason phrase is that of [`reason`].
 pub fn status_line(out: &mut Vec<u8>, version: Version, status: u16) {
     match (version, status) {
         (Version::Http11, 200) => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
@@ -23,84 +25,6 @@ pub fn status_line(out: &mut Vec<u8>, version: Version, status: u16) {
             out.extend_from_slice(b"\r\n");
         }
     }
-}
-
-/// Whether a final response can have this status: 100 to 999, as anything else is not three digits long.
-pub fn is_legal_status(status: i64) -> bool {
-    (100..=999).contains(&status)
-}
-
-/// Reason phrase by Puma's table; `CUSTOM` for a status it does not know.
-pub fn reason(status: u16) -> &'static str {
-    match status {
-        100 => "Continue",
-        101 => "Switching Protocols",
-        102 => "Processing",
-        103 => "Early Hints",
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        203 => "Non-Authoritative Information",
-        204 => "No Content",
-        205 => "Reset Content",
-        206 => "Partial Content",
-        207 => "Multi-Status",
-        208 => "Already Reported",
-        226 => "IM Used",
-        300 => "Multiple Choices",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        305 => "Use Proxy",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        402 => "Payment Required",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        407 => "Proxy Authentication Required",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        411 => "Length Required",
-        412 => "Precondition Failed",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        416 => "Range Not Satisfiable",
-        417 => "Expectation Failed",
-        421 => "Misdirected Request",
-        422 => "Unprocessable Content",
-        423 => "Locked",
-        424 => "Failed Dependency",
-        425 => "Too Early",
-        426 => "Upgrade Required",
-        428 => "Precondition Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        451 => "Unavailable For Legal Reasons",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        506 => "Variant Also Negotiates",
-        507 => "Insufficient Storage",
-        508 => "Loop Detected",
-        510 => "Not Extended (OBSOLETED)",
-        511 => "Network Authentication Required",
-        _ => "CUSTOM",
-    }
-}
-
-/// Whether a response with this status has no body whatever its fields say: 1xx, 204, 205 and 304.
-pub fn no_body(status: u16) -> bool {
-    status < 200 || matches!(status, 204 | 205 | 304)
 }
 
 /// What became of a field that was to be written.
@@ -208,24 +132,6 @@ pub fn content_length(value: &[u8]) -> Option<u64> {
     let digits = grammar::trim(value);
     let end = digits.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(digits.len());
     grammar::decimal(&digits[..end]).filter(|_| is_legal_value(value))
-}
-
-/// Appends `number` in decimal.
-pub fn decimal(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(digits(number, &mut [0; 20]));
-}
-
-/// `number` in decimal, somewhere in `buffer`.
-pub fn digits(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
-    let mut start = buffer.len();
-    loop {
-        start -= 1;
-        buffer[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &buffer[start..];
-        }
-    }
 }
 
 /// What follows the data of each chunk.
@@ -353,13 +259,6 @@ mod tests {
     fn chunks_round_trip_through_ruby_like_hex() {
         for len in [1, 9, 10, 15, 16, 255, 256, 4095, 4096, 65_535, 1_048_576, usize::MAX] {
             assert_eq!(written(|out| chunk_head(out, len)), format!("{len:x}\r\n"));
-        }
-    }
-
-    #[test]
-    fn decimals_are_those_of_fmt() {
-        for number in [0, 1, 9, 10, 99, 100, 12_345, u64::MAX] {
-            assert_eq!(written(|out| decimal(out, number)), number.to_string());
         }
     }
 

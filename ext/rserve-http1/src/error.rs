@@ -5,8 +5,7 @@ use std::fmt;
 /// A request that cannot be read. Always fatal to the connection: after it nobody knows where the next request
 /// starts, so it is answered once, with `Connection: close`, and nothing that follows is read as a request.
 ///
-/// The texts are Puma's where Puma has one for the case. Faults of Puma's `Bad …` family can be recognised by
-/// [`Error::is_format`]: Puma up to level 6 has one text for all of them.
+/// The texts are Puma's where Puma has one for the case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The first octets cannot start an HTTP request; most often a TLS hello on a plain port.
@@ -96,7 +95,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The one text that Puma has, up to level 6, for every fault of which [`Error::is_format`] is true.
+    /// The one text that Puma has, up to level 6, for whatever does not follow its grammar.
     pub const NOT_HTTP: &'static str =
         "Invalid HTTP format, parsing fails. Are you trying to open an SSL connection to a non-SSL Puma?";
 
@@ -113,21 +112,6 @@ impl Error {
             Self::ContentTooLarge => 413,
             _ => 400,
         }
-    }
-
-    /// Whether the octets do not follow Puma's request grammar at all, as opposed to a well-formed request whose
-    /// size or meaning is refused.
-    pub fn is_format(&self) -> bool {
-        matches!(
-            self,
-            Self::NotHttp
-                | Self::Method(_)
-                | Self::Path(_)
-                | Self::Query(_)
-                | Self::Fragment(_)
-                | Self::Protocol(_)
-                | Self::Field(_)
-        )
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the fields of a head say to the server: framing, persistence, host, and which of them the app may see.
 
 use crate::cgi;
+use crate::field_line::FieldLine;
 use crate::framing::{Coding, Framing};
 use crate::grammar;
-use crate::head::{Field, FieldLine, Head, Span, Version};
+use crate::head::{Field, Head, Span};
+use crate::version::Version;
 use crate::{Error, Excerpt, Limits};
 
 /// A name is looked for among as many others, but not among more: some hundred names that begin alike would be as much

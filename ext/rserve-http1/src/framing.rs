@@ -1,7 +1,7 @@
 //! Request body framing: how many octets belong to a message (RFC 9112 §6).
 
 use crate::grammar;
-use crate::head::Version;
+use crate::version::Version;
 use crate::{Error, Excerpt, Limits};
 
 /// How the end of a request body is found (RFC 9112 §6.3).

@@ -1,7 +1,8 @@
 //! How a response is framed, and whether the connection lives on after it (RFC 9112 §§6, 9).
 
-use crate::encode;
-use crate::head::Version;
+use crate::decimal::decimal;
+use crate::status::no_body;
+use crate::version::Version;
 
 /// What is known about a response before its head is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub struct ResponseFacts {
     pub head_request: bool,
     /// Status of the response.
     pub status: u16,
-    /// The app's Content-Length ([`encode::content_length`]), else the length of a body that can be measured.
+    /// The app's Content-Length ([`crate::encode::content_length`]), else the length of a body that can be measured.
     pub content_length: Option<u64>,
     /// The app's Transfer-Encoding, if it has one: the last one, when there are several.
     pub transfer_encoding: TransferEncoding,
@@ -57,7 +58,7 @@ pub enum ResponseFraming {
     None,
     /// Exactly this many octets are sent. A longer body is cut; after a shorter one the connection is closed.
     Length(u64),
-    /// The server chunks ([`encode::chunk_head`]).
+    /// The server chunks ([`crate::encode::chunk_head`]).
     Chunked,
     /// The app's octets are sent as they are, up to the end that its own chunks mark ([`crate::ChunkWatch`]).
     AsSent,
@@ -110,7 +111,7 @@ impl ResponseFacts {
         self.version != Version::Http11
             && matches!(self.transfer_encoding, TransferEncoding::CodedAndChunked | TransferEncoding::Other)
             && !self.head_request
-            && !encode::no_body(self.status)
+            && !no_body(self.status)
     }
 }
 
@@ -124,7 +125,7 @@ impl ResponsePlan {
             facts;
         let is_11 = version == Version::Http11;
 
-        let framing = if head_request || encode::no_body(status) {
+        let framing = if head_request || no_body(status) {
             ResponseFraming::None
         } else {
             match (transfer_encoding, content_length) {
@@ -180,7 +181,7 @@ impl ResponsePlan {
         }
         if let Some(length) = self.content_length {
             out.extend_from_slice(spelled(b"Content-Length: ", b"content-length: "));
-            encode::decimal(out, length);
+            decimal(out, length);
             out.extend_from_slice(b"\r\n");
         }
         if self.chunked {

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::chunked::{Decoded, Decoder};
 use crate::framing::Framing;
-use crate::head::{Head, HeadReader, Read};
+use crate::head::Head;
+use crate::head_reader::{HeadReader, Read};
 use crate::{Error, Limits};
 
 /// Reads the requests of one connection, one after the other.
@@ -134,23 +135,5 @@ impl Receiver {
     /// Whether the next event is a head: between requests, and before the first one.
     pub fn awaits_head(&self) -> bool {
         matches!(self.state, State::Head(_))
-    }
-
-    /// Whether a head was reported and its [`Progress::End`] was not.
-    pub fn in_body(&self) -> bool {
-        matches!(self.state, State::Length(_) | State::Chunked(_))
-    }
-
-    /// Octets of the body that are still to come, if Content-Length says so.
-    pub fn remaining(&self) -> Option<u64> {
-        match self.state {
-            State::Length(missing) => Some(missing),
-            _ => None,
-        }
-    }
-
-    /// The limits it was made with.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
     }
 }

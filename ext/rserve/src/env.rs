@@ -16,7 +16,7 @@ use rserve_core::connection::Connection;
 use rserve_core::exchange::Request;
 use rserve_core::options::Compat;
 use rserve_core::recent::Recent;
-use rserve_http1::{Field, Framing, Span, cgi, encode};
+use rserve_http1::{Field, Framing, Span, cgi, decimal};
 
 use crate::marked::Marked;
 use crate::prototype::{Own, Prototype};
@@ -281,7 +281,7 @@ impl EnvBuilder {
         match head.framing {
             Framing::Chunked => {
                 let mut digits = [0u8; 20];
-                set(keys.content_length, text::binary(encode::digits(extras.length, &mut digits)));
+                set(keys.content_length, text::binary(decimal::digits(extras.length, &mut digits)));
             }
             Framing::None | Framing::Length(_) => {}
         }

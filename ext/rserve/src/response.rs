@@ -234,7 +234,7 @@ impl Body {
         status: u16,
         fields: &mut Fields,
     ) -> Result<Self, Error> {
-        let bodiless = (asked.head_request || encode::no_body(status)) && status != 101;
+        let bodiless = (asked.head_request || rserve_http1::status::no_body(status)) && status != 101;
         if bodiless && fields.hijack.is_some() {
             // What the application writes would be the next response (as Puma).
             return Ok(Body::Empty);
@@ -306,7 +306,7 @@ pub(crate) fn status(status: Value) -> Result<i64, Error> {
 
 /// `status`, if it is one that can be sent.
 pub(crate) fn sendable(ruby: &Ruby, status: i64) -> Result<u16, Error> {
-    if encode::is_legal_status(status) {
+    if rserve_http1::status::is_legal(status) {
         return Ok(status as u16);
     }
     Err(Error::new(ruby.exception_arg_error(), format!("{status} is no HTTP status")))

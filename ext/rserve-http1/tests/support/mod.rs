@@ -124,7 +124,7 @@ fn drain(
                 *consumed
             }
             Progress::Head { consumed } => {
-                assert!(receiver.in_body());
+                assert!(!receiver.awaits_head());
                 requests.push(request(head, &buffer[..*consumed]));
                 *consumed
             }
