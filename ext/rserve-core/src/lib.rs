@@ -1,33 +1,24 @@
 //! The server without Ruby: listeners, connections, the poller, the queue of complete requests, the cluster's
 //! decisions.
 //!
-//! Reading order: [`server`] is what the bridge sees; [`connection`] says who may touch what, [`exchange`] what a
-//! connection is in the middle of; [`reactor`] polls; [`thread_pool`] decides how many Ruby threads there should be.
+//! The rooms from the ground up; none imports one above it (`gem/tasks/rooms` checks it): [`sys`], [`config`],
+//! [`observe`], [`net`], [`cluster`]'s own vocabulary, its balance, [`connection`], [`pool`], [`poller`], [`server`], and
+//! the cluster's link and master. Each begins with what it is for.
+//!
+//! Reading order: [`server`] is what the bridge sees; [`connection`] says who may touch what, its
+//! [`exchange`](connection::exchange) what a connection is in the middle of; [`poller`] polls; [`pool`] decides how many
+//! Ruby threads there should be.
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod backlog;
-pub mod body;
-pub mod cli;
 pub mod cluster;
+pub mod config;
 pub mod connection;
-pub mod exchange;
-pub mod large;
-pub mod listener;
-mod monitor;
-pub mod network;
+pub mod net;
 pub mod observe;
-pub mod options;
-pub mod outgoing;
-mod reactor;
-pub mod recent;
+mod poller;
+pub mod pool;
 pub mod server;
-mod slots;
-pub mod spare_threads;
-pub mod stream;
 mod sys;
-pub mod thread_pool;
-pub mod tls;
-mod unread;
 
-pub use sys::{duplicate, limit_arenas, release_stack, write_log};
+pub use sys::{could_make_threads, duplicate, limit_arenas, release_stack, write_log};

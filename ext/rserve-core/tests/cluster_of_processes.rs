@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid as RawPid;
-use rserve_core::cluster::pipes::{MessageReader, MessageWriter, worker_pipe};
-use rserve_core::cluster::{
-    Command, Effect, Event, ExitReason, ExitStatus, Inbox, Index, LifecycleEvent, Options, Pid, SpawnVia,
-    Supervisor,
+use rserve_core::cluster::link::pipes::{MessageReader, MessageWriter, worker_pipe};
+use rserve_core::cluster::master::{
+    Command, Effect, Event, ExitReason, ExitStatus, Inbox, LifecycleEvent, Options, SpawnVia, Supervisor,
 };
+use rserve_core::cluster::{Index, Pid};
 
 /// Boots, pings ten times a second, obeys TERM.
 const GOOD: &str = r#"

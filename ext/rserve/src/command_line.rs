@@ -5,9 +5,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use magnus::encoding::EncodingCapable;
 use magnus::{Error, IntoValue, Object, RArray, RHash, RModule, RString, Ruby, TryConvert, Value, function};
-use rserve_core::cli::{self, Program};
+use rserve_core::config::cli::{self, Program};
 
-use crate::text;
+use crate::vm::text;
 
 /// Defines the function on `native`.
 pub(crate) fn init(native: RModule) -> Result<(), Error> {

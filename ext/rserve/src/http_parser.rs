@@ -7,7 +7,7 @@ use magnus::{Class, DataTypeFunctions, Error, ExceptionClass, Module, RHash, RMo
 use magnus::{Object, Ruby, TypedData, function, method, typed_data::Obj};
 use rserve_http1::{Head, Limits, Progress, Receiver, cgi};
 
-use crate::text;
+use crate::vm::text;
 
 /// See the module.
 #[derive(Default, TypedData)]

@@ -1,35 +1,21 @@
 //! The bridge: Ruby on one side, `rserve-core` on the other. It decides nothing.
 //!
-//! One file for each Ruby class ([`core`], [`client`], [`stream`], [`tls`], [`master`], [`worker`]); [`env`] and
-//! [`response`] translate, [`writer`] sends, [`gvl`] and [`protect`] are the two dangerous borders.
+//! One file for each Ruby class. [`core`] is a server and what its threads do: `env` and `response` translate, `writer`
+//! sends; [`cluster`] the master and the workers; [`vm`] how Ruby's VM is dealt with.
 
-mod body_file;
-mod buffer;
-mod client;
+mod cluster;
 mod command_line;
 mod core;
-mod early_hints;
-mod env;
-mod error;
-mod gvl;
 mod http_parser;
-mod input;
 mod log;
-mod marked;
-mod master;
-mod protect;
-mod prototype;
-mod response;
 mod settings;
-mod stream;
-mod text;
-mod thread_events;
 mod tls;
-mod worker;
-mod writer;
-mod writer_slot;
+mod vm;
 
 use magnus::{Error, Module, Object, Ruby, TypedData, function};
+
+use crate::cluster::{master, worker};
+use crate::core::{client, early_hints, env, stream, thread_events};
 
 #[magnus::init]
 fn init(ruby: &Ruby) -> Result<(), Error> {
@@ -43,7 +29,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     early_hints::init(native)?;
     native.define_singleton_method("limit_arenas", function!(rserve_core::limit_arenas, 1))?;
     native.define_singleton_method("release_stack", function!(rserve_core::release_stack, 0))?;
-    native.define_singleton_method("spare_threads?", function!(rserve_core::spare_threads::could_make, 1))?;
+    native.define_singleton_method("spare_threads?", function!(rserve_core::could_make_threads, 1))?;
     command_line::init(native)?;
     log::init(native)?;
     worker::init(ruby, native)?;

@@ -9,8 +9,8 @@ use rserve_core::observe::format::Format;
 use rserve_core::observe::log;
 use tracing::level_filters::LevelFilter;
 
-use crate::gvl::without_gvl;
-use crate::{error, text};
+use crate::vm::gvl::without_gvl;
+use crate::vm::{error, text};
 
 /// Writes `text` to the descriptor and waits for `patience` milliseconds at most. Gives how many octets were taken.
 fn write_log(ruby: &Ruby, fd: i32, text: RString, patience: u64) -> Result<usize, Error> {

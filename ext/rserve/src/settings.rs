@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use magnus::{Error, RHash, Ruby, TryConvert};
-use rserve_core::cluster;
-use rserve_core::options::{self, Compat, Options, ProxyProtocol};
+use rserve_core::cluster::master as cluster;
+use rserve_core::config::options::{self, Compat, Options, ProxyProtocol};
 
-use crate::env::RemoteAddress;
-use crate::thread_events;
+use crate::core::env::RemoteAddress;
+use crate::core::thread_events;
 
 /// The option `name`, if it is set.
 pub(crate) fn get<T: TryConvert>(settings: RHash, name: &str) -> Result<Option<T>, Error> {

@@ -10,13 +10,13 @@ use magnus::{
     Class, Error, ExceptionClass, Module, Object, RArray, RHash, RModule, RString, Ruby, TypedData, Value,
     function, method, typed_data::Obj,
 };
-use rserve_core::stream::{Received, Stream};
-use rserve_core::tls::context::{Identity, SessionCache};
-use rserve_core::tls::{Context, Options, Pem};
+use rserve_core::net::stream::{Received, Stream};
+use rserve_core::net::tls::context::{Identity, SessionCache};
+use rserve_core::net::tls::{Context, Options, Pem};
 
-use crate::error;
 use crate::settings::{flag, get};
-use crate::text;
+use crate::vm::error;
+use crate::vm::text;
 
 /// See the module.
 #[derive(TypedData)]
@@ -106,7 +106,7 @@ fn ssl_error(ruby: &Ruby) -> Result<ExceptionClass, Error> {
     rserve.const_get::<_, RModule>("MiniSSL")?.const_get("SSLError")
 }
 
-fn refused(ruby: &Ruby, failure: &rserve_core::tls::context::Error) -> Error {
+fn refused(ruby: &Ruby, failure: &rserve_core::net::tls::context::Error) -> Error {
     match ssl_error(ruby) {
         Ok(class) => Error::new(class, failure.to_string()),
         Err(error) => error,
@@ -216,7 +216,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     stream.define_method("peer_certificate", method!(TlsStream::peer_certificate, 0))?;
     stream.define_method("version", method!(TlsStream::version, 0))?;
     stream.define_method("fileno", method!(TlsStream::fileno, 0))?;
-    native.const_set("OPENSSL_VERSION", rserve_core::tls::compiled_version())?;
-    native.const_set("OPENSSL_LIBRARY_VERSION", rserve_core::tls::library_version())?;
+    native.const_set("OPENSSL_VERSION", rserve_core::net::tls::compiled_version())?;
+    native.const_set("OPENSSL_LIBRARY_VERSION", rserve_core::net::tls::library_version())?;
     Ok(())
 }

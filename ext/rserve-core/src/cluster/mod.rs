@@ -1,50 +1,12 @@
-//! The cluster: which workers should exist, and what they and the master say
-//! to each other.
+//! The cluster: which workers should exist, what they and the master say to each other, and who takes a connection.
 //!
-//! Reading order: the vocabulary here, then [`Event`] and [`Effect`], then
-//! [`Supervisor`], which turns one into the other; [`ipc`] is what the processes
-//! say. None of these forks, signals, reads a descriptor or a clock; [`pipes`]
-//! and [`Inbox`] are what the master waits for.
-//! Between the workers, [`Balancer`] decides who takes a connection, by what
-//! they show each other on the [`Board`], and which they pass on ([`Transfers`]).
+//! Below is the vocabulary of all three; none of them imports another, but [`master`] what is said by [`link`].
 
-mod balance;
-mod bell;
-mod board;
-mod boot_backoff;
-mod effect;
-mod event;
-mod gate;
-mod inbox;
-pub mod ipc;
-mod large_turns;
-mod mold;
-mod options;
-pub mod pipes;
-mod server_stats;
-pub mod signal;
-mod supervisor;
-mod transfer;
-mod unclaimed;
-mod worker_handle;
-mod worker_set;
+pub mod balance;
+pub mod link;
+pub mod master;
 
 use std::fmt;
-
-pub use balance::{Balancer, Load, Verdict};
-pub use bell::Bell;
-pub use board::{Board, Place};
-pub use effect::{Effect, ExitReason, LifecycleEvent, LogLine, Signal, SpawnVia};
-pub use event::{Command, Event, ExitStatus};
-pub use gate::Gate;
-pub use inbox::Inbox;
-pub(crate) use large_turns::LargeTurns;
-pub use options::{CullingStrategy, Options};
-pub use server_stats::ServerStats;
-pub use supervisor::Supervisor;
-pub use transfer::{Ticket, Transfers};
-pub use unclaimed::Unclaimed;
-pub use worker_handle::WorkerHandle;
 
 /// Position of a worker in the cluster, from 0; reused after a respawn.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -1,6 +1,6 @@
-//! What an operator sees of the server from outside: the log.
+//! What an operator sees of the server from outside: the log, the figures.
 
-pub mod access;
+pub mod figures;
 pub mod filter;
 pub mod format;
 pub mod line;

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Server;
-use crate::backlog::Seat;
 use crate::connection::Connection;
-use crate::exchange::{AfterSending, Audience};
+use crate::connection::exchange::{AfterSending, Audience};
+use crate::pool::backlog::Seat;
 
 impl Server {
     /// Whether the request that the thread of `seat` took from the backlog is not to be begun by it: because its client

@@ -1,12 +1,12 @@
 //! Threads that let go of the GVL in the middle of a request, where Ruby tells: who serves meanwhile, and who stands
-//! back when they want to go on. Why, see [`crate::thread_pool`].
+//! back when they want to go on. Why, see [`crate::pool::staffing`].
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Server;
-use crate::backlog::Seat;
-use crate::thread_pool::{self, LONGEST_ABSENCE};
+use crate::pool::backlog::Seat;
+use crate::pool::staffing::{self, LONGEST_ABSENCE};
 
 /// In what [`Server::thread_suspended`] gives: how long the absence lasts says nothing about those to come.
 const SHARED: u64 = 1;
@@ -23,7 +23,7 @@ impl Server {
         let alone = !self.is_computing();
         let relieved = alone
             && !self.leading.load(Ordering::SeqCst)
-            && thread_pool::is_long(self.usual_absence.load(Ordering::Relaxed))
+            && staffing::is_long(self.usual_absence.load(Ordering::Relaxed))
             && !absences.is_multiple_of(self.probe_every.load(Ordering::Relaxed));
         if relieved {
             self.relieve();
@@ -44,10 +44,10 @@ impl Server {
         }
         let absence = self.nanos().saturating_sub(left).min(LONGEST_ABSENCE);
         let every = self.probe_every.load(Ordering::Relaxed);
-        self.probe_every.store(thread_pool::probe_every(every, absence), Ordering::Relaxed);
+        self.probe_every.store(staffing::probe_every(every, absence), Ordering::Relaxed);
         // Two that come back at once may lose one of the two: it is an average.
         let usual = self.usual_absence.load(Ordering::Relaxed);
-        self.usual_absence.store(thread_pool::usual_absence(usual, absence), Ordering::Relaxed);
+        self.usual_absence.store(staffing::usual_absence(usual, absence), Ordering::Relaxed);
     }
 
     fn nanos(&self) -> u64 {

@@ -8,12 +8,12 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::{Notice, Server, Status};
+use crate::connection::access;
+use crate::connection::exchange::{AfterSending, Exchange, Outcome, Request};
+use crate::connection::outgoing::Flushed;
 use crate::connection::{Connection, WRITABLE};
-use crate::exchange::{AfterSending, Exchange, Outcome, Request};
-use crate::large;
-use crate::observe::access;
-use crate::outgoing::Flushed;
-use crate::stream::Stream;
+use crate::net::stream::Stream;
+use crate::pool::large;
 
 impl Server {
     /// Sends a part of the response to `connection`, whose request the caller is serving, without ever waiting.

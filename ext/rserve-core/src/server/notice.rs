@@ -5,8 +5,8 @@ use std::{fmt, io};
 
 use nix::errno::Errno;
 
-use crate::stream::Peer;
-use crate::tls::Fault;
+use crate::net::stream::Peer;
+use crate::net::tls::Fault;
 
 /// Something an operator should hear of; the bridge logs it.
 #[derive(Debug)]

@@ -6,12 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Manage, Next, Server, Status, readers};
-use crate::backlog::Seat;
 use crate::connection::Connection;
-use crate::exchange::Request;
-use crate::large;
-use crate::reactor::Reactor;
-use crate::thread_pool;
+use crate::connection::exchange::Request;
+use crate::poller::Poller;
+use crate::pool::backlog::Seat;
+use crate::pool::large;
+use crate::pool::staffing;
 
 /// A pool thread polls at least this often, however many requests are ready: a client that pipelines must not keep the
 /// queue full and everybody else out.
@@ -41,10 +41,10 @@ impl Server {
         let overdue = millis > self.last_turn.load(Ordering::Relaxed) + POLL_EVERY.as_millis() as u64;
         if (self.backlog.len() == 0 || overdue)
             && self.status() < Status::Done
-            && let Some(mut reactor) = self.try_reactor()
+            && let Some(mut poller) = self.try_poller()
         {
             self.last_turn.store(millis, Ordering::Relaxed);
-            reactor.glance(self);
+            poller.glance(self);
         }
         while self.status() < Status::Done
             && let Some(connection) = self.pop(seat)
@@ -122,8 +122,8 @@ impl Server {
                 self.backlog.stand_back(seat, || self.may_wait() && self.stands_back(seat));
             } else if self.backlog.len() > 0 {
                 break;
-            } else if let Some(reactor) = self.try_reactor() {
-                self.lead(reactor, seat, None);
+            } else if let Some(poller) = self.try_poller() {
+                self.lead(poller, seat, None);
             } else {
                 // Who is woken without a request is to poll, which needs no GVL.
                 self.backlog.wait(seat, || self.may_wait());
@@ -139,7 +139,7 @@ impl Server {
         self.status() < Status::Done && self.trim_wanted.load(Ordering::Acquire) == 0
     }
 
-    fn lead(&self, mut reactor: MutexGuard<'_, Reactor>, seat: &Seat, until: Option<Instant>) {
+    fn lead(&self, mut poller: MutexGuard<'_, Poller>, seat: &Seat, until: Option<Instant>) {
         // Others who want this processor may be about to send something; who sleeps has to be woken up for it.
         thread::yield_now();
         self.leading.store(true, Ordering::Release);
@@ -148,12 +148,12 @@ impl Server {
             if left == Some(Duration::ZERO) {
                 break;
             }
-            reactor.turn(self, left);
+            poller.turn(self, left);
         }
         // Before the next one may set it. SeqCst: the monitor sets `parked` and then looks here; one of the two sees the
         // other.
         self.leading.store(false, Ordering::SeqCst);
-        drop(reactor);
+        drop(poller);
         self.monitor.rouse();
     }
 
@@ -252,9 +252,9 @@ impl Server {
             self.manager.park(Some(limit));
         } else if self.spawn_wanted.load(Ordering::Acquire) {
             // The next one is made at once.
-        } else if let Some(reactor) = self.try_reactor() {
+        } else if let Some(poller) = self.try_poller() {
             // No thread yet: somebody must notice the first request.
-            self.lead(reactor, &self.manager, Some(Instant::now() + limit));
+            self.lead(poller, &self.manager, Some(Instant::now() + limit));
             if self.backlog.len() > 0 {
                 self.spawn_wanted.store(true, Ordering::Release);
             }
@@ -280,7 +280,7 @@ impl Server {
         let spawned =
             self.spawned.load(Ordering::Acquire).saturating_sub(self.trim_wanted.load(Ordering::Acquire));
         let idle = if force { 1 } else { self.waiting.load(Ordering::Acquire) };
-        if thread_pool::may_trim(spawned, idle, self.backlog.len(), self.size.min()) {
+        if staffing::may_trim(spawned, idle, self.backlog.len(), self.size.min()) {
             self.trim_wanted.fetch_add(1, Ordering::AcqRel);
             self.backlog.wake(1);
             let _ = self.waker.wake();
@@ -302,16 +302,16 @@ impl Server {
         Look { at, since, turns, polled: last.is_some_and(|last| last.turns != turns), begun, begun_at }
     }
 
-    /// Polls if nobody does, and calls threads; see [`thread_pool`].
+    /// Polls if nobody does, and calls threads; see [`staffing`].
     pub(crate) fn tick(&self, look: &Look) {
         if (!look.polled || self.have_unfinished())
-            && let Some(mut reactor) = self.try_reactor()
+            && let Some(mut poller) = self.try_poller()
         {
-            reactor.turn(self, Some(Duration::ZERO));
+            poller.turn(self, Some(Duration::ZERO));
             // Nobody else may be there to go on with it.
-            self.note_unfinished(reactor.has_more());
+            self.note_unfinished(poller.has_more());
         }
-        let load = thread_pool::Load {
+        let load = staffing::Load {
             polled: look.polled,
             ready: self.backlog.len(),
             stale: self.backlog.waits_since(look.since),

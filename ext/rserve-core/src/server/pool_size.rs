@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Server;
-use crate::options::Options;
+use crate::config::options::Options;
 
 pub(crate) struct PoolSize {
     min: AtomicUsize,

@@ -1,5 +1,5 @@
 //! Clients that read more slowly than their responses are made: threads that wait for them, and who is cut off. What is
-//! decided, and why, see [`crate::unread`].
+//! decided, and why, see [`crate::connection::unread`].
 
 use std::cell::Cell;
 use std::io;
@@ -8,9 +8,9 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Look, Server};
-use crate::backlog::Seat;
 use crate::connection::Connection;
-use crate::unread::{self, Reader, Relief};
+use crate::connection::unread::{self, Reader, Relief};
+use crate::pool::backlog::Seat;
 
 thread_local! {
     /// The calling thread is one of a pool and serves a request.

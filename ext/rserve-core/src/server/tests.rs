@@ -8,9 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
-use crate::cluster::{Board, Index};
-use crate::exchange::AfterSending;
-use crate::large::LARGE;
+use crate::cluster::Index;
+use crate::cluster::balance::Board;
+use crate::connection::exchange::AfterSending;
+use crate::pool::large::LARGE;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
@@ -40,7 +41,7 @@ fn poll_until(server: &Server, what: &str, wanted: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !wanted() {
         assert!(Instant::now() < deadline, "{what}");
-        server.lock_reactor().turn(server, Some(Duration::from_millis(1)));
+        server.lock_poller().turn(server, Some(Duration::from_millis(1)));
     }
 }
 
@@ -138,7 +139,7 @@ fn what_the_poller_could_not_send_is_sent_by_who_had_the_exchange() {
 
     let looking = connection.exchange();
     server.returned().again.push(connection.id());
-    server.lock_reactor().turn(&server, Some(Duration::ZERO));
+    server.lock_poller().turn(&server, Some(Duration::ZERO));
     assert_eq!(looking.outgoing().left(), left);
     drop(looking);
     assert_eq!(server.tls_version(&connection), None);
@@ -201,7 +202,7 @@ fn absences_in_which_another_thread_was_called_say_nothing() {
     poll_until(&server, "the request", || server.backlog.len() == 1);
     let seat = Seat::default();
     let (connection, _) = taken(server.next(&seat)).expect("the request");
-    let long = crate::thread_pool::LONGEST_ABSENCE;
+    let long = crate::pool::staffing::LONGEST_ABSENCE;
     server.usual_absence.store(long, Ordering::Relaxed);
     let counted = (0..160).filter(|_| {
         let before = server.usual_absence.load(Ordering::Relaxed);
@@ -278,7 +279,7 @@ fn assert_takes_who_waits(server: &Arc<Server>, address: SocketAddr, keep_out: i
     let (connection, _) = taken(server.next(&seat)).unwrap();
     keep_out();
     let mut second = client(address, REQUEST);
-    (0..3).for_each(|_| server.lock_reactor().turn(server, Some(Duration::ZERO)));
+    (0..3).for_each(|_| server.lock_poller().turn(server, Some(Duration::ZERO)));
     assert_eq!(server.backlog.len(), 0, "it is not taken");
     server.drain();
     poll_until(server, "it is", || server.backlog.len() == 1);
@@ -328,7 +329,7 @@ impl Pair {
         let mut pair = Self { first, second: worker(1), board, seat: Arc::default(), client };
         poll_until(&pair.first, "the request", || pair.first.backlog.len() == 1);
         pair.answered_by(&Arc::clone(&pair.first));
-        pair.second.lock_reactor().turn(&pair.second, Some(Duration::ZERO));
+        pair.second.lock_poller().turn(&pair.second, Some(Duration::ZERO));
         pair
     }
 

@@ -6,6 +6,7 @@ mod log;
 mod malloc;
 mod shared_memory;
 mod socket_queue;
+mod spare_threads;
 mod stack;
 pub(crate) mod tls;
 
@@ -28,9 +29,10 @@ pub use log::write_log;
 pub use malloc::limit_arenas;
 pub(crate) use shared_memory::SharedWords;
 pub(crate) use socket_queue::SocketQueue;
+pub use spare_threads::could_make as could_make_threads;
 pub use stack::release_stack;
 
-use crate::stream::Peer;
+use crate::net::stream::Peer;
 
 /// A file in `folder` that has no name (or loses it at once): it goes with its last descriptor.
 ///

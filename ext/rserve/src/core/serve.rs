@@ -6,20 +6,20 @@ use std::sync::Arc;
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::value::{LazyId, ReprValue};
 use magnus::{Error, RArray, RHash, Ruby, Value, typed_data::Obj};
+use rserve_core::config::options::Compat;
 use rserve_core::connection::Connection;
-use rserve_core::exchange::{AfterSending, Refusal, Request};
+use rserve_core::connection::exchange::{AfterSending, Refusal, Request};
 use rserve_core::observe::line::Octets;
-use rserve_core::options::Compat;
 use rserve_http1::ResponseFraming;
 
 use super::Core;
-use crate::client::Client;
-use crate::env::{self, Extras};
-use crate::gvl::without_gvl;
-use crate::response::{self, Asked, Body, Fields};
-use crate::stream::Stream;
-use crate::writer::Writer;
-use crate::{buffer, error, protect};
+use crate::core::client::Client;
+use crate::core::env::{self, Extras};
+use crate::core::response::{self, Asked, Body, Fields};
+use crate::core::stream::Stream;
+use crate::core::writer::Writer;
+use crate::vm::gvl::without_gvl;
+use crate::vm::{buffer, error, protect};
 
 /// What the thread has to do once the response is out or given up and the connection was let go: an error is no
 /// exception but an exit that goes on (`Thread#kill`).
@@ -105,7 +105,7 @@ impl Core {
         client: Obj<Client>,
     ) -> Result<RHash, Error> {
         let length = request.body.len();
-        let stored = matches!(request.body, rserve_core::body::Body::File { .. });
+        let stored = matches!(request.body, rserve_core::connection::body::Body::File { .. });
         let input = env::input(ruby, &mut request.body)?;
         if stored && let Some(file) = input {
             Client::set_input(client, file);

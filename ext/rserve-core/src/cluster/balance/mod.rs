@@ -1,0 +1,12 @@
+//! Who takes a connection: [`Balancer`] decides by what the workers show each other on the [`Board`], the poller asks at
+//! the [`Gate`].
+
+mod board;
+mod gate;
+mod large_turns;
+mod verdict;
+
+pub use board::{Board, Place};
+pub use gate::Gate;
+pub(crate) use large_turns::LargeTurns;
+pub use verdict::{Balancer, Load, Verdict};

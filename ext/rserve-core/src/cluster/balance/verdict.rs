@@ -1,0 +1,352 @@
+//! Whether a worker takes a waiting connection, or leaves it to another.
+//!
+//! All workers that sleep are woken by a connection. Whoever comes first would
+//! take it: of 20 keep-alive connections, one of two workers may get all, and a
+//! worker whose threads all hang may get those that it can never answer.
+//! But a worker that holds back for no reason is idle time: a connection is left
+//! only to a worker that has clearly fewer, no more work than oneself and an idle
+//! thread, and shows that it lives.
+
+use std::time::{Duration, Instant};
+
+use crate::cluster::Index;
+
+/// How many more connections a worker may have before it leaves them to another;
+/// beyond 16 times this, in proportion.
+const SLACK: u32 = 2;
+
+/// How soon a worker looks again at a connection that it left to others.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// A worker that has not moved while a connection waited for it this long is
+/// taken for stuck: stopped, starved or dead. On a machine with more to do than
+/// it can, a healthy one may take some ten milliseconds to wake up.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A connection that nobody took for this long is taken by a worker whose threads
+/// are all busy, but get on.
+const LONGEST: Duration = Duration::from_millis(30);
+
+/// How many more connections a worker may have before it passes some on; beyond 4 times this, in proportion.
+const SKEW: u32 = 4;
+
+/// The threads of a worker that has begun no request for so long are not about to.
+const STALLED: Duration = Duration::from_millis(10);
+
+/// How busy a worker is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Load {
+    /// Whose load.
+    pub index: Index,
+    /// The largest its thread pool may grow.
+    pub threads: u32,
+    /// Requests that a thread is serving, or that wait for one.
+    pub work: u32,
+    /// Connections open, idle ones too.
+    pub connections: u32,
+    /// Grows whenever it polls: a sign of life.
+    pub turns: u32,
+    /// It serves large requests, beside which every other one is slow.
+    pub large: bool,
+}
+
+impl Load {
+    pub(super) fn is_full(&self) -> bool {
+        self.work >= self.threads
+    }
+}
+
+/// What to do with a waiting connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Take it.
+    Accept,
+    /// Take none now.
+    Leave {
+        /// Ask again after this time at the latest.
+        look_again: Duration,
+    },
+}
+
+/// One worker's view of the others.
+#[derive(Debug, Default)]
+pub struct Balancer {
+    /// Those that did not move when a connection waited for them, and where they stood.
+    stuck: Vec<(Index, u32)>,
+    /// Requests that this worker's threads have begun so far.
+    begun: u64,
+    leaving: Option<Leaving>,
+}
+
+/// A connection was left to others.
+#[derive(Debug)]
+struct Leaving {
+    since: Instant,
+    /// [`Balancer::begun`] then.
+    begun: u64,
+    /// Where the others stood then.
+    turns: Vec<(Index, u32)>,
+}
+
+impl Balancer {
+    /// Decides about a connection that waits now. `others` are the workers that accept.
+    ///
+    /// A worker without an idle thread leaves all connections in the listener's
+    /// queue, where whoever is free first takes them; unless there is no other worker. But where
+    /// connections are kept alive nobody may ever be free: when all are full, one whose threads get on
+    /// takes a connection that has waited for long. One whose threads hang never does.
+    pub fn verdict(&mut self, own: Load, others: &[Load], now: Instant) -> Verdict {
+        self.doubt(others, now);
+        let better = self.alive(others).any(|other| is_better(other, &own));
+        let waited = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| now - leaving.since);
+        let gets_on = self.leaving.as_ref().is_some_and(|leaving| leaving.begun != self.begun);
+        let leave = if !own.is_full() {
+            better && waited < PATIENCE
+        } else {
+            let turn = gets_on && waited >= LONGEST;
+            better || !(turn || others.is_empty())
+        };
+        if !leave {
+            self.leaving = None;
+            return Verdict::Accept;
+        }
+        self.leaving.get_or_insert_with(|| Leaving {
+            since: now,
+            begun: self.begun,
+            turns: others.iter().map(|other| (other.index, other.turns)).collect(),
+        });
+        Verdict::Leave { look_again: LOOK_AGAIN }
+    }
+
+    /// How many connections on which a request begins are passed on to other workers, at most, before this is asked
+    /// again; `stalled` is how long none of this worker's threads has begun a request.
+    ///
+    /// All of them by a worker that serves large requests. Those that would wait for a thread for long, while
+    /// there is an idle one elsewhere. And half of what one has more than another by far: workers are forked
+    /// after connections were made.
+    pub fn surplus(&self, own: Load, others: &[Load], stalled: Duration) -> u32 {
+        let takers = || self.alive(others).filter(|other| !other.large && !other.is_full());
+        if own.large {
+            return if takers().next().is_some() { u32::MAX } else { 0 };
+        }
+        if own.is_full() && stalled >= STALLED {
+            return takers().map(|other| other.threads - other.work).sum();
+        }
+        let lighter = takers().filter(|other| other.work <= own.work);
+        let fewest = lighter.map(|other| other.connections).min().unwrap_or(u32::MAX);
+        let slack = SKEW.max(own.connections / 4);
+        own.connections.saturating_sub(fewest).saturating_sub(slack).div_ceil(2)
+    }
+
+    /// The worker's threads have begun so many requests so far.
+    pub fn has_begun(&mut self, requests: u64) {
+        self.begun = requests;
+    }
+
+    /// See [`Balancer::has_begun`].
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Whether any of `others` shows that it lives.
+    pub fn any_alive(&self, others: &[Load]) -> bool {
+        self.alive(others).next().is_some()
+    }
+
+    fn alive<'a>(&'a self, others: &'a [Load]) -> impl Iterator<Item = &'a Load> {
+        others.iter().filter(|other| !self.stuck.contains(&(other.index, other.turns)))
+    }
+
+    /// No connection waits: somebody took what was left.
+    pub fn nothing_waits(&mut self) {
+        self.leaving = None;
+    }
+
+    /// Takes for stuck who did not move since a connection was left to them, and for well who did.
+    fn doubt(&mut self, others: &[Load], now: Instant) {
+        self.stuck.retain(|stood| others.iter().any(|other| *stood == (other.index, other.turns)));
+        let Some(leaving) = self.leaving.as_ref().filter(|leaving| now - leaving.since >= PATIENCE) else {
+            return;
+        };
+        for other in others {
+            let stands = (other.index, other.turns);
+            if leaving.turns.contains(&stands) && !self.stuck.contains(&stands) {
+                self.stuck.push(stands);
+            }
+        }
+    }
+}
+
+/// Whether `other` should have the connection rather than `own`.
+fn is_better(other: &Load, own: &Load) -> bool {
+    if other.large != own.large {
+        return own.large && !other.is_full();
+    }
+    let slack = SLACK.max(own.connections / 16);
+    let has_fewer = own.connections > other.connections.saturating_add(slack);
+    // Connections of one request each come and go faster than figures tell: who has nothing to do takes what there is.
+    !other.is_full() && (own.is_full() || (has_fewer && other.work <= own.work))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAVE: Verdict = Verdict::Leave { look_again: LOOK_AGAIN };
+
+    /// A worker with 5 threads.
+    fn load(work: u32, connections: u32) -> Load {
+        Load { index: Index(0), threads: 5, work, connections, turns: 0, large: false }
+    }
+
+    fn others(loads: &[(u32, u32)]) -> Vec<Load> {
+        let index = |at: usize| Index(1 + u32::try_from(at).unwrap());
+        let loads = loads.iter().enumerate();
+        loads
+            .map(|(at, (work, connections))| Load { index: index(at), ..load(*work, *connections) })
+            .collect()
+    }
+
+    #[test]
+    fn connection_goes_to_the_worker_that_is_clearly_less_busy() {
+        for (own, siblings, want, why) in [
+            ((0, 0), &[][..], Verdict::Accept, "alone"),
+            ((9, 9), &[], Verdict::Accept, "alone and full"),
+            ((0, 0), &[(0, 0)], Verdict::Accept, "equal"),
+            ((1, 1), &[(0, 0)], Verdict::Accept, "within the slack"),
+            ((0, 3), &[(0, 0)], LEAVE, "more connections"),
+            ((4, 4), &[(1, 1)], LEAVE, "more of everything"),
+            ((1, 9), &[(2, 2)], Verdict::Accept, "more connections, but less to do"),
+            ((4, 4), &[(5, 5)], Verdict::Accept, "the other has no thread"),
+            ((4, 40), &[(5, 5)], Verdict::Accept, "many connections, but the other has no thread"),
+            ((5, 5), &[(4, 4)], LEAVE, "no thread here, one there"),
+            ((5, 5), &[(4, 400)], LEAVE, "no thread here, one there with many connections"),
+            ((5, 5), &[(5, 5)], LEAVE, "no thread anywhere: whoever is free first"),
+            ((7, 7), &[(9, 9), (5, 5)], LEAVE, "no thread anywhere"),
+            ((2, 8), &[(5, 5), (0, 0)], LEAVE, "one of two"),
+            ((0, 100), &[(0, 95)], Verdict::Accept, "within the proportional slack"),
+            ((0, 100), &[(0, 93)], LEAVE, "beyond it"),
+        ] {
+            let got = Balancer::default().verdict(load(own.0, own.1), &others(siblings), Instant::now());
+            assert_eq!(got, want, "{why}");
+        }
+    }
+
+    #[test]
+    fn connection_goes_to_the_worker_that_serves_no_large_request() {
+        let large = |load| Load { large: true, ..load };
+        for (own, other, want, why) in [
+            (large(load(1, 1)), load(4, 40), LEAVE, "whatever else it does"),
+            (large(load(1, 1)), load(5, 5), Verdict::Accept, "the other has no thread"),
+            (load(4, 40), large(load(1, 1)), Verdict::Accept, "the other way round"),
+            (large(load(1, 9)), large(load(1, 1)), LEAVE, "both do"),
+        ] {
+            assert_eq!(Balancer::default().verdict(own, &[other], Instant::now()), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn connections_are_passed_on_where_they_fare_better() {
+        let large = |load| Load { large: true, ..load };
+        for (own, siblings, millis, want, why) in [
+            (load(0, 9), &[][..], 0, 0, "alone"),
+            (load(0, 12), &[load(0, 8)], 0, 0, "a little more"),
+            (load(0, 20), &[load(0, 8)], 0, 4, "much more"),
+            (load(0, 200), &[load(0, 160)], 0, 0, "a little more, in proportion"),
+            (load(0, 200), &[load(0, 0), load(0, 190)], 0, 75, "a new worker"),
+            (load(0, 20), &[load(1, 0)], 0, 0, "who has more to do"),
+            (load(5, 20), &[load(5, 0)], 99, 0, "who has no thread"),
+            (load(0, 20), &[large(load(0, 0))], 0, 0, "who serves uploads"),
+            (load(5, 5), &[load(3, 5)], 9, 0, "threads that get on"),
+            (load(5, 5), &[load(3, 5)], 10, 2, "threads that do not"),
+            (large(load(1, 2)), &[load(4, 40)], 0, u32::MAX, "uploads here"),
+            (large(load(1, 2)), &[large(load(0, 0)), load(5, 5)], 0, 0, "uploads everywhere"),
+        ] {
+            let got = Balancer::default().surplus(own, siblings, Duration::from_millis(millis));
+            assert_eq!(got, want, "{why}");
+        }
+    }
+
+    #[test]
+    fn two_workers_never_leave_a_connection_to_each_other() {
+        for (work, connections) in (0..5).flat_map(|work| (0..12).map(move |connections| (work, connections)))
+        {
+            for (their_work, theirs) in (0..5).flat_map(|work| (0..12).map(move |more| (work, more))) {
+                for larges in [(false, false), (false, true), (true, true)] {
+                    let one = Load { large: larges.0, ..load(work, connections) };
+                    let other = Load { large: larges.1, ..load(their_work, theirs) };
+                    assert!(!(is_better(&one, &other) && is_better(&other, &one)), "{one:?} {other:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn twenty_keep_alive_connections_are_split_no_worse_than_twelve_to_eight() {
+        let mut balancer = Balancer::default();
+        let (mut one, mut other) = (0, 0);
+        for _ in 0..20 {
+            match balancer.verdict(load(0, one), &others(&[(0, other)]), Instant::now()) {
+                Verdict::Accept => one += 1,
+                Verdict::Leave { .. } => other += 1,
+            }
+            balancer.nothing_waits();
+        }
+        assert!(one <= 12 && other <= 12, "{one}/{other}");
+    }
+
+    #[test]
+    fn stuck_worker_is_left_nothing_until_it_moves() {
+        let now = Instant::now();
+        let mut balancer = Balancer::default();
+        let busy = load(4, 4);
+        let mut stopped = others(&[(0, 0)]);
+        assert_eq!(balancer.verdict(busy, &stopped, now), LEAVE);
+        assert_eq!(balancer.verdict(busy, &stopped, now + PATIENCE), Verdict::Accept);
+        assert_eq!(balancer.verdict(busy, &stopped, now + PATIENCE), Verdict::Accept, "and the next at once");
+        stopped[0].turns += 1;
+        assert_eq!(balancer.verdict(busy, &stopped, now + PATIENCE), LEAVE, "it lives");
+    }
+
+    #[test]
+    fn worker_whose_threads_hang_takes_nothing_while_there_is_another() {
+        let now = Instant::now();
+        for (lives, work) in [(true, 5), (false, 5), (true, 0), (false, 0)] {
+            let mut balancer = Balancer::default();
+            let mut other = others(&[(work, work)]);
+            for millis in 0..1_000 {
+                other[0].turns += u32::from(lives);
+                let verdict = balancer.verdict(load(5, 5), &other, now + Duration::from_millis(millis));
+                assert_eq!(verdict, LEAVE, "after {millis} ms, {lives} {work}");
+            }
+        }
+    }
+
+    #[test]
+    fn worker_whose_threads_get_on_takes_what_waits_for_long() {
+        let now = Instant::now();
+        let mut balancer = Balancer::default();
+        let mut full = others(&[(5, 5)]);
+        assert_eq!(balancer.verdict(load(9, 9), &full, now), LEAVE);
+        balancer.has_begun(1);
+        full[0].turns += 1;
+        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST / 2), LEAVE);
+        let mut free = full.clone();
+        free[0].work = 4;
+        assert_eq!(balancer.verdict(load(9, 9), &free, now + LONGEST), LEAVE, "the other has a thread");
+        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST), Verdict::Accept);
+        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST), LEAVE, "but not all of them");
+    }
+
+    #[test]
+    fn connection_that_nobody_takes_is_taken_by_whoever_has_a_thread() {
+        let now = Instant::now();
+        let mut balancer = Balancer::default();
+        let mut lazy = others(&[(0, 0)]);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now), LEAVE);
+        lazy[0].turns += 1;
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE / 2), LEAVE);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE), Verdict::Accept);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE), LEAVE, "but not all of them");
+    }
+}

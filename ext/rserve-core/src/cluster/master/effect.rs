@@ -1,0 +1,313 @@
+//! What the master's loop must do, as data.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::ExitStatus;
+use crate::cluster::{Index, Phase, Pid};
+
+/// Something the caller must now do, in the order given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Fork a worker. Through the master: run `before_worker_fork`, fork, run
+    /// `after_worker_fork` and tell [`Event::Spawned`](super::Event::Spawned) or
+    /// [`Event::SpawnFailed`](super::Event::SpawnFailed) before anything else.
+    /// Through the mold: send [`ForkCommand::Fork`](crate::cluster::link::ipc::ForkCommand::Fork)
+    /// on the fork pipe and go on.
+    ///
+    /// Every spawn of index 0 gets a fresh fork pipe, so that a new mold never
+    /// carries out what its predecessor left unread.
+    Spawn {
+        /// Free before; occupied from now on.
+        index: Index,
+        /// The phase that the worker will belong to.
+        phase: Phase,
+        /// Who forks.
+        via: SpawnVia,
+    },
+    /// Tell worker 0 to finish its requests, stop serving and run `before_refork`.
+    PauseMold,
+    /// Tell worker 0 to serve (again).
+    ResumeMold {
+        /// Run `after_refork` first: set when a [`Effect::PauseMold`] ran `before_refork`.
+        after_refork: bool,
+    },
+    /// Send a signal; `ESRCH` is not an error.
+    Signal {
+        /// To whom.
+        pid: Pid,
+        /// Which.
+        signal: Signal,
+    },
+    /// Write one line to the log.
+    Log(LogLine),
+    /// Fire an event of the `Events` object.
+    Fire(LifecycleEvent),
+    /// Run the `after_worker_shutdown` hooks.
+    RunAfterWorkerShutdown {
+        /// The worker's index.
+        index: Index,
+        /// The worker's former pid.
+        pid: Pid,
+        /// The worker's phase.
+        phase: Phase,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// Log `+ Changing to <restart dir>` and change to it, so that new workers see new code.
+    ChangeDirectory,
+    /// Reopen the master's redirected output.
+    ReopenLogs,
+    /// Close the listeners of the application and the control server, so that new clients are refused.
+    CloseListeners,
+    /// Log `=== puma shutdown: <time> ===` and `- Goodbye!`.
+    AnnounceShutdown,
+    /// Log `- Gracefully shutting down workers...`: they are told after this.
+    AnnounceWorkersStop,
+    /// Hot restart: no worker is left, execute the master anew.
+    Exec,
+    /// Leave the loop. Nothing follows.
+    Exit(ExitReason),
+}
+
+impl Effect {
+    /// Tells the log that it is being carried out. A worker that is killed is a warning; lines of the log are told by
+    /// themselves.
+    pub fn tell(&self) {
+        match self {
+            Effect::Log(_) => {}
+            Effect::Signal { pid, signal: Signal::Kill } => tracing::warn!(pid = %pid, "kills a worker"),
+            effect => tracing::debug!(?effect, "carries out"),
+        }
+    }
+}
+
+/// Who forks a new worker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SpawnVia {
+    /// The master: the worker is its child.
+    Master,
+    /// Worker 0, under `fork_worker`: the worker is the master's grandchild.
+    Mold,
+}
+
+/// The signals that the master sends to workers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Signal {
+    /// Reopen redirected output, or stop when there is none.
+    Hup,
+    /// End now.
+    Kill,
+    /// Finish what was accepted and exit.
+    Term,
+}
+
+impl Signal {
+    /// The name without `SIG`, as in Ruby and in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Hup => "HUP",
+            Signal::Kill => "KILL",
+            Signal::Term => "TERM",
+        }
+    }
+}
+
+impl From<Signal> for nix::sys::signal::Signal {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Hup => Self::SIGHUP,
+            Signal::Kill => Self::SIGKILL,
+            Signal::Term => Self::SIGTERM,
+        }
+    }
+}
+
+/// What subscribers of the `Events` object hear of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LifecycleEvent {
+    /// Every worker has booted and pinged, for the first time: `after_booted`.
+    Booted,
+    /// Every worker of a phased restart or refork has booted: `after_booted` again.
+    PhaseBooted,
+    /// A phased restart or refork begins: `before_restart` (only the event, not the hooks).
+    PhaseBegun,
+    /// The workers are gone for good: `after_stopped`.
+    Stopped,
+}
+
+/// Why the master's loop ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ExitReason {
+    /// Without waiting for the workers; exit 0.
+    Halt,
+    /// Gracefully; exit 0.
+    Stop,
+    /// Gracefully, after TERM: die by TERM unless `raise_exception_on_sigterm` is false.
+    Terminate,
+}
+
+/// A line of the log. `Display` is the text, without prefix and newline; the
+/// texts are Puma's wherever Puma has one, and users' log scrapers know them.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the text of each is its documentation")]
+pub enum LogLine {
+    AllWorkersIdle,
+    Booted {
+        index: Index,
+        pid: Pid,
+        uptime: Duration,
+        phase: Phase,
+    },
+    /// The operator does not want to wait for the workers any longer.
+    CancelledWaiting,
+    /// Culled: there were more workers than asked for.
+    Culled {
+        index: Index,
+        pid: Pid,
+    },
+    /// Not one of Puma's: a worker ended before it had booted; `retry_in` grows with each time.
+    DiedAfterBoot {
+        index: Index,
+        pid: Pid,
+        retry_in: Duration,
+    },
+    DiedBeforeBoot {
+        index: Index,
+        pid: Pid,
+        retry_in: Duration,
+    },
+    /// The time-out kill of a worker that never booted; `pid` is the mold's when that never forked it.
+    FailedToBoot {
+        index: Index,
+        pid: Pid,
+        within: Duration,
+    },
+    FailedToCheckIn {
+        index: Index,
+        pid: Pid,
+        within: Duration,
+    },
+    /// `fork` failed; `reason` is the system's.
+    FailedToFork {
+        reason: String,
+        retry_in: Duration,
+    },
+    /// A message came from a worker that the master does not have.
+    OutOfSync {
+        pid: Pid,
+    },
+    /// USR1 with `preload_app`.
+    PhasedRestartUnavailable,
+    PhasedRestartBegun {
+        phase: Phase,
+    },
+    ReapedUnknown {
+        pid: Pid,
+        status: ExitStatus,
+    },
+    ReforkBegun {
+        phase: Phase,
+    },
+    /// URG without `fork_worker`.
+    ReforkUnavailable,
+    StoppingForPhase {
+        pid: Pid,
+    },
+    StoppingForRefork {
+        pid: Pid,
+    },
+    StoppingImmediately,
+    TermSent {
+        pid: Pid,
+    },
+}
+
+impl fmt::Display for LogLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllWorkersIdle => write!(f, "- All workers reached idle timeout"),
+            Self::Booted { index, pid, uptime, phase } => {
+                write!(f, "- Worker {index} (PID: {pid}) booted in {}, phase: {phase}", Rounded(*uptime))
+            }
+            Self::CancelledWaiting => write!(f, "! Cancelled waiting for workers"),
+            Self::Culled { index, pid } => write!(f, "- Worker {index} (PID: {pid}) terminating"),
+            Self::DiedAfterBoot { index, pid, retry_in } => write!(
+                f,
+                "! Worker {index} (PID: {pid}) died as soon as it had booted, next attempt in {}s",
+                retry_in.as_secs()
+            ),
+            Self::DiedBeforeBoot { index, pid, retry_in } => write!(
+                f,
+                "! Worker {index} (PID: {pid}) died before it had booted, next attempt in {}s",
+                retry_in.as_secs()
+            ),
+            Self::FailedToBoot { index, pid, within } => {
+                let seconds = within.as_secs();
+                write!(
+                    f,
+                    "! Terminating timed out worker (Worker {index} failed to boot within {seconds} seconds): {pid}"
+                )
+            }
+            Self::FailedToCheckIn { index, pid, within } => {
+                let seconds = within.as_secs();
+                write!(
+                    f,
+                    "! Terminating timed out worker (Worker {index} failed to check in within {seconds} seconds): {pid}"
+                )
+            }
+            Self::FailedToFork { reason, retry_in } => {
+                write!(f, "! Unable to start worker: {reason}, next attempt in {}s", retry_in.as_secs())
+            }
+            Self::OutOfSync { pid } => write!(f, "! Out-of-sync worker list, no {pid} worker"),
+            Self::PhasedRestartUnavailable => {
+                write!(f, "* phased-restart called but not available, restarting normally.")
+            }
+            Self::PhasedRestartBegun { phase } => {
+                write!(f, "- Starting phased worker restart, phase: {phase}")
+            }
+            Self::ReapedUnknown { pid, status } => {
+                write!(f, "! reaped unknown child process pid={pid} status=pid {pid} {status}")
+            }
+            Self::ReforkBegun { phase } => write!(f, "- Starting worker refork, phase: {phase}"),
+            Self::ReforkUnavailable => write!(f, "* refork called but not available."),
+            Self::StoppingForPhase { pid } => write!(f, "- Stopping {pid} for phased upgrade..."),
+            Self::StoppingForRefork { pid } => write!(f, "- Stopping {pid} for refork..."),
+            Self::StoppingImmediately => write!(f, "* Stopping immediately!"),
+            Self::TermSent { pid } => write!(f, "- TERM sent to {pid}..."),
+        }
+    }
+}
+
+/// Seconds as Ruby prints `seconds.round(2)`: `0.0s`, `0.04s`, `1.2s`.
+struct Rounded(Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hundredths = (self.0.as_secs_f64() * 100.0).round();
+        write!(f, "{:?}s", hundredths / 100.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boot_line_rounds_as_ruby_does() {
+        for (millis, want) in [(0, "0.0s"), (4, "0.0s"), (38, "0.04s"), (1_200, "1.2s"), (61_000, "61.0s")] {
+            assert_eq!(Rounded(Duration::from_millis(millis)).to_string(), want, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn exit_status_reads_as_in_ruby() {
+        let pid = Pid::new(7).unwrap();
+        for (status, want) in [
+            (ExitStatus::Code(0), "! reaped unknown child process pid=7 status=pid 7 exit 0"),
+            (ExitStatus::Signal(9), "! reaped unknown child process pid=7 status=pid 7 SIGKILL (signal 9)"),
+        ] {
+            assert_eq!(LogLine::ReapedUnknown { pid, status }.to_string(), want);
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! The cluster's decisions: which workers should exist, in which phase.
+//!
+//! [`Supervisor::handle`] takes one event and says what to do about it. It
+//! forks nothing, kills nothing and reads no clock: the caller passes `now` and
+//! carries the [`Effect`]s out, in order. That is what lets every restart,
+//! crash and time-out be tested in microseconds, without a process or Ruby.
+
+mod staffing;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::boot_backoff::BootBackoff;
+use super::mold::Mold;
+use super::worker_handle::{REPEAT_SIGNAL, Stage};
+use super::worker_set::WorkerSet;
+use super::{
+    Command, Effect, Event, ExitReason, ExitStatus, LifecycleEvent, LogLine, Options, Signal, WorkerHandle,
+};
+use crate::cluster::link::ipc::WorkerMessage;
+use crate::cluster::{Index, Phase, Pid};
+use crate::observe::figures::ServerStats;
+
+/// While workers are on their way out: how often the caller should look for
+/// those that it cannot reap (grandchildren end without a SIGCHLD).
+const LOOK_FOR_EXITS: Duration = Duration::from_millis(200);
+
+/// How many former workers are remembered, to recognise their last words.
+const DEPARTED: usize = 64;
+
+/// A tick that is so late had to wait for more than a busy processor.
+const SUSPENDED: Duration = Duration::from_secs(1);
+
+/// Decides what becomes of the workers of one cluster.
+#[derive(Debug)]
+pub struct Supervisor {
+    options: Options,
+    /// How many workers are asked for now; at least 1.
+    asked: u32,
+    phase: Phase,
+    workers: WorkerSet,
+    departed: VecDeque<Pid>,
+    backoff: BootBackoff,
+    mold: Mold,
+    /// When worker 0 last showed that it makes progress with forking.
+    mold_progress_at: Option<Instant>,
+    course: Course,
+    /// The replacement of old workers that is under way.
+    rolling: Option<Rolling>,
+    /// Whether [`LifecycleEvent::Booted`] was fired.
+    announced: bool,
+    /// The last [`Event::Tick`], and when the next one was due then.
+    ticked: Option<(Instant, Instant)>,
+}
+
+/// Where the cluster as a whole is going.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Course {
+    /// Not started.
+    Waiting,
+    Running,
+    /// All workers were told to stop; when the last is gone, this follows.
+    Ending(Ending),
+    /// The last effect was given out.
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ending {
+    Restart,
+    Stop,
+    Terminate,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Rolling {
+    PhasedRestart,
+    Refork,
+}
+
+impl Supervisor {
+    /// A cluster that has not started.
+    pub fn new(options: Options) -> Self {
+        Self {
+            asked: options.workers.max(1),
+            options,
+            phase: Phase(0),
+            workers: WorkerSet::default(),
+            departed: VecDeque::new(),
+            backoff: BootBackoff::default(),
+            mold: Mold::Absent,
+            mold_progress_at: None,
+            course: Course::Waiting,
+            rolling: None,
+            announced: false,
+            ticked: None,
+        }
+    }
+
+    /// The workers, by index.
+    pub fn workers(&self) -> impl Iterator<Item = &WorkerHandle> {
+        self.workers.iter()
+    }
+
+    /// How many workers are asked for: `workers`, changed by TTIN and TTOU.
+    pub fn asked(&self) -> u32 {
+        self.asked
+    }
+
+    /// The phase that new workers belong to.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether USR1 replaces the workers; otherwise it restarts the master.
+    pub fn can_restart_phased(&self) -> bool {
+        !self.options.preload_app
+    }
+
+    /// Whether workers are forked from worker 0.
+    pub fn can_refork(&self) -> bool {
+        self.options.fork_worker.is_some()
+    }
+
+    /// Applies `event` at time `now` and returns what to do about it.
+    ///
+    /// What operators can rely on, whatever happens: there are never more
+    /// processes than asked for; a phased restart or refork stops one worker at
+    /// a time, and only while all others are booted; worker 0 is never culled
+    /// under `fork_worker`; once the cluster is stopping nothing is forked.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.course == Course::Ended {
+            return effects;
+        }
+        let time_passed = event == Event::Tick;
+        match event {
+            Event::Start => self.course = Course::Running,
+            Event::Spawned { index, pid } => self.forked(index, pid, now, &mut effects),
+            Event::SpawnFailed { index, reason } => {
+                self.workers.remove_requested(index);
+                let retry_in = self.backoff.failed(index, now);
+                effects.push(Effect::Log(LogLine::FailedToFork { reason, retry_in }));
+            }
+            Event::Worker(message) => self.hear(message, now, &mut effects),
+            Event::Exited { pid, status } => self.gone(pid, Some(status), now, &mut effects),
+            Event::Vanished { pid } => self.gone(pid, None, now, &mut effects),
+            Event::Operator(command) => self.obey(command, now, &mut effects),
+            Event::Tick => {}
+        }
+        self.stop_if_all_are_idle(now, &mut effects);
+        if time_passed {
+            self.excuse_suspension(now);
+            self.end_overdue(now, &mut effects);
+        }
+        if self.course == Course::Running {
+            self.cull(now, &mut effects);
+            self.fill_vacancies(now, &mut effects);
+            self.retire_one_outdated(now, &mut effects);
+            self.release_mold(now, &mut effects);
+            self.announce(&mut effects);
+        }
+        self.finish_if_empty(&mut effects);
+        if time_passed {
+            self.ticked = Some((now, self.next_deadline(now)));
+        }
+        effects
+    }
+
+    /// A master that looks at the time much later than it wanted to was suspended, and its workers may have been
+    /// with it (a container that is paused, a virtual machine): that time is nobody's fault.
+    fn excuse_suspension(&mut self, now: Instant) {
+        let Some((at, due)) = self.ticked else { return };
+        if now.saturating_duration_since(due) >= SUSPENDED {
+            let absence = now.saturating_duration_since(at);
+            self.workers.iter_mut().for_each(|worker| worker.excuse(absence, now));
+            self.mold_progress_at = self.mold_progress_at.map(|at| (at + absence).min(now));
+        }
+    }
+
+    /// When [`Event::Tick`] is due if nothing else happens; `now` or later.
+    pub fn next_deadline(&self, now: Instant) -> Instant {
+        let look = if self.workers.iter().any(WorkerHandle::is_stopping) {
+            LOOK_FOR_EXITS
+        } else {
+            self.options.worker_check_interval
+        };
+        let time_outs = self.workers.iter().map(|worker| self.deadline_of(worker));
+        let retry = self.backoff.next_retry(now);
+        time_outs.chain(retry).chain([now + look]).min().map_or(now, |at| at.max(now))
+    }
+
+    fn deadline_of(&self, worker: &WorkerHandle) -> Instant {
+        match worker.stage {
+            Stage::Requested => {
+                // Worker 0 may first have to finish what it serves.
+                let patience = self.options.worker_shutdown_timeout + self.options.worker_boot_timeout;
+                self.mold_progress_at.map_or(worker.started_at, |at| at.max(worker.started_at)) + patience
+            }
+            Stage::Booting { .. } => worker.last_checkin + self.options.worker_boot_timeout,
+            Stage::Booted { .. } => worker.last_checkin + self.options.worker_timeout,
+            Stage::Stopping { signal: Signal::Kill, signalled_at, .. } => signalled_at + REPEAT_SIGNAL,
+            Stage::Stopping { signalled_at, kill_at, .. } => kill_at.min(signalled_at + REPEAT_SIGNAL),
+        }
+    }
+
+    // --- What happened -------------------------------------------------------
+
+    fn hear(&mut self, message: WorkerMessage, now: Instant, effects: &mut Vec<Effect>) {
+        let grace = self.options.worker_shutdown_timeout;
+        let ends_by_itself = matches!(message, WorkerMessage::Terminating { .. });
+        match message {
+            WorkerMessage::WakeUp => {}
+            WorkerMessage::Forked { pid, index } => {
+                self.mold_makes_progress(now);
+                self.forked(index, pid, now, effects);
+            }
+            WorkerMessage::Booted { pid, index } => self.booted(index, pid, now, effects),
+            WorkerMessage::Ping { pid, stats } => self.pinged(pid, stats, now, effects),
+            WorkerMessage::Idle { pid, idle } => match self.workers.by_pid_mut(pid) {
+                Some(worker) => worker.idle = idle,
+                None => self.stranger(pid, effects),
+            },
+            WorkerMessage::GotTerm { pid } | WorkerMessage::Terminating { pid } => {
+                match self.workers.by_pid_mut(pid) {
+                    Some(worker) if worker.is_stopping() => {}
+                    Some(worker) => {
+                        worker.stopping(pid, Signal::Term, now, grace);
+                        worker.by_itself = ends_by_itself;
+                        self.mold_left(pid, now);
+                    }
+                    None => self.stranger(pid, effects),
+                }
+            }
+        }
+    }
+
+    /// A process exists for `index`. Worker 0's report may come after the worker's own.
+    fn forked(&mut self, index: Index, pid: Pid, now: Instant, effects: &mut Vec<Effect>) {
+        match self.workers.at_mut(index) {
+            Some(worker) if worker.is_requested() => {
+                worker.forked(pid, now);
+                self.departed.retain(|former| *former != pid);
+            }
+            Some(worker) if worker.pid() == Some(pid) => {}
+            _ => self.stray(pid, effects),
+        }
+    }
+
+    fn booted(&mut self, index: Index, pid: Pid, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(worker) =
+            self.workers.at_mut(index).filter(|worker| worker.pid().is_none_or(|known| known == pid))
+        else {
+            return self.stray(pid, effects);
+        };
+        if worker.is_stopping() || worker.is_serving() {
+            return;
+        }
+        worker.booted(pid, now);
+        let uptime = now.saturating_duration_since(worker.started_at);
+        effects.push(Effect::Log(LogLine::Booted { index, pid, uptime, phase: worker.phase }));
+        if self.can_refork() {
+            if index == Index::MOLD {
+                self.mold = Mold::Paused { reforking: false };
+            }
+            self.mold_makes_progress(now);
+        }
+    }
+
+    fn pinged(&mut self, pid: Pid, stats: ServerStats, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(worker) = self.workers.by_pid_mut(pid) else {
+            return self.stranger(pid, effects);
+        };
+        worker.last_checkin = now;
+        worker.last_status = Some(stats);
+        let (is_mold, phase) = (worker.index() == Index::MOLD && worker.is_serving(), worker.phase);
+        if self.mold_is_busy() {
+            // As in Puma: while worker 0 forks it may not come to ping for itself.
+            self.mold_lives(now);
+        }
+        let served_enough =
+            self.options.fork_worker.is_some_and(|count| count > 0 && stats.requests_count >= count);
+        let first_time = phase == Phase(0) && self.rolling.is_none();
+        if is_mold && served_enough && first_time && self.course == Course::Running {
+            self.begin_refork(effects);
+        }
+    }
+
+    fn gone(&mut self, pid: Pid, status: Option<ExitStatus>, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(worker) = self.workers.remove(pid) else {
+            if let Some(status) = status {
+                effects.push(Effect::Log(LogLine::ReapedUnknown { pid, status }));
+            }
+            return;
+        };
+        let (index, phase) = (worker.index(), worker.phase);
+        self.departed.truncate(DEPARTED - 1);
+        self.departed.push_front(pid);
+        if index == Index::MOLD && self.can_refork() {
+            // Whatever it had not forked by now it never will.
+            self.mold = Mold::Absent;
+            self.workers.remove_all_requested();
+        }
+        if let Some(status) = status {
+            effects.push(Effect::RunAfterWorkerShutdown { index, pid, phase, status });
+        }
+        if worker.is_booted() && worker.by_itself && self.course == Course::Running {
+            if let Some(retry_in) = self.backoff.died(index, worker.age(now), now)
+                && !retry_in.is_zero()
+            {
+                effects.push(Effect::Log(LogLine::DiedAfterBoot { index, pid, retry_in }));
+            }
+        } else if !worker.is_booted() && self.course == Course::Running {
+            let retry_in = self.backoff.failed(index, now);
+            if !worker.is_stopping() {
+                effects.push(Effect::Log(LogLine::DiedBeforeBoot { index, pid, retry_in }));
+            }
+        }
+    }
+
+    /// A message from a process that is not in the list: perhaps the last words of a former worker.
+    fn stranger(&mut self, pid: Pid, effects: &mut Vec<Effect>) {
+        if !self.departed.contains(&pid) {
+            effects.push(Effect::Log(LogLine::OutOfSync { pid }));
+        }
+    }
+
+    /// A worker that nobody waits for, forked by a worker 0 that has died
+    /// since, or after the cluster began to stop. Its place may be taken: it has to go.
+    fn stray(&mut self, pid: Pid, effects: &mut Vec<Effect>) {
+        if self.departed.contains(&pid) {
+            return;
+        }
+        if self.course == Course::Running {
+            effects.push(Effect::Log(LogLine::OutOfSync { pid }));
+        }
+        effects.push(Effect::Signal { pid, signal: Signal::Kill });
+    }
+
+    fn obey(&mut self, command: Command, now: Instant, effects: &mut Vec<Effect>) {
+        match (self.course, command) {
+            (Course::Ended, _) => {}
+            (_, Command::Halt) => {
+                self.course = Course::Ended;
+                effects.push(Effect::Log(LogLine::StoppingImmediately));
+                effects.push(Effect::CloseListeners);
+                effects.push(Effect::AnnounceShutdown);
+                effects.push(Effect::Exit(ExitReason::Halt));
+            }
+            (Course::Waiting | Course::Running, Command::Stop) => {
+                self.begin_ending(Ending::Stop, now, effects)
+            }
+            (Course::Waiting | Course::Running, Command::Terminate) => {
+                self.begin_ending(Ending::Terminate, now, effects);
+            }
+            (Course::Ending(Ending::Restart), Command::Stop) => {
+                self.course = Course::Ending(Ending::Stop);
+                effects.push(Effect::CloseListeners);
+            }
+            (Course::Ending(Ending::Stop | Ending::Terminate), Command::Stop) => {
+                effects.push(Effect::Log(LogLine::CancelledWaiting));
+                self.finish(effects);
+            }
+            (Course::Ending(Ending::Stop | Ending::Restart), Command::Terminate) => {
+                self.course = Course::Ending(Ending::Terminate);
+                effects.push(Effect::CloseListeners);
+                effects.push(Effect::AnnounceShutdown);
+            }
+            (_, Command::ReopenLogs) if self.options.redirects_io => {
+                effects.push(Effect::ReopenLogs);
+                let pids = self.workers.iter().filter_map(WorkerHandle::pid);
+                effects.extend(pids.map(|pid| Effect::Signal { pid, signal: Signal::Hup }));
+            }
+            (Course::Ending(_), _) => {}
+            (_, Command::ReopenLogs) => self.begin_ending(Ending::Stop, now, effects),
+            (_, Command::Restart) => self.begin_ending(Ending::Restart, now, effects),
+            (_, Command::PhasedRestart) if self.can_restart_phased() => {
+                self.begin_phase(Rolling::PhasedRestart, effects);
+            }
+            (_, Command::PhasedRestart) => {
+                effects.push(Effect::Log(LogLine::PhasedRestartUnavailable));
+                self.begin_ending(Ending::Restart, now, effects);
+            }
+            (_, Command::Refork) if self.can_refork() => self.begin_refork(effects),
+            (_, Command::Refork) => effects.push(Effect::Log(LogLine::ReforkUnavailable)),
+            (_, Command::AddWorker) => self.asked = self.asked.saturating_add(1),
+            (_, Command::RemoveWorker) => self.asked = (self.asked - 1).max(1),
+        }
+    }
+
+    // --- How it is done ------------------------------------------------------
+
+    fn finish_if_empty(&mut self, effects: &mut Vec<Effect>) {
+        if matches!(self.course, Course::Ending(_)) && self.workers.is_empty() {
+            self.finish(effects);
+        }
+    }
+
+    fn begin_refork(&mut self, effects: &mut Vec<Effect>) {
+        let before = self.phase;
+        self.begin_phase(Rolling::Refork, effects);
+        if let Some(mold) = self.workers.at_mut(Index::MOLD).filter(|worker| worker.phase == before) {
+            mold.phase = self.phase;
+        }
+    }
+
+    fn begin_phase(&mut self, rolling: Rolling, effects: &mut Vec<Effect>) {
+        self.phase = self.phase.next();
+        self.rolling = Some(rolling);
+        self.backoff.forget();
+        effects.push(Effect::Fire(LifecycleEvent::PhaseBegun));
+        effects.push(Effect::Log(match rolling {
+            Rolling::PhasedRestart => LogLine::PhasedRestartBegun { phase: self.phase },
+            Rolling::Refork => LogLine::ReforkBegun { phase: self.phase },
+        }));
+        effects.push(Effect::ChangeDirectory);
+    }
+
+    /// Tells every worker to stop. Listeners stay open for a restart only.
+    fn begin_ending(&mut self, ending: Ending, now: Instant, effects: &mut Vec<Effect>) {
+        self.course = Course::Ending(ending);
+        self.rolling = None;
+        if ending != Ending::Restart {
+            effects.push(Effect::CloseListeners);
+        }
+        if ending == Ending::Terminate {
+            effects.push(Effect::AnnounceShutdown);
+        }
+        effects.push(Effect::AnnounceWorkersStop);
+        // What worker 0 was asked to fork and still does is killed when it reports.
+        self.workers.remove_all_requested();
+        let staying: Vec<(Index, Pid)> = self
+            .workers
+            .iter()
+            .filter(|worker| !worker.is_stopping())
+            .filter_map(|worker| Some((worker.index(), worker.pid()?)))
+            .collect();
+        for (index, pid) in staying {
+            self.terminate(index, pid, now, effects);
+        }
+    }
+
+    fn finish(&mut self, effects: &mut Vec<Effect>) {
+        match self.course {
+            Course::Ending(Ending::Restart) => effects.push(Effect::Exec),
+            Course::Ending(Ending::Terminate) => {
+                effects.push(Effect::Fire(LifecycleEvent::Stopped));
+                effects.push(Effect::Exit(ExitReason::Terminate));
+            }
+            Course::Ending(Ending::Stop) => {
+                effects.push(Effect::Fire(LifecycleEvent::Stopped));
+                effects.push(Effect::AnnounceShutdown);
+                effects.push(Effect::Exit(ExitReason::Stop));
+            }
+            Course::Waiting | Course::Running | Course::Ended => {}
+        }
+        self.course = Course::Ended;
+    }
+
+    fn terminate(&mut self, index: Index, pid: Pid, now: Instant, effects: &mut Vec<Effect>) {
+        self.end(index, pid, Signal::Term, self.options.worker_shutdown_timeout, now, effects);
+    }
+
+    fn kill(&mut self, index: Index, pid: Pid, now: Instant, effects: &mut Vec<Effect>) {
+        self.end(index, pid, Signal::Kill, Duration::ZERO, now, effects);
+    }
+
+    fn end(
+        &mut self,
+        index: Index,
+        pid: Pid,
+        signal: Signal,
+        grace: Duration,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(worker) = self.workers.at_mut(index) {
+            worker.stopping(pid, signal, now, grace);
+        }
+        self.mold_left(pid, now);
+        effects.push(Effect::Signal { pid, signal });
+    }
+
+    fn has_full_strength(&self) -> bool {
+        self.course == Course::Running && self.workers.len() == self.asked as usize
+    }
+
+    /// If `pid` is worker 0, nothing more is asked of it.
+    fn mold_left(&mut self, pid: Pid, now: Instant) {
+        if self.can_refork() && self.workers.at(Index::MOLD).is_some_and(|worker| worker.pid() == Some(pid)) {
+            self.mold = Mold::Absent;
+            // It may still fork what it was asked for; its end settles that.
+            self.mold_progress_at = Some(now);
+        }
+    }
+
+    fn mold_is_busy(&self) -> bool {
+        self.can_refork()
+            && (matches!(self.mold, Mold::Paused { .. })
+                || self.rolling.is_some()
+                || self.workers.iter().any(WorkerHandle::is_requested))
+    }
+
+    fn mold_makes_progress(&mut self, now: Instant) {
+        self.mold_progress_at = Some(now);
+        self.mold_lives(now);
+    }
+
+    fn mold_lives(&mut self, now: Instant) {
+        if let Some(mold) = self.workers.at_mut(Index::MOLD).filter(|worker| worker.is_serving()) {
+            mold.last_checkin = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

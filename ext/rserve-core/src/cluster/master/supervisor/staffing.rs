@@ -1,0 +1,160 @@
+//! What to do about the state of the cluster, in order of urgency.
+
+use std::time::Instant;
+
+use super::super::mold::Mold;
+use super::super::worker_handle::Stage;
+use super::super::{Effect, LifecycleEvent, LogLine, Signal, SpawnVia, WorkerHandle};
+use super::{Ending, Rolling, Supervisor};
+use crate::cluster::Index;
+
+impl Supervisor {
+    pub(super) fn stop_if_all_are_idle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let all_idle = self.workers.iter().all(|worker| worker.idle && worker.is_serving());
+        if all_idle && self.has_full_strength() {
+            effects.push(Effect::Log(LogLine::AllWorkersIdle));
+            self.begin_ending(Ending::Stop, now, effects);
+        }
+    }
+
+    /// Kills what did not boot, ping or exit in time; repeats what was not heard.
+    pub(super) fn end_overdue(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let overdue: Vec<(Index, Stage)> = self
+            .workers
+            .iter()
+            .filter(|worker| self.deadline_of(worker) <= now)
+            .map(|worker| (worker.index(), worker.stage))
+            .collect();
+        for (index, stage) in overdue {
+            match stage {
+                Stage::Requested => self.kill_stuck_mold(index, now, effects),
+                Stage::Booting { pid } => {
+                    let within = self.options.worker_boot_timeout;
+                    effects.push(Effect::Log(LogLine::FailedToBoot { index, pid, within }));
+                    self.kill(index, pid, now, effects);
+                }
+                Stage::Booted { pid } => {
+                    let within = self.options.worker_timeout;
+                    effects.push(Effect::Log(LogLine::FailedToCheckIn { index, pid, within }));
+                    self.kill(index, pid, now, effects);
+                }
+                Stage::Stopping { pid, booted, signal, kill_at, .. } => {
+                    let signal = if kill_at <= now { Signal::Kill } else { signal };
+                    effects.push(Effect::Signal { pid, signal });
+                    if let Some(worker) = self.workers.at_mut(index) {
+                        worker.stage = Stage::Stopping { pid, booted, signal, signalled_at: now, kill_at };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Worker 0 was asked to fork `index` and does not come to it.
+    fn kill_stuck_mold(&mut self, index: Index, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(mold) = self.workers.at(Index::MOLD).filter(|worker| !worker.is_stopping()) else {
+            return;
+        };
+        if let Some(pid) = mold.pid() {
+            let within = self.options.worker_boot_timeout;
+            effects.push(Effect::Log(LogLine::FailedToBoot { index, pid, within }));
+            self.kill(Index::MOLD, pid, now, effects);
+        }
+    }
+
+    pub(super) fn cull(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.workers.iter().any(WorkerHandle::is_requested) {
+            return; // Nobody to signal yet.
+        }
+        let staying = self.workers.iter().filter(|worker| !worker.is_stopping()).count();
+        let surplus = staying.saturating_sub(self.asked as usize);
+        let strategy = self.options.worker_culling_strategy;
+        for index in self.workers.to_cull(surplus, strategy, self.can_refork()) {
+            if let Some(pid) = self.workers.at(index).and_then(WorkerHandle::pid) {
+                effects.push(Effect::Log(LogLine::Culled { index, pid }));
+                self.terminate(index, pid, now, effects);
+            }
+        }
+    }
+
+    /// Asks for a worker at each free index, smallest first, until there are as
+    /// many as asked for. One that is still stopping keeps its place.
+    pub(super) fn fill_vacancies(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let vacancies = (self.asked as usize).saturating_sub(self.workers.len());
+        let free: Vec<Index> = self
+            .workers
+            .free_indexes()
+            .take(vacancies)
+            .filter(|index| self.backoff.allows(*index, now))
+            .collect();
+        for index in free {
+            let via = match self.mold {
+                _ if !self.can_refork() || index == Index::MOLD => SpawnVia::Master,
+                Mold::Absent => continue,
+                Mold::Paused { .. } => SpawnVia::Mold,
+                Mold::Serving => {
+                    self.mold = Mold::Paused { reforking: true };
+                    effects.push(Effect::PauseMold);
+                    SpawnVia::Mold
+                }
+            };
+            self.workers.request(index, self.phase, now);
+            effects.push(Effect::Spawn { index, phase: self.phase, via });
+        }
+    }
+
+    /// Ends one worker of an old phase, if no other worker is missing, and all have shown that they can serve.
+    pub(super) fn retire_one_outdated(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        // Worker 0 may have been forking ever since, and not have come to ping.
+        let shows = |worker: &WorkerHandle| {
+            worker.last_status.is_some() || (self.can_refork() && worker.index() == Index::MOLD)
+        };
+        let serves = |worker: &WorkerHandle| worker.is_serving() && shows(worker);
+        if !self.has_full_strength() || !self.workers.iter().all(serves) {
+            return;
+        }
+        let Some(old) = self.workers.iter().find(|worker| worker.phase != self.phase) else {
+            return;
+        };
+        if let Some(pid) = old.pid() {
+            let index = old.index();
+            effects.push(Effect::Log(match self.rolling {
+                Some(Rolling::Refork) => LogLine::StoppingForRefork { pid },
+                _ => LogLine::StoppingForPhase { pid },
+            }));
+            self.terminate(index, pid, now, effects);
+            effects.push(Effect::Log(LogLine::TermSent { pid }));
+        }
+    }
+
+    /// Lets worker 0 serve when it has forked all that it has to fork soon.
+    ///
+    /// During a refork it stays paused from the first fork to the last, so that
+    /// its hooks run once; unless a new worker cannot boot, for then it would
+    /// be out of service for ever.
+    pub(super) fn release_mold(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let Mold::Paused { reforking } = self.mold else {
+            return;
+        };
+        let one_cannot_boot = self.backoff.next_retry(now).is_some();
+        let others_follow = self.workers.iter().any(|worker| worker.phase != self.phase);
+        if one_cannot_boot || !others_follow || !reforking {
+            self.mold = Mold::Serving;
+            effects.push(Effect::ResumeMold { after_refork: reforking });
+        }
+    }
+
+    pub(super) fn announce(&mut self, effects: &mut Vec<Effect>) {
+        if !self.has_full_strength() {
+            return;
+        }
+        if !self.announced && self.workers.iter().all(|worker| worker.last_status.is_some()) {
+            self.announced = true;
+            effects.push(Effect::Fire(LifecycleEvent::Booted));
+        }
+        let up_to_date = |worker: &WorkerHandle| worker.is_serving() && worker.phase == self.phase;
+        if self.rolling.is_some() && self.workers.iter().all(up_to_date) {
+            self.rolling = None;
+            effects.push(Effect::Fire(LifecycleEvent::PhaseBooted));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! One worker as the master sees it.
+
+use std::time::{Duration, Instant};
+
+use super::Signal;
+use crate::cluster::{Index, Phase, Pid};
+use crate::observe::figures::ServerStats;
+
+/// How often a signal is repeated to a worker that has not exited: the first
+/// TERM may have met a worker whose trap was not yet in place.
+pub(super) const REPEAT_SIGNAL: Duration = Duration::from_secs(1);
+
+/// A worker from the moment it was asked for until its process is gone.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    index: Index,
+    pub(super) phase: Phase,
+    pub(super) started_at: Instant,
+    pub(super) last_checkin: Instant,
+    pub(super) last_status: Option<ServerStats>,
+    pub(super) idle: bool,
+    pub(super) stage: Stage,
+    booted_at: Option<Instant>,
+    /// It was not told to go.
+    pub(super) by_itself: bool,
+}
+
+/// `Requested → Booting → Booted → Stopping`; the process may end at any stage.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    /// Somebody was asked to fork it.
+    Requested,
+    /// The process exists.
+    Booting { pid: Pid },
+    /// It serves, and pings.
+    Booted { pid: Pid },
+    /// It was told to go, or said that it goes.
+    Stopping {
+        pid: Pid,
+        booted: bool,
+        /// What it gets next, when it is still there.
+        signal: Signal,
+        signalled_at: Instant,
+        kill_at: Instant,
+    },
+}
+
+impl WorkerHandle {
+    pub(super) fn requested(index: Index, phase: Phase, now: Instant) -> Self {
+        Self {
+            index,
+            phase,
+            started_at: now,
+            last_checkin: now,
+            last_status: None,
+            idle: false,
+            stage: Stage::Requested,
+            booted_at: None,
+            by_itself: true,
+        }
+    }
+
+    /// Its position in the cluster.
+    pub fn index(&self) -> Index {
+        self.index
+    }
+
+    /// The phase it was forked in; a refork moves worker 0 along.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// `None` while nobody has reported the fork.
+    pub fn pid(&self) -> Option<Pid> {
+        match self.stage {
+            Stage::Requested => None,
+            Stage::Booting { pid } | Stage::Booted { pid } | Stage::Stopping { pid, .. } => Some(pid),
+        }
+    }
+
+    /// When it was asked for, or forked by worker 0.
+    pub fn started_at(&self) -> Instant {
+        self.started_at
+    }
+
+    /// When it last showed that it lives.
+    pub fn last_checkin(&self) -> Instant {
+        self.last_checkin
+    }
+
+    /// What its last ping said; `None` before the first.
+    pub fn last_status(&self) -> Option<&ServerStats> {
+        self.last_status.as_ref()
+    }
+
+    /// Whether it has loaded the app and served, even if it is stopping now.
+    pub fn is_booted(&self) -> bool {
+        matches!(self.stage, Stage::Booted { .. } | Stage::Stopping { booted: true, .. })
+    }
+
+    /// How long ago it has booted.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        self.booted_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        matches!(self.stage, Stage::Booted { .. })
+    }
+
+    pub(super) fn is_requested(&self) -> bool {
+        self.stage == Stage::Requested
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self.stage, Stage::Stopping { .. })
+    }
+
+    pub(super) fn forked(&mut self, pid: Pid, now: Instant) {
+        debug_assert!(self.is_requested());
+        self.stage = Stage::Booting { pid };
+        self.started_at = now;
+        self.last_checkin = now;
+    }
+
+    pub(super) fn booted(&mut self, pid: Pid, now: Instant) {
+        self.stage = Stage::Booted { pid };
+        self.last_checkin = now;
+        self.booted_at = Some(now);
+    }
+
+    /// So much of the time that has passed does not count.
+    pub(super) fn excuse(&mut self, absence: Duration, now: Instant) {
+        self.last_checkin = (self.last_checkin + absence).min(now);
+        if let Stage::Stopping { signalled_at, kill_at, .. } = &mut self.stage {
+            *signalled_at = (*signalled_at + absence).min(now);
+            *kill_at += absence;
+        }
+    }
+
+    /// From now on it has `grace` to exit. `signal` was just sent, or (TERM) need
+    /// not be: the worker said itself that it terminates.
+    pub(super) fn stopping(&mut self, pid: Pid, signal: Signal, now: Instant, grace: Duration) {
+        self.by_itself = false;
+        self.stage = Stage::Stopping {
+            pid,
+            booted: self.is_booted(),
+            signal,
+            signalled_at: now,
+            kill_at: now + grace,
+        };
+    }
+}

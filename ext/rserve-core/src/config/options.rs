@@ -1,0 +1,129 @@
+//! What an operator may set about one server, already checked and in Rust's own types.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rserve_http1::Limits;
+
+use crate::config::network::Network;
+
+/// Which Puma a server imitates where Puma's versions contradict each other (`docs/design` §7).
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Compat {
+    /// Puma 6: the default.
+    #[default]
+    Puma6,
+    /// Puma 7.
+    Puma7,
+    /// Puma 8.
+    Puma8,
+}
+
+/// The longest time that is told from none: deadlines are sums of these, and must not wrap.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A time as Ruby has it. A hundred years stand for any longer one, and for `Float::INFINITY`.
+pub fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(FOREVER).min(FOREVER)
+}
+
+/// The PROXY protocol that a load balancer in front speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProxyProtocol {
+    /// Version 1, one line of text.
+    V1,
+    /// Version 2, binary.
+    V2,
+}
+
+/// Options of one server; `Default` is Puma 6's.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that are kept even without work.
+    pub min_threads: usize,
+    /// Threads at most; at least 1.
+    pub max_threads: usize,
+    /// Threads beyond them for requests that only wait for something (Puma 8, `max_io_threads`).
+    pub max_io_threads: usize,
+    /// Time for a whole request head, from its first octet or from the accept, and between two reads of a body.
+    pub first_data_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub persistent_timeout: Duration,
+    /// How long a response may make no progress.
+    pub write_timeout: Duration,
+    /// Octets of responses that clients may leave unread, all of them together, before the slowest are cut off.
+    pub unread_limit: u64,
+    /// After so long without any request the server stops; `None` is never.
+    pub idle_timeout: Option<Duration>,
+    /// `false`: every response closes its connection.
+    pub enable_keep_alives: bool,
+    /// `false`: no connection is taken while all threads are busy, and none is kept alive.
+    pub queue_requests: bool,
+    /// Responses after which a connection is closed; `None` is no limit.
+    pub max_keep_alive: Option<u32>,
+    /// What a request may be at most.
+    pub limits: Limits,
+    /// Where bodies and responses too large for memory go.
+    pub temp_folder: PathBuf,
+    /// How often a thread too many is let go; zero is never.
+    pub auto_trim_time: Duration,
+    /// Every connection may start with a PROXY header, which then says who the client is.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Who is believed when it sends a PROXY header; from anybody else it is no HTTP. Empty is everybody.
+    pub proxies: Vec<Network>,
+    /// [`crate::server::Server::thread_suspended`] is called for every thread that lets go of the GVL in a request, and
+    /// [`crate::server::Server::thread_back`] when it wants it back.
+    pub suspensions_told: bool,
+    /// The server goes by Puma's name, and its answers are Puma's to the letter, as Puma's own tests want them: no Date,
+    /// and 400 where RFC 9110 has 414 and 431.
+    pub poses_as_puma: bool,
+    /// Which Puma is imitated.
+    pub compat: Compat,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            min_threads: 0,
+            max_threads: 5,
+            max_io_threads: 0,
+            first_data_timeout: Duration::from_secs(30),
+            persistent_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(10),
+            unread_limit: 256 << 20,
+            idle_timeout: None,
+            enable_keep_alives: true,
+            queue_requests: true,
+            max_keep_alive: None,
+            limits: Limits::default(),
+            temp_folder: std::env::temp_dir(),
+            auto_trim_time: Duration::from_secs(30),
+            proxy_protocol: None,
+            proxies: Vec::new(),
+            suspensions_told: false,
+            poses_as_puma: false,
+            compat: Compat::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_is_too_long() {
+        for (given, want) in [
+            (0.25, Duration::from_millis(250)),
+            (65.0, Duration::from_secs(65)),
+            (-1.0, Duration::ZERO),
+            (f64::NAN, Duration::ZERO),
+            (1e12, FOREVER),
+            (1e300, FOREVER),
+            (f64::INFINITY, FOREVER),
+            (f64::NEG_INFINITY, Duration::ZERO),
+        ] {
+            assert_eq!(seconds(given), want, "{given}");
+        }
+    }
+}

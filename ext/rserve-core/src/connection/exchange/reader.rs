@@ -1,0 +1,60 @@
+//! A response that is ahead of its reader: the thread that waits with it, and the reader that is given up.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{AfterSending, Exchange};
+use crate::connection::unread::{ADVANCE, Reader};
+use crate::pool::backlog::Seat;
+
+impl Exchange {
+    pub(super) fn wake(&mut self) {
+        if let Some(seat) = self.waiting.take() {
+            seat.wake();
+        }
+    }
+
+    /// The response is so far ahead of its reader that whoever makes it should wait.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.outgoing.held() > self.advance
+    }
+
+    /// The thread that makes the response waits at `seat` until all is sent, or it may go on all the same, or the
+    /// connection is lost.
+    pub(crate) fn wait_at(&mut self, seat: &Arc<Seat>) {
+        self.corked = false;
+        self.waiting = Some(Arc::clone(seat));
+    }
+
+    /// See [`Exchange::wait_at`].
+    pub(crate) fn is_waited_with(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// The response may be a little further ahead of its reader than it is.
+    pub(crate) fn go_on_ahead(&mut self) {
+        self.advance = self.outgoing.held() + ADVANCE;
+        self.wake();
+    }
+
+    /// The client, if it is behind.
+    pub(crate) fn reader(&self, now: Instant) -> Option<Reader> {
+        self.outgoing.lag().map(|lag| Reader::new(self.outgoing.held(), lag, now))
+    }
+
+    /// When a client that is behind is given up.
+    pub(crate) fn reader_due(&self, now: Instant, pause: Duration) -> Instant {
+        self.outgoing.lag().map_or(now + pause, |lag| lag.due(pause))
+    }
+
+    /// Gives the client up, which reads too slowly: whoever makes its response sees that it is lost, and closes.
+    pub(crate) fn cut_off(&mut self) {
+        self.lost = true;
+        self.after_sending = AfterSending::Abort;
+        self.outgoing.clear();
+        if let Some(stream) = &self.stream {
+            stream.shut_down();
+        }
+        self.wake();
+    }
+}

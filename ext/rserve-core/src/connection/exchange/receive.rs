@@ -1,0 +1,259 @@
+//! The way in: from what the socket brings to one complete request, or the reason why it is refused.
+
+use std::io::IoSlice;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use rserve_http1::proxy::{self, Preface};
+use rserve_http1::{Framing, Progress};
+
+use super::{Exchange, Outcome, Patience, Phase, Refusal, Request, SCRATCH};
+use crate::config::options::{Options, ProxyProtocol};
+use crate::connection::body::Body;
+use crate::net::stream::{Received, Stream};
+
+/// Octets of one connection that are read before other connections get their turn.
+const READ_BUDGET: usize = 1 << 16;
+
+/// Pieces of a chunked body up to this size are put together before they are stored.
+const GATHERED: usize = 16 * 1024;
+
+/// How long a body may take, however few octets of it come …
+const BODY_GRACE: Duration = Duration::from_secs(60);
+
+/// … and how many must have come for each second more.
+const BODY_RATE: u64 = 500;
+
+/// An idle connection gives back buffers larger than this.
+const IDLE_CAPACITY: usize = 2 * 1024;
+
+impl Exchange {
+    pub(super) fn receive(&mut self, options: &Options, now: Instant) -> Outcome {
+        let outcome = SCRATCH.with_borrow_mut(|scratch| self.receive_with(scratch, options, now));
+        if outcome == Outcome::Wait && self.receiver.awaits_head() {
+            if self.input.is_empty() {
+                if self.input.capacity() > IDLE_CAPACITY {
+                    self.input = Vec::new();
+                }
+                // Who is in the middle of a handshake is about to ask for something.
+                self.head_begun = self.stream.as_ref().is_some_and(Stream::in_handshake);
+            } else if !mem::replace(&mut self.head_begun, true) {
+                self.patience = Patience::FirstData;
+            }
+        }
+        outcome
+    }
+
+    fn receive_with(&mut self, scratch: &mut [u8], options: &Options, now: Instant) -> Outcome {
+        if !self.input.is_empty() {
+            let input = mem::take(&mut self.input);
+            if let Some(outcome) = self.digest_and_keep(input, options, now) {
+                return outcome;
+            }
+        }
+        let mut budget = READ_BUDGET;
+        while !self.drained {
+            if budget == 0 {
+                return Outcome::Again;
+            }
+            let Some(stream) = &mut self.stream else { return Outcome::Close };
+            let count = match stream.receive(scratch) {
+                Ok(Received::Octets(count)) => count,
+                Ok(Received::WouldBlock) => {
+                    self.drained = true;
+                    break;
+                }
+                // A request that is incomplete now will never be complete.
+                Ok(Received::Eof) => return Outcome::Close,
+                Err(_) => return self.fail(),
+            };
+            // epoll(7): a short read on a stream socket means that it is empty; a new edge follows new octets. None
+            // follows the end of the stream when it came in the same edge as the last octets.
+            self.drained = count < scratch.len() && !self.ended && stream.short_read_drains();
+            let outcome = if self.input.is_empty() && self.preface.is_none() {
+                match self.digest(&scratch[..count], options, now) {
+                    Ok((consumed, ready)) => {
+                        self.input.extend_from_slice(&scratch[consumed..count]);
+                        ready.then(|| self.ready(now))
+                    }
+                    Err(refusal) => Some(self.refuse(refusal, now)),
+                }
+            } else {
+                let mut input = mem::take(&mut self.input);
+                input.extend_from_slice(&scratch[..count]);
+                self.digest_and_keep(input, options, now)
+            };
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+            budget = budget.saturating_sub(count);
+            if !self.receiver.awaits_head() {
+                self.body_octets += count as u64;
+                self.patience = Patience::Body;
+            }
+        }
+        Outcome::Wait
+    }
+
+    fn digest_and_keep(&mut self, mut input: Vec<u8>, options: &Options, now: Instant) -> Option<Outcome> {
+        if let Some(version) = self.preface {
+            let preface = match version {
+                ProxyProtocol::V1 => proxy::parse_v1(&input),
+                ProxyProtocol::V2 => proxy::parse_v2(&input),
+            };
+            match preface {
+                Ok(Preface::Partial) => {
+                    self.input = input;
+                    return None;
+                }
+                Ok(Preface::Absent) => {}
+                Ok(Preface::Found { consumed, addresses }) => {
+                    input.drain(..consumed);
+                    self.request.client = addresses.map(|addresses| addresses.source.ip());
+                }
+                // Nobody knows who this is or where its request starts.
+                Err(_) => return Some(Outcome::Close),
+            }
+            self.preface = None;
+        }
+        match self.digest(&input, options, now) {
+            Ok((consumed, ready)) => {
+                input.drain(..consumed);
+                self.input = input;
+                ready.then(|| self.ready(now))
+            }
+            Err(refusal) => Some(self.refuse(refusal, now)),
+        }
+    }
+
+    /// Understands as much of `octets` as belongs to the current request: how many octets, and whether it is complete.
+    fn digest(&mut self, octets: &[u8], options: &Options, now: Instant) -> Result<(usize, bool), Refusal> {
+        let mut at = 0;
+        // A file is not written to for every octet that somebody sends as a chunk.
+        let mut gathered = Vec::new();
+        loop {
+            let rest = &octets[at..];
+            let in_head = self.receiver.awaits_head();
+            let progress = match self.receiver.advance(rest, &mut self.request.head) {
+                Ok(progress) => progress,
+                Err(error) if in_head => {
+                    // What is known of the request is for the log.
+                    self.request.octets.clear();
+                    self.request.octets.extend_from_slice(rest);
+                    return Err(Refusal::Head(error));
+                }
+                Err(error) => return Err(Refusal::Body(error)),
+            };
+            match progress {
+                Progress::Partial { consumed } => {
+                    self.store(&gathered, options)?;
+                    return Ok((at + consumed, false));
+                }
+                Progress::Head { consumed } => {
+                    self.request.octets.clear();
+                    self.request.octets.extend_from_slice(&rest[..consumed]);
+                    self.request.head_at = now;
+                    self.body_octets = 0;
+                    at += consumed;
+                    self.expect_body(octets.len() > at, options)?;
+                }
+                Progress::Data { consumed, data } => {
+                    let piece = &rest[data];
+                    if gathered.len() + piece.len() > GATHERED {
+                        self.store(&gathered, options)?;
+                        gathered.clear();
+                    }
+                    if piece.len() < GATHERED && self.request.head.framing == Framing::Chunked {
+                        gathered.extend_from_slice(piece);
+                    } else {
+                        self.store(piece, options)?;
+                    }
+                    at += consumed;
+                }
+                Progress::End { consumed } => {
+                    self.store(&gathered, options)?;
+                    return Ok((at + consumed, true));
+                }
+            }
+        }
+    }
+
+    /// Adds octets to the body of the request.
+    fn store(&mut self, octets: &[u8], options: &Options) -> Result<(), Refusal> {
+        if octets.is_empty() {
+            return Ok(());
+        }
+        self.request.body.append(octets, &options.temp_folder).map_err(Refusal::Storage)
+    }
+
+    /// When a body is given up of which some came `now`: after `pause` without any more of it, as in Puma, or when all
+    /// of it together comes too slowly.
+    pub(crate) fn body_due(&self, now: Instant, pause: Duration) -> Instant {
+        let earned = Duration::from_secs(self.body_octets / BODY_RATE);
+        (now + pause).min(self.request.head_at + BODY_GRACE + earned)
+    }
+
+    fn expect_body(&mut self, begun: bool, options: &Options) -> Result<(), Refusal> {
+        let expected = match self.request.head.framing {
+            Framing::None | Framing::Chunked => 0,
+            Framing::Length(length) => length,
+        };
+        self.request.body = Body::expecting(expected, &options.temp_folder).map_err(Refusal::Storage)?;
+        if !self.request.head.expects_continue || begun {
+            return Ok(());
+        }
+        if self.request.head.framing == Framing::None {
+            // Nothing will come that the client could be waiting to send, so this goes out right before the response.
+            self.corked = true;
+            let octets = IoSlice::new(rserve_http1::encode::CONTINUE);
+            return self.outgoing.push(&[octets], 0, &options.temp_folder).map_err(Refusal::Storage);
+        }
+        if let Some(stream) = &mut self.stream {
+            // A fresh socket takes 25 octets; one that does not belongs to a client that is not waiting for them.
+            let _ = stream.send(rserve_http1::encode::CONTINUE);
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, now: Instant) -> Outcome {
+        self.request.ready_at = now;
+        if let Err(error) = self.request.body.rewind() {
+            return self.refuse(Refusal::Storage(error), now);
+        }
+        self.phase = Phase::Ready;
+        Outcome::Queue
+    }
+
+    /// Turns the request into one that the server itself answers; nothing that follows it is ever read as a request.
+    pub(crate) fn refuse(&mut self, refusal: Refusal, now: Instant) -> Outcome {
+        self.request.refusal = Some(refusal);
+        self.request.body = Body::Empty;
+        self.request.ready_at = now;
+        self.input = Vec::new();
+        self.phase = Phase::Ready;
+        Outcome::Queue
+    }
+
+    /// The request that is being received will not be served; what follows is an answer and the end.
+    pub(crate) fn abandon_request(&mut self) {
+        self.request.body = Body::Empty;
+        self.input = Vec::new();
+        self.phase = Phase::Ready;
+    }
+
+    /// Hands the complete request to the Ruby thread that serves it.
+    pub(crate) fn take_request(&mut self) -> Request {
+        let (serial, client) = (self.request.serial + 1, self.request.client);
+        let blank = Request { serial, client, ..Request::blank(self.request.ready_at) };
+        mem::replace(&mut self.request, blank)
+    }
+
+    /// Takes the served request's buffers back for the next one.
+    pub(crate) fn recycle(&mut self, mut request: Request) {
+        if request.octets.capacity() <= IDLE_CAPACITY {
+            request.octets.clear();
+            self.request.octets = request.octets;
+            self.request.head = request.head;
+        }
+    }
+}

@@ -1,0 +1,361 @@
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use super::*;
+use crate::connection::WRITABLE;
+use crate::net::stream::Peer;
+
+/// A client and our side of its connection.
+fn connected(options: &Options) -> (UnixStream, Exchange) {
+    let (client, ours) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    client.set_nonblocking(true).unwrap();
+    (client, Exchange::new(Stream::new(ours.into()), options, &Arc::default(), Instant::now()))
+}
+
+fn received(client: &mut UnixStream) -> Vec<u8> {
+    let mut octets = vec![0; 1 << 20];
+    match client.read(&mut octets) {
+        Ok(count) => octets[..count].to_vec(),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Vec::new(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_request_in_pieces_is_ready_with_its_last_octet() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    let message = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    for octet in &message[..message.len() - 1] {
+        client.write_all(&[*octet]).unwrap();
+        exchange.saw(READABLE);
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+        assert!(!exchange.is_idle());
+    }
+    client.write_all(b"o").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let request = exchange.take_request();
+    assert_eq!(request.head.path.of(&request.octets), b"/a");
+    assert!(matches!(&request.body, Body::Memory(body) if body == b"hello"));
+}
+
+#[test]
+fn pipelined_requests_come_one_by_one_and_in_order() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HT").unwrap();
+    let mut paths = Vec::new();
+    while exchange.progress(&options, Instant::now()) == Outcome::Queue {
+        let request = exchange.take_request();
+        paths.push(request.head.path.of(&request.octets).to_vec());
+        exchange.recycle(request);
+        exchange.finish(AfterSending::KeepAlive);
+    }
+    assert_eq!(paths, [b"/1", b"/2"]);
+    assert_eq!(exchange.served(), 2);
+    client.write_all(b"TP/1.1\r\n\r\n").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+}
+
+#[test]
+fn nothing_after_a_refused_request_is_read_as_one() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\nA : b\r\n\r\nGET /2 HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    assert_eq!(exchange.take_request().refusal.unwrap().status(&options), 400);
+    client.write_all(b"GET /3 HTTP/1.1\r\n\r\n").unwrap();
+    exchange.finish(AfterSending::Linger);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait, "it is read and thrown away");
+    drop(client);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Close);
+}
+
+/// As the poller does, turn after turn.
+fn until_no_more(exchange: &mut Exchange, options: &Options) -> Outcome {
+    loop {
+        match exchange.progress(options, Instant::now()) {
+            Outcome::Again => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+#[test]
+fn what_the_client_does_not_read_waits_in_order() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let parts: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n; 50_000]).collect();
+    for part in &parts {
+        exchange.write(&[IoSlice::new(part)], &options).unwrap();
+    }
+    assert!(
+        exchange.outgoing().in_memory() <= crate::connection::outgoing::MEMORY_LIMIT,
+        "the rest is in a file"
+    );
+    exchange.finish(AfterSending::KeepAlive);
+    let mut read = Vec::new();
+    while matches!(exchange.phase(), Phase::Sending) {
+        assert_ne!(exchange.progress(&options, Instant::now()), Outcome::Close);
+        read.extend(received(&mut client));
+    }
+    assert!(read == parts.concat(), "{} octets", read.len());
+}
+
+#[test]
+fn parts_that_follow_closely_go_out_together() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let now = Instant::now();
+    let part =
+        |exchange: &mut Exchange, text: &[u8], at| exchange.write_part(&[IoSlice::new(text)], &options, at);
+
+    assert!(!part(&mut exchange, b"a", now).unwrap());
+    assert_eq!(received(&mut client), b"a", "the first goes at once");
+    assert!(part(&mut exchange, b"b", now).unwrap(), "somebody has to flush the second");
+    assert!(!part(&mut exchange, b"c", now).unwrap(), "and knows already");
+    assert_eq!(received(&mut client), b"");
+    exchange.uncork(now + CORK_TIME);
+    assert_eq!(received(&mut client), b"bc");
+    assert!(!part(&mut exchange, b"d", now + CORK_TIME * 3).unwrap());
+    assert_eq!(received(&mut client), b"d", "one that comes later goes at once again");
+    assert!(part(&mut exchange, b"e", now + CORK_TIME * 3).unwrap());
+    exchange.finish(AfterSending::KeepAlive);
+    assert_eq!(exchange.progress(&options, now), Outcome::Wait);
+    assert_eq!(received(&mut client), b"e", "the end of the response flushes");
+}
+
+#[test]
+fn a_body_that_is_not_announced_gets_its_continue_once() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    assert_eq!(received(&mut client), b"HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(b"hi").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    assert_eq!(received(&mut client), b"");
+}
+
+#[test]
+fn an_end_that_came_with_the_last_octets_is_seen() {
+    for octets in [&b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhel"[..], b"GET / HTTP/1.1\r\nHo"] {
+        let options = Options::default();
+        let (mut client, mut exchange) = connected(&options);
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait, "nothing there yet");
+        client.write_all(octets).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        // One edge for both, as epoll has it when they come close together.
+        exchange.saw(READABLE | ENDED);
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Close);
+    }
+}
+
+#[test]
+fn what_was_understood_of_a_refused_head_is_kept_for_the_log() {
+    let options = Options::default();
+    for (message, path) in [
+        (format!("GET /long?{} HTTP/1.1\r\n", "q".repeat(11_000)), "/long"),
+        ("GET /field HTTP/1.1\r\nBad Field: 1\r\n\r\n".to_owned(), "/field"),
+        ("GET /length HTTP/1.1\r\nContent-Length: x\r\n\r\n".to_owned(), "/length"),
+    ] {
+        let (mut client, mut exchange) = connected(&options);
+        client.write_all(message.as_bytes()).unwrap();
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+        let request = exchange.take_request();
+        assert!(matches!(request.refusal, Some(Refusal::Head(_))));
+        assert_eq!(request.head.method.of(&request.octets), b"GET");
+        assert_eq!(request.head.path.of(&request.octets), path.as_bytes());
+    }
+}
+
+#[test]
+fn who_sends_no_body_is_told_to_continue_right_before_the_response() {
+    let options = Options::default();
+    for (framing, at_once) in [("", ""), ("Content-Length: 5\r\n", "HTTP/1.1 100 Continue\r\n\r\n")] {
+        let (mut client, mut exchange) = connected(&options);
+        write!(client, "PUT / HTTP/1.1\r\nExpect: 100-continue\r\n{framing}\r\n").unwrap();
+        exchange.progress(&options, Instant::now());
+        assert_eq!(received(&mut client), at_once.as_bytes(), "{framing:?}");
+        if at_once.is_empty() {
+            exchange.write(&[IoSlice::new(b"HTTP/1.1 200 OK\r\n\r\n")], &options).unwrap();
+            let all = String::from_utf8(received(&mut client)).unwrap();
+            assert_eq!(all, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
+        }
+    }
+}
+
+/// A connection in the middle of a body, of which `octets` came `after` the head.
+fn in_body(octets: usize, after: Duration) -> (UnixStream, Exchange, Instant, Instant) {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    let head_at = Instant::now();
+    client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, head_at), Outcome::Wait);
+    client.write_all(&vec![b'x'; octets]).unwrap();
+    exchange.saw(READABLE);
+    let now = head_at + after;
+    assert_eq!(exchange.progress(&options, now), Outcome::Wait);
+    assert_eq!(exchange.patience, Patience::Body);
+    (client, exchange, head_at, now)
+}
+
+#[test]
+fn a_body_may_pause_but_not_trickle() {
+    let pause = Duration::from_secs(30);
+    for (octets, after, want) in [
+        (1, 0, 30),
+        (1, 29, 59),
+        // An octet every 29 seconds is a pause each time, and too little together.
+        (1, 58, 60),
+        (5_000, 58, 70),
+        (50_000, 58, 88),
+    ] {
+        let (_client, exchange, head_at, now) = in_body(octets, Duration::from_secs(after));
+        let due = exchange.body_due(now, pause).duration_since(head_at).as_secs();
+        assert_eq!(due, want, "{octets} octets after {after} s");
+    }
+}
+
+#[test]
+fn a_client_that_sends_and_does_not_read_makes_no_progress() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let body = vec![b'b'; 4 << 20];
+    exchange.write(&[IoSlice::new(&body)], &options).unwrap();
+    exchange.finish(AfterSending::KeepAlive);
+    assert_eq!(until_no_more(&mut exchange, &options), Outcome::Wait);
+    assert_eq!(exchange.patience, Patience::Stalled, "the first wait has a deadline");
+
+    client.write_all(b"G").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    assert_eq!(exchange.patience, Patience::Unchanged, "which an octet sent does not move");
+
+    assert!(!received(&mut client).is_empty());
+    exchange.saw(WRITABLE);
+    assert_eq!(until_no_more(&mut exchange, &options), Outcome::Wait);
+    assert_eq!(exchange.patience, Patience::Stalled, "and octets taken do");
+}
+
+#[test]
+fn a_fast_sender_lets_others_have_their_turn() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    let writer = std::thread::spawn(move || {
+        client.set_nonblocking(false).unwrap();
+        client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 8388608\r\n\r\n").unwrap();
+        client.write_all(&vec![b'x'; 8 << 20]).unwrap();
+        client
+    });
+    let mut turns = 0;
+    loop {
+        exchange.saw(READABLE);
+        match exchange.progress(&options, Instant::now()) {
+            Outcome::Queue => break,
+            Outcome::Again => turns += 1,
+            _ => std::thread::yield_now(),
+        }
+    }
+    writer.join().unwrap();
+    assert!((64..=160).contains(&turns), "{turns} turns of 64 KiB at most");
+    assert_eq!(exchange.take_request().body.len(), 8 << 20);
+}
+
+#[test]
+fn a_body_of_tiny_chunks_arrives_whole() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    let mut sent = Vec::new();
+    for (number, size) in
+        [1, 2, 30_000, 1, 16_384, 16_383, 90_000, 3].into_iter().cycle().take(64).enumerate()
+    {
+        let piece = vec![number as u8; size];
+        client.set_nonblocking(false).unwrap();
+        client.write_all(format!("{size:x}\r\n").as_bytes()).unwrap();
+        client.write_all(&piece).unwrap();
+        client.write_all(b"\r\n").unwrap();
+        sent.extend(piece);
+        exchange.saw(READABLE);
+        assert_eq!(until_no_more(&mut exchange, &options), Outcome::Wait);
+    }
+    client.write_all(b"0\r\n\r\n").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let Body::File { mut file, .. } = exchange.take_request().body else { panic!("still in memory") };
+    let mut stored = Vec::new();
+    file.read_to_end(&mut stored).unwrap();
+    assert_eq!(stored, sent);
+}
+
+#[test]
+fn a_client_that_is_lost_while_octets_are_held_back_is_lost_for_the_next_write() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let now = Instant::now();
+    let part = [IoSlice::new(b"part")];
+    exchange.write_part(&part, &options, now).unwrap();
+    exchange.write_part(&part, &options, now).unwrap();
+    drop(client);
+    exchange.uncork(now);
+    assert!(exchange.write_part(&part, &options, now).is_err());
+    exchange.finish(AfterSending::KeepAlive);
+    assert_eq!(exchange.progress(&options, now), Outcome::Close);
+}
+
+#[test]
+fn a_connection_can_be_passed_on_between_two_requests() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    assert!(exchange.transferable().is_some());
+    for octet in b"GET / HTTP/1.1\r\n\r" {
+        client.write_all(&[*octet]).unwrap();
+        exchange.saw(READABLE);
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+        assert!(exchange.transferable().is_none());
+    }
+    client.write_all(b"\n").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let request = exchange.take_request();
+    assert!(exchange.transferable().is_none());
+    exchange.recycle(request);
+    exchange.finish(AfterSending::KeepAlive);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    assert!(exchange.transferable().is_some());
+    exchange.share();
+    assert!(exchange.transferable().is_none(), "the app has the socket, too");
+}
+
+#[test]
+fn who_speaks_for_whom_is_known_where_the_connection_goes_on() {
+    let options = Options { proxy_protocol: Some(ProxyProtocol::V1), ..Options::default() };
+    let (mut client, mut exchange) = connected(&options);
+    assert!(exchange.transferable().is_none(), "the preface is still to come");
+    client.write_all(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n").unwrap();
+    exchange.saw(READABLE);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    assert!(exchange.transferable().is_some());
+    let ticket = Ticket { peer: Peer::Unix, listener: 0, serial: 3, client: exchange.client() };
+    assert_eq!(ticket.client, Some([10, 0, 0, 1].into()));
+
+    let (mut client, mut other) = connected(&options);
+    other.go_on_with(ticket);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(other.progress(&options, Instant::now()), Outcome::Queue);
+    let request = other.take_request();
+    assert_eq!((request.client, request.serial), (ticket.client, 3));
+}

@@ -1,0 +1,193 @@
+//! A client's connection and who may touch it.
+//!
+//! A connection has one *owner* at any time: the poller (whoever holds the poller), or, from the moment a request is
+//! complete, the Ruby thread that serves it. Ownership is one bit of an atomic, so that handing a connection back costs
+//! no system call. The socket stays registered, edge-triggered, all the while: an edge that the poller sees on a
+//! connection that it does not own is left as a flag, and the owner looks at the flags before it lets go. Only what waits
+//! to be sent is sent by the poller even then: the owner may be making the next part of a response for long.
+
+pub mod access;
+pub mod body;
+pub mod exchange;
+pub mod outgoing;
+pub(crate) mod slots;
+pub(crate) mod unread;
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
+
+use crate::config::options::Options;
+use crate::connection::exchange::Exchange;
+use crate::connection::unread::Unread;
+use crate::net::listener::Accepted;
+use crate::net::stream::Peer;
+use crate::net::transfer::Ticket;
+
+/// Owned by a Ruby thread, or queued for one.
+const BUSY: u8 = 1;
+/// A readable edge came while busy.
+pub(crate) const READABLE: u8 = 2;
+/// A writable edge came while busy.
+pub(crate) const WRITABLE: u8 = 4;
+/// With [`READABLE`]: the peer has sent its last octet.
+pub(crate) const ENDED: u8 = 8;
+const EDGES: u8 = READABLE | WRITABLE | ENDED;
+
+/// No deadline.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Names a connection within its server; never used twice.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ConnectionId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+impl ConnectionId {
+    pub(crate) fn token(self) -> mio::Token {
+        mio::Token((self.generation as usize) << 32 | self.slot as usize)
+    }
+
+    pub(crate) fn of_token(token: mio::Token) -> Self {
+        Self { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
+    }
+}
+
+/// One client's connection.
+pub struct Connection {
+    id: ConnectionId,
+    peer: Peer,
+    listener: usize,
+    state: AtomicU8,
+    /// Milliseconds after the server's epoch, or [`NEVER`].
+    pub(crate) deadline: AtomicU64,
+    /// It waits in one of the poller's own queues; the poller's to read and write.
+    pub(crate) queued: AtomicBool,
+    /// The rest of its response is made by a thread of the application's own: a stop waits for no such.
+    apart: AtomicBool,
+    exchange: Mutex<Exchange>,
+}
+
+/// Whether `peer` may speak for others. Whoever can open a UNIX socket may.
+fn is_proxy(peer: Peer, options: &Options) -> bool {
+    match peer {
+        Peer::Ip(ip, _) => options.proxies.iter().any(|network| network.contains(ip)),
+        Peer::Unix => true,
+        Peer::Unknown => false,
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(
+        id: ConnectionId,
+        listener: usize,
+        Accepted { stream, peer, ticket }: Accepted,
+        options: &Options,
+        unread: &Arc<Unread>,
+        now: Instant,
+    ) -> Self {
+        let mut exchange = Exchange::new(stream, options, unread, now);
+        let mut listener = listener;
+        if let Some(ticket) = ticket {
+            exchange.go_on_with(ticket);
+            listener = ticket.listener as usize;
+        } else if !options.proxies.is_empty() && !is_proxy(peer, options) {
+            exchange.expect_no_preface();
+        }
+        let exchange = Mutex::new(exchange);
+        Self {
+            id,
+            peer,
+            listener,
+            state: AtomicU8::new(0),
+            deadline: AtomicU64::new(NEVER),
+            queued: AtomicBool::new(false),
+            apart: AtomicBool::new(false),
+            exchange,
+        }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The other end, as accept(2) told it.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Which of the server's listeners it came by, in the order in which they were added.
+    pub fn listener(&self) -> usize {
+        self.listener
+    }
+
+    /// What another worker must know of it besides its socket.
+    pub(crate) fn ticket(&self, exchange: &Exchange) -> Ticket {
+        Ticket {
+            peer: self.peer,
+            listener: self.listener as u32,
+            serial: exchange.served(),
+            client: exchange.client(),
+        }
+    }
+
+    /// For the owner only; others would wait here.
+    pub(crate) fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        // A panic in the middle of an exchange loses that connection's framing, not the lock.
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the poller when it is not the owner. Whoever has the exchange now looks at [`Connection::take_writable`]
+    /// after it.
+    pub(crate) fn try_exchange(&self) -> Option<MutexGuard<'_, Exchange>> {
+        match self.exchange.try_lock() {
+            Ok(exchange) => Some(exchange),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whether the socket has said, since this was last asked, that it takes more.
+    pub(crate) fn take_writable(&self) -> bool {
+        self.state.fetch_and(!WRITABLE, Ordering::AcqRel) & WRITABLE != 0
+    }
+
+    /// The poller saw `edges`: whether it owns the connection and may go on with it.
+    pub(crate) fn saw(&self, edges: u8) -> bool {
+        if self.state.fetch_or(edges, Ordering::AcqRel) & BUSY != 0 {
+            return false;
+        }
+        self.state.fetch_and(!EDGES, Ordering::AcqRel);
+        true
+    }
+
+    /// The poller gives the connection to a Ruby thread.
+    pub(crate) fn occupy(&self) {
+        self.deadline.store(NEVER, Ordering::Relaxed);
+        self.state.fetch_or(BUSY, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_apart(&self) -> bool {
+        self.apart.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_apart(&self, apart: bool) {
+        self.apart.store(apart, Ordering::Release);
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state.load(Ordering::Acquire) & BUSY != 0
+    }
+
+    /// The busy owner takes note of the edges that came since it last asked.
+    pub(crate) fn take_edges(&self) -> u8 {
+        self.state.swap(BUSY, Ordering::AcqRel) & EDGES
+    }
+
+    /// The busy owner lets go, unless an edge came that it has not looked at: then it must go on.
+    pub(crate) fn release(&self) -> bool {
+        self.state.compare_exchange(BUSY, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}

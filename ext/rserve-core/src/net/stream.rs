@@ -1,0 +1,280 @@
+//! One client's socket: non-blocking reads and writes, nothing remembered.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, sendmsg, shutdown};
+
+use crate::connection::{ENDED, READABLE, WRITABLE};
+use crate::net::tls::stream::TlsStream;
+use crate::net::tls::{self, Fault, Handshakes};
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Received {
+    /// So many octets, at least one.
+    Octets(usize),
+    /// The peer will send nothing more (it may still read).
+    Eof,
+    /// Nothing now; an edge will follow.
+    WouldBlock,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Peer {
+    /// A TCP peer's address and port.
+    Ip(IpAddr, u16),
+    /// A UNIX domain socket has no address worth telling.
+    Unix,
+    /// The peer was gone before its address could be asked for.
+    Unknown,
+}
+
+impl Peer {
+    /// The address as `REMOTE_ADDR` gives it: UNIX peers are `127.0.0.1`, peers that vanished `0.0.0.0` (Puma,
+    /// `Client#peerip`).
+    pub fn ip(&self) -> IpAddr {
+        match *self {
+            Peer::Ip(ip, _) => ip,
+            Peer::Unix => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Peer::Unknown => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        }
+    }
+}
+
+/// A connected, non-blocking stream socket, with TLS on it or without.
+pub struct Stream(Kind);
+
+enum Kind {
+    Plain(OwnedFd),
+    Tls(Box<TlsStream>),
+}
+
+impl Stream {
+    /// Wraps a connected socket that is already non-blocking and close-on-exec.
+    pub fn new(fd: OwnedFd) -> Self {
+        Self(Kind::Plain(fd))
+    }
+
+    /// As [`Stream::new`], for a client that is to speak TLS. The handshake is done by reading, and counted among
+    /// `handshakes`.
+    ///
+    /// # Errors
+    ///
+    /// No memory is left.
+    pub fn tls(fd: OwnedFd, context: &tls::Context, handshakes: &Arc<Handshakes>) -> io::Result<Self> {
+        let ssl = context.begin().map_err(io::Error::other)?;
+        Ok(Self(Kind::Tls(Box::new(TlsStream::new(ssl, fd, Arc::clone(handshakes))?))))
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.0, Kind::Tls(_))
+    }
+
+    /// Reads what is there into `buffer`, which must not be empty.
+    ///
+    /// # Errors
+    ///
+    /// The socket's own (`ECONNRESET`, …): the connection is lost. With TLS also what [`Stream::take_fault`] tells.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        let fd = match &mut self.0 {
+            Kind::Plain(fd) => fd.as_raw_fd(),
+            Kind::Tls(tls) => return tls.receive(buffer),
+        };
+        loop {
+            return match recv(fd, buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => Ok(Received::Eof),
+                Ok(count) => Ok(Received::Octets(count)),
+                Err(Errno::EAGAIN) => Ok(Received::WouldBlock),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => Err(errno.into()),
+            };
+        }
+    }
+
+    /// Writes as much of `octets` as the socket takes now; `None` when it takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The socket's own (`EPIPE`, `ECONNRESET`, …): the connection is lost.
+    pub fn send(&mut self, octets: &[u8]) -> io::Result<Option<usize>> {
+        match &mut self.0 {
+            Kind::Plain(fd) => {
+                taken(|| send(fd.as_raw_fd(), octets, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL))
+            }
+            Kind::Tls(tls) => tls.send(octets),
+        }
+    }
+
+    /// Like [`Stream::send`] for a gathered list (`writev`).
+    ///
+    /// # Errors
+    ///
+    /// The socket's own: the connection is lost.
+    pub fn send_gathered(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        match &mut self.0 {
+            Kind::Plain(fd) => taken(|| {
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                sendmsg::<()>(fd.as_raw_fd(), slices, &[], flags, None)
+            }),
+            Kind::Tls(tls) => tls.send_gathered(slices),
+        }
+    }
+
+    /// Sends up to `count` octets of `file` from `offset`, without TLS by sendfile(2). `Some(0)` means that the file
+    /// ended early.
+    ///
+    /// # Errors
+    ///
+    /// The socket's or the file's own.
+    pub fn send_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        count: usize,
+    ) -> io::Result<Option<usize>> {
+        let fd = match &mut self.0 {
+            Kind::Plain(fd) => fd,
+            Kind::Tls(tls) => return tls.send_file(file, offset, count),
+        };
+        let mut offset = i64::try_from(offset).map_err(|_| io::Error::from(Errno::EOVERFLOW))?;
+        // One call's worth: a larger count only makes a fast reader hold the calling thread for longer.
+        let count = count.min(1 << 20);
+        taken(|| nix::sys::sendfile::sendfile(&*fd, file, Some(&mut offset), count))
+    }
+
+    /// Whether the socket has all that was taken; sends more of it.
+    ///
+    /// # Errors
+    ///
+    /// The socket's own: the connection is lost.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        match &mut self.0 {
+            Kind::Plain(_) => Ok(true),
+            Kind::Tls(tls) => tls.flush(),
+        }
+    }
+
+    /// Whether the socket has all that was taken.
+    pub(crate) fn is_flushed(&self) -> bool {
+        match &self.0 {
+            Kind::Plain(_) => true,
+            Kind::Tls(tls) => tls.is_flushed(),
+        }
+    }
+
+    /// Tells the peer that nothing more will be sent; reading goes on, for octets that nobody wants.
+    pub fn finish_sending(&mut self) {
+        self.finish();
+        let _ = shutdown(self.as_fd().as_raw_fd(), Shutdown::Write);
+    }
+
+    /// The connection ends here by intention: with TLS the peer is told so.
+    pub fn finish(&mut self) {
+        if let Kind::Tls(tls) = &mut self.0 {
+            tls.finish();
+        }
+    }
+
+    /// A read that brought less than it could means that the socket is empty (epoll(7)); with TLS it means nothing.
+    pub(crate) fn short_read_drains(&self) -> bool {
+        !self.is_tls()
+    }
+
+    /// The next read is a step of a TLS handshake.
+    pub(crate) fn awaits_handshake(&self) -> bool {
+        matches!(&self.0, Kind::Tls(tls) if tls.awaits_handshake())
+    }
+
+    /// A TLS client has begun its handshake and is not through.
+    pub(crate) fn in_handshake(&self) -> bool {
+        matches!(&self.0, Kind::Tls(tls) if tls.in_handshake())
+    }
+
+    /// Takes note of the edges that epoll reported. `true` when reading may go on because of a writable one.
+    pub(crate) fn saw(&mut self, edges: u8) -> bool {
+        match &mut self.0 {
+            Kind::Plain(_) => false,
+            Kind::Tls(tls) => {
+                tls.saw(edges & READABLE != 0, edges & ENDED != 0);
+                edges & WRITABLE != 0 && tls.wants_write()
+            }
+        }
+    }
+
+    /// The edges of the socket are nobody's business any more: every read asks it anew.
+    pub fn forget_edges(&mut self) {
+        self.saw(READABLE);
+    }
+
+    /// Whether [`Stream::take_fault`] has something to tell.
+    pub(crate) fn has_fault(&self) -> bool {
+        matches!(&self.0, Kind::Tls(tls) if tls.has_fault())
+    }
+
+    /// Why the connection failed as TLS; told once.
+    pub fn take_fault(&mut self) -> Option<Fault> {
+        match &mut self.0 {
+            Kind::Plain(_) => None,
+            Kind::Tls(tls) => tls.take_fault(),
+        }
+    }
+
+    /// The certificate that the client showed, in DER.
+    pub fn peer_certificate(&self) -> Option<Vec<u8>> {
+        match &self.0 {
+            Kind::Plain(_) => None,
+            Kind::Tls(tls) => tls.peer_certificate(),
+        }
+    }
+
+    /// The version of TLS, as OpenSSL names it ("TLSv1.3"); `None` without TLS.
+    pub fn tls_version(&self) -> Option<&'static str> {
+        match &self.0 {
+            Kind::Plain(_) => None,
+            Kind::Tls(tls) => Some(tls.version()),
+        }
+    }
+
+    /// Ends both directions, for every process and descriptor; what was sent still arrives.
+    pub(crate) fn shut_down(&self) {
+        let _ = shutdown(self.as_fd().as_raw_fd(), Shutdown::Both);
+    }
+
+    /// Gives the socket up, to whoever hijacks the connection; with TLS there is more to it than a socket.
+    ///
+    /// # Errors
+    ///
+    /// The stream itself, when it speaks TLS.
+    pub fn into_fd(self) -> Result<OwnedFd, Self> {
+        match self.0 {
+            Kind::Plain(fd) => Ok(fd),
+            Kind::Tls(_) => Err(self),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Kind::Plain(fd) => fd.as_fd(),
+            Kind::Tls(tls) => tls.as_fd(),
+        }
+    }
+}
+
+fn taken(mut write: impl FnMut() -> nix::Result<usize>) -> io::Result<Option<usize>> {
+    loop {
+        return match write() {
+            Ok(count) => Ok(Some(count)),
+            Err(Errno::EAGAIN) => Ok(None),
+            Err(Errno::EINTR) => continue,
+            Err(errno) => Err(errno.into()),
+        };
+    }
+}

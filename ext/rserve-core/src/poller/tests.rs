@@ -1,0 +1,183 @@
+//! What a poller does with real sockets.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::thread;
+
+use openssl::asn1::Asn1Time;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
+use openssl::x509::{X509, X509Name};
+
+use super::*;
+use crate::config::options::Options;
+use crate::net::tls;
+
+/// A server that polls only when it is told to: without its monitor.
+fn serving(listener: &TcpListener, tls: Option<Arc<tls::Context>>) -> Arc<Server> {
+    let server = Server::new(Options::default()).unwrap();
+    server.add_listener(listener.as_raw_fd(), tls).unwrap();
+    server.begin();
+    server
+}
+
+fn context() -> Arc<tls::Context> {
+    let key = key();
+    let options = tls::Options {
+        identities: vec![tls::context::Identity {
+            certificate: tls::Pem::Text(certificate(&key).to_pem().unwrap()),
+            key: tls::Pem::Text(key.private_key_to_pem_pkcs8().unwrap()),
+            key_password: None,
+        }],
+        ca: None,
+        verify_peer: false,
+        require_certificate: false,
+        verification_flags: 0,
+        cipher_filter: None,
+        ciphersuites: None,
+        no_tlsv1: false,
+        no_tlsv1_1: false,
+        session_cache: tls::context::SessionCache::Off,
+    };
+    Arc::new(tls::Context::new(options).unwrap())
+}
+
+fn key() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+}
+
+fn certificate(key: &PKey<Private>) -> X509 {
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_nid(Nid::COMMONNAME, "localhost").unwrap();
+    let name = name.build();
+    let mut certificate = X509::builder().unwrap();
+    certificate.set_version(2).unwrap();
+    certificate.set_subject_name(&name).unwrap();
+    certificate.set_issuer_name(&name).unwrap();
+    certificate.set_pubkey(key).unwrap();
+    certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    certificate.sign(key, MessageDigest::sha256()).unwrap();
+    certificate.build()
+}
+
+/// The work that `client` makes is left alone by a thread that holds the GVL, and done by one that polls.
+fn assert_waits_for_a_poller<T>(server: &Server, client: thread::JoinHandle<T>) {
+    let mut poller = server.lock_poller();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while poller.laborious.is_empty() && Instant::now() < deadline {
+        poller.glance(server);
+    }
+    assert!(server.have_unfinished(), "somebody else is to do it");
+    for _ in 0..100 {
+        poller.glance(server);
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!client.is_finished(), "the client came further");
+    assert_eq!(server.backlog.len(), 0);
+
+    while server.backlog.len() == 0 && Instant::now() < deadline {
+        poller.turn(server, Some(Duration::from_millis(10)));
+    }
+    assert_eq!(server.backlog.len(), 1, "the request has come");
+    drop(poller);
+    client.join().unwrap();
+}
+
+#[test]
+fn a_thread_that_holds_the_gvl_takes_no_step_of_a_handshake() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = serving(&listener, Some(context()));
+    let client = tls_client(address);
+    assert_waits_for_a_poller(&server, client);
+}
+
+#[test]
+fn a_thread_that_holds_the_gvl_stores_no_upload() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = serving(&listener, None);
+    let client = upload(address, 32 << 20); // more than the sockets hold
+    assert_waits_for_a_poller(&server, client);
+}
+
+/// A client that sends a request with so many octets.
+fn upload(address: SocketAddr, length: usize) -> thread::JoinHandle<TcpStream> {
+    thread::spawn(move || {
+        let mut client = TcpStream::connect(address).unwrap();
+        write!(client, "PUT / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").unwrap();
+        (0..length / 4096).for_each(|_| client.write_all(&[b'x'; 4096]).unwrap());
+        client
+    })
+}
+
+fn tls_client(address: SocketAddr) -> thread::JoinHandle<SslStream<TcpStream>> {
+    thread::spawn(move || {
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        connector.set_verify(SslVerifyMode::NONE);
+        let stream = TcpStream::connect(address).unwrap();
+        let mut stream = connector.build().connect("localhost", stream).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        stream
+    })
+}
+
+#[test]
+fn handshakes_go_on_while_uploads_rest() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = serving(&listener, Some(context()));
+    let client = tls_client(listener.local_addr().unwrap());
+    let mut poller = server.lock_poller();
+    let started = Instant::now();
+    poller.uploads.rest_until(started + Duration::from_secs(60));
+    while server.backlog.len() == 0 && started.elapsed() < Duration::from_secs(10) {
+        poller.glance(&server);
+        poller.turn(&server, Some(Duration::from_millis(10)));
+    }
+    assert_eq!(server.backlog.len(), 1, "the request has come");
+    drop(poller);
+    drop(client.join().unwrap());
+}
+
+#[test]
+fn uploads_go_on_after_their_rest() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = serving(&listener, None);
+    let client = upload(listener.local_addr().unwrap(), 32 << 20); // more than the sockets hold
+    let mut poller = server.lock_poller();
+    let until = Instant::now() + Duration::from_millis(300);
+    poller.uploads.rest_until(until);
+    while server.backlog.len() == 0 && until.elapsed() < Duration::from_secs(10) {
+        poller.glance(&server);
+        poller.turn(&server, Some(Duration::from_secs(10)));
+    }
+    assert_eq!(server.backlog.len(), 1, "the request has come");
+    assert!(Instant::now() >= until, "not before");
+    assert_eq!(poller.uploads.due(), None);
+    drop(poller);
+    drop(client.join().unwrap());
+}
+
+#[test]
+fn whoever_sends_fast_waits_in_the_queue_once() {
+    const UPLOADS: usize = 8;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = serving(&listener, None);
+    let clients: Vec<_> = (0..UPLOADS).map(|_| upload(address, 8 << 20)).collect();
+    let mut poller = server.lock_poller();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while server.work() < UPLOADS && Instant::now() < deadline {
+        poller.turn(&server, Some(Duration::from_millis(1)));
+        assert!(poller.again.len() <= UPLOADS, "{} wait", poller.again.len());
+    }
+    assert_eq!(server.work(), UPLOADS);
+    drop(poller);
+    clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+}

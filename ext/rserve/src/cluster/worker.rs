@@ -1,0 +1,245 @@
+//! `Rserve::Native::Worker`: what a worker has in common with its master: the pipes between them, and the board on
+//! which workers show each other how busy they are.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use magnus::Class;
+use magnus::{
+    DataTypeFunctions, Error, IntoValue, Module, RHash, RModule, Ruby, TypedData, Value, method,
+    typed_data::Obj,
+};
+use rserve_core::cluster::balance::{Board, Gate};
+use rserve_core::cluster::link::Bell;
+use rserve_core::cluster::link::ipc::{ForkCommand, WorkerMessage};
+use rserve_core::cluster::link::pipes::{CommandReader, Lifeline, MessageWriter};
+use rserve_core::cluster::{Index, Pid};
+use rserve_core::observe::figures::ServerStats;
+
+use crate::vm::error;
+use crate::vm::gvl::without_gvl;
+
+/// How long a worker tries to tell its master something that it must know. The pipe holds a thousand messages.
+const TRIES: u32 = 100;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
+/// See the module.
+#[derive(TypedData)]
+#[magnus(class = "Rserve::Native::Worker", free_immediately)]
+pub(crate) struct Worker {
+    index: Index,
+    /// Where the master has forked it.
+    phase: Option<u32>,
+    writer: Arc<MessageWriter>,
+    lifeline: Arc<Lifeline>,
+    /// Only worker 0 has it, under `fork_worker`.
+    commands: RefCell<Option<CommandReader>>,
+    board: Board,
+}
+
+impl DataTypeFunctions for Worker {}
+
+impl Worker {
+    pub(crate) fn new(
+        index: Index,
+        phase: Option<u32>,
+        writer: Arc<MessageWriter>,
+        lifeline: Arc<Lifeline>,
+        commands: Option<CommandReader>,
+        board: Board,
+    ) -> Self {
+        Self { index, phase, writer, lifeline, commands: RefCell::new(commands), board }
+    }
+
+    /// To be called by a worker that worker 0 has forked, once: its own version.
+    fn descendant(&self, index: u32) -> Self {
+        self.commands.replace(None);
+        Self::new(
+            Index(index),
+            None,
+            Arc::clone(&self.writer),
+            Arc::clone(&self.lifeline),
+            None,
+            self.board.clone(),
+        )
+    }
+
+    /// For this worker's server; `None` in a cluster too large for the board.
+    pub(crate) fn gate(&self) -> Option<Gate> {
+        self.board.place(self.index).map(Gate::new)
+    }
+
+    fn phase(&self) -> Option<u32> {
+        self.phase
+    }
+
+    fn is_mold(&self) -> bool {
+        self.commands.borrow().is_some()
+    }
+
+    // ---- to the master ------------------------------------------------------------------------------------------
+
+    fn booted(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.send(ruby, WorkerMessage::Booted { pid: own_pid(ruby)?, index: this.index })
+    }
+
+    fn forked(ruby: &Ruby, this: &Self, index: u32, pid: i32) -> Result<(), Error> {
+        let pid = Pid::new(pid).ok_or_else(|| error::bug(ruby, "a fork without pid"))?;
+        this.send(ruby, WorkerMessage::Forked { pid, index: Index(index) })
+    }
+
+    fn got_term(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.send(ruby, WorkerMessage::GotTerm { pid: own_pid(ruby)? })
+    }
+
+    fn terminating(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.send(ruby, WorkerMessage::Terminating { pid: own_pid(ruby)? })
+    }
+
+    fn idle(ruby: &Ruby, this: &Self, idle: bool) -> Result<(), Error> {
+        this.send(ruby, WorkerMessage::Idle { pid: own_pid(ruby)?, idle })
+    }
+
+    fn wake_up(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.send(ruby, WorkerMessage::WakeUp)
+    }
+
+    /// The worker lives, and this is how it does. One that does not fit into the pipe is left out: the next one follows.
+    fn ping(ruby: &Ruby, this: &Self, stats: RHash) -> Result<(), Error> {
+        let stats = from_hash(ruby, stats)?;
+        let _ = this.writer.send(&WorkerMessage::Ping { pid: own_pid(ruby)?, stats });
+        Ok(())
+    }
+
+    fn send(&self, ruby: &Ruby, message: WorkerMessage) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            match self.writer.send(&message) {
+                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => {
+                    without_gvl(|| std::thread::sleep(BETWEEN_TRIES), &|| {});
+                    ruby.thread_check_ints()?;
+                }
+                // Without a master there is nobody to tell, and the lifeline ends this worker.
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    // ---- from the master ----------------------------------------------------------------------------------------
+
+    /// Returns when the master is gone.
+    fn outlive_master(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+        let lifeline = Arc::clone(&this.lifeline);
+        let bell = Bell::new().map_err(|failure| error::system(ruby, &failure))?;
+        while !lifeline.is_cut() {
+            without_gvl(|| bell.wait(&[lifeline.as_fd()], None), &|| bell.ring());
+            bell.stop();
+            ruby.thread_check_ints()?;
+        }
+        Ok(())
+    }
+
+    /// The next thing that worker 0 is to do: `:pause`, `:resume`, `:resume_after_refork` or, to fork a worker, its
+    /// index; `:leave` when the master wants nothing more. nil when a signal came first.
+    fn next_command(ruby: &Ruby, this: Obj<Self>) -> Result<Value, Error> {
+        let bell = Bell::new().map_err(|failure| error::system(ruby, &failure))?;
+        let mut waited = false;
+        loop {
+            let next = match this.commands.borrow_mut().as_mut() {
+                Some(commands) => commands.next_command(),
+                None => Ok(None),
+            };
+            let name = match next {
+                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock && !waited => {
+                    let commands = this.commands.borrow();
+                    let Some(commands) = commands.as_ref() else { continue };
+                    without_gvl(|| bell.wait(&[commands.as_fd()], None), &|| bell.ring());
+                    ruby.thread_check_ints()?;
+                    waited = true;
+                    continue;
+                }
+                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(ruby.qnil().into_value_with(ruby));
+                }
+                Err(failure) => return Err(error::system(ruby, &failure)),
+                Ok(Some(ForkCommand::Fork(index))) => return Ok(index.0.into_value_with(ruby)),
+                Ok(Some(ForkCommand::Pause)) => "pause",
+                Ok(Some(ForkCommand::Resume { after_refork: false })) => "resume",
+                Ok(Some(ForkCommand::Resume { after_refork: true })) => "resume_after_refork",
+                Ok(None) => "leave",
+            };
+            return Ok(ruby.to_symbol(name).into_value_with(ruby));
+        }
+    }
+}
+
+fn own_pid(ruby: &Ruby) -> Result<Pid, Error> {
+    let raw = i32::try_from(std::process::id()).ok();
+    raw.and_then(Pid::new).ok_or_else(|| error::bug(ruby, "a process without pid"))
+}
+
+/// The statistics under their names.
+pub(crate) fn to_hash(ruby: &Ruby, stats: &ServerStats) -> Result<RHash, Error> {
+    let hash = ruby.hash_new();
+    for (name, value) in [
+        ("backlog", stats.backlog),
+        ("running", stats.running),
+        ("pool_capacity", stats.pool_capacity),
+        ("busy_threads", stats.busy_threads),
+        ("io_threads", stats.io_threads),
+        ("backlog_max", stats.backlog_max),
+        ("max_threads", stats.max_threads),
+        ("requests_count", stats.requests_count),
+        ("reactor_max", stats.reactor_max),
+        ("tls_handshakes", stats.tls_handshakes),
+        ("tls_resumed", stats.tls_resumed),
+        ("tls_failed", stats.tls_failed),
+        ("tls_microseconds", stats.tls_microseconds),
+    ] {
+        hash.aset(ruby.to_symbol(name), value)?;
+    }
+    Ok(hash)
+}
+
+/// What is missing is 0.
+fn from_hash(ruby: &Ruby, hash: RHash) -> Result<ServerStats, Error> {
+    let read = |name: &str| -> Result<u64, Error> {
+        Ok(hash.lookup::<_, Option<u64>>(ruby.to_symbol(name))?.unwrap_or(0))
+    };
+    Ok(ServerStats {
+        backlog: read("backlog")?,
+        backlog_max: read("backlog_max")?,
+        busy_threads: read("busy_threads")?,
+        io_threads: read("io_threads")?,
+        max_threads: read("max_threads")?,
+        pool_capacity: read("pool_capacity")?,
+        reactor_max: read("reactor_max")?,
+        requests_count: read("requests_count")?,
+        running: read("running")?,
+        tls_failed: read("tls_failed")?,
+        tls_handshakes: read("tls_handshakes")?,
+        tls_microseconds: read("tls_microseconds")?,
+        tls_resumed: read("tls_resumed")?,
+    })
+}
+
+pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("Worker", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("descendant", method!(Worker::descendant, 1))?;
+    class.define_method("mold?", method!(Worker::is_mold, 0))?;
+    class.define_method("phase", method!(Worker::phase, 0))?;
+    class.define_method("booted", method!(Worker::booted, 0))?;
+    class.define_method("forked", method!(Worker::forked, 2))?;
+    class.define_method("got_term", method!(Worker::got_term, 0))?;
+    class.define_method("terminating", method!(Worker::terminating, 0))?;
+    class.define_method("idle", method!(Worker::idle, 1))?;
+    class.define_method("wake_up", method!(Worker::wake_up, 0))?;
+    class.define_method("ping", method!(Worker::ping, 1))?;
+    class.define_method("outlive_master", method!(Worker::outlive_master, 0))?;
+    class.define_method("next_command", method!(Worker::next_command, 0))?;
+    Ok(())
+}

@@ -1,0 +1,429 @@
+//! The Rack environment of one request.
+//!
+//! The server's Ruby half gives one prototype per listener with every key that is always there; a request's
+//! environment is a copy of it with the values that differ. Names of fields are looked up in a bounded table of frozen
+//! strings; values are fresh, unfrozen and ASCII-8BIT, as Puma's are.
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
+
+use magnus::rb_sys::{AsRawValue, FromRawValue};
+use magnus::value::Opaque;
+use magnus::{Error, RHash, RString, Ruby, Value, gc};
+use rb_sys::VALUE;
+use rserve_core::config::options::Compat;
+use rserve_core::connection::Connection;
+use rserve_core::connection::body::Body;
+use rserve_core::connection::exchange::Request;
+use rserve_core::server::recent::Recent;
+use rserve_http1::{Field, Framing, Span, cgi, decimal};
+
+use crate::core::prototype::{Own, Prototype};
+use crate::vm::marked::Marked;
+use crate::vm::text;
+
+/// Names of fields that are remembered, however many others clients invent. One that is not known costs 0.5 µs more than one
+/// that is (20 of them 10 µs), all but a tenth of it for making the String: as without a table.
+const REMEMBERED_NAMES: usize = 128;
+
+/// Names longer than this are not worth remembering.
+const REMEMBERED_LENGTH: usize = 48;
+
+/// Where `REMOTE_ADDR` comes from (`set_remote_address`).
+#[derive(Clone, Debug, Default)]
+pub(crate) enum RemoteAddress {
+    /// The socket's peer.
+    #[default]
+    Socket,
+    /// Always this.
+    Value(String),
+    /// The first token of this environment entry, else the socket's peer.
+    Header(String),
+}
+
+/// Builds environments; lives in the server object, which marks it.
+pub(crate) struct EnvBuilder {
+    prototypes: Marked<Vec<Prototype>>,
+    /// Environment keys by the names of fields as clients spell them.
+    names: Marked<Recent<Opaque<Value>>>,
+    remote_address: RemoteAddress,
+    /// An IPv4 address that came by an IPv6 socket is given as IPv4 (Puma 8, whose default listener is one).
+    unmaps: bool,
+    /// `rack.hijack` is a Proc, not the same object as `puma.socket`.
+    hijack_proc: bool,
+}
+
+/// What the caller adds to a request's environment.
+pub(crate) struct Extras {
+    /// `rack.hijack` and `puma.socket`.
+    pub(crate) client: Value,
+    /// `rack.input`, when there is a body.
+    pub(crate) input: Option<Value>,
+    /// Octets of body, however they were framed.
+    pub(crate) length: u64,
+    /// `rack.early_hints`, when enabled.
+    pub(crate) early_hints: Option<Value>,
+    /// `puma.mark_as_io_bound`, when it has any effect.
+    pub(crate) mark_as_io_bound: Option<Value>,
+}
+
+macro_rules! keys {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        /// Frozen strings, of which each exists for as long as the process.
+        struct Keys { $($name: Opaque<Value>),* }
+        impl Keys {
+            fn new(ruby: &Ruby) -> Self {
+                let key = |text| {
+                    let key = text::interned(ruby, text);
+                    ruby.gc_register_mark_object(key);
+                    key.into()
+                };
+                Self { $($name: key($text)),* }
+            }
+        }
+    };
+}
+
+keys! {
+    query_string = "QUERY_STRING",
+    fragment = "FRAGMENT",
+    server_port = "SERVER_PORT",
+    remote_addr = "REMOTE_ADDR",
+    http_host = "HTTP_HOST",
+    content_length = "CONTENT_LENGTH",
+    url_scheme = "rack.url_scheme",
+    input = "rack.input",
+    after_reply = "rack.after_reply",
+    response_finished = "rack.response_finished",
+    early_hints = "rack.early_hints",
+    mark_as_io_bound = "puma.mark_as_io_bound",
+    body_wait = "puma.request_body_wait",
+    https = "https",
+    port_https = "443",
+}
+
+static KEYS: OnceLock<Keys> = OnceLock::new();
+
+/// To be called once, while there is one thread.
+pub(crate) fn init(ruby: &Ruby) {
+    KEYS.get_or_init(|| Keys::new(ruby));
+}
+
+fn keys() -> &'static Keys {
+    KEYS.get().expect("bug in rserve: `env::init` was not called")
+}
+
+/// Of what the application asked for after its response: `rack.after_reply` and `rack.response_finished`.
+pub(crate) fn keys_of_callbacks(ruby: &Ruby) -> (VALUE, VALUE) {
+    let keys = keys();
+    (ruby.get_inner(keys.after_reply).as_raw(), ruby.get_inner(keys.response_finished).as_raw())
+}
+
+impl EnvBuilder {
+    pub(crate) fn new(remote_address: RemoteAddress, compat: Compat) -> Self {
+        Self {
+            prototypes: Marked::new(Vec::new()),
+            names: Marked::new(Recent::new(REMEMBERED_NAMES)),
+            remote_address,
+            unmaps: compat >= Compat::Puma8,
+            hijack_proc: compat > Compat::Puma6,
+        }
+    }
+
+    /// Connections of the next listener get environments like `prototype`.
+    pub(crate) fn add_prototype(&self, prototype: RHash) -> Result<(), Error> {
+        let prototype = Prototype::new(&Ruby::get_with(prototype), prototype)?;
+        self.prototypes.with(|prototypes| prototypes.push(prototype));
+        Ok(())
+    }
+
+    pub(crate) fn mark(&self, marker: &gc::Marker) {
+        self.prototypes.mark(|prototypes| prototypes.iter().for_each(|prototype| prototype.mark(marker)));
+        self.names.mark(|names| names.values().for_each(|name| marker.mark(name)));
+    }
+
+    /// The environment of `request`.
+    pub(crate) fn build(
+        &self,
+        ruby: &Ruby,
+        connection: &Connection,
+        request: &Request,
+        extras: &Extras,
+    ) -> Result<RHash, Error> {
+        let listener = connection.listener();
+        let Some(prototype) = self.prototypes.with(|prototypes| prototypes.get(listener).copied()) else {
+            return Err(crate::vm::error::bug(ruby, "a connection without listener"));
+        };
+        let mut env = rb_sys::Qnil as VALUE;
+        // Raw calls, because each of magnus' own would protect itself: 3 µs more for a small request. Everything that
+        // these own is borrowed or on the stack without needing to be dropped.
+        magnus::rb_sys::protect(|| {
+            // SAFETY: called under protect with valid values.
+            unsafe {
+                let own = self.own(ruby, &prototype, connection, request, extras);
+                env = prototype.copy(ruby, &own);
+                self.fill(ruby, env, request, extras);
+            }
+            rb_sys::Qnil as VALUE
+        })?;
+        // SAFETY: a copy of a Hash is a Hash.
+        let env = unsafe { Value::from_raw(env) };
+        RHash::from_value(env).ok_or_else(|| crate::vm::error::bug(ruby, "the environment is no Hash"))
+    }
+
+    /// # Safety
+    ///
+    /// As [`EnvBuilder::fill`].
+    unsafe fn own(
+        &self,
+        ruby: &Ruby,
+        prototype: &Prototype,
+        connection: &Connection,
+        request: &Request,
+        extras: &Extras,
+    ) -> Own {
+        let octets = request.octets.as_slice();
+        let head = &request.head;
+        let new = |span: Span| text::binary(span.of(octets));
+        let path = new(head.path);
+        let protocol = new(head.protocol);
+        let ip = request.client.unwrap_or_else(|| connection.peer().ip());
+        let socket = extras.client.as_raw();
+        let host = head.fields.iter().find(|field| is_host(field, octets));
+        let host = host.map(|field| field.value.of(octets));
+        let http_host = host.map_or(rb_sys::Qnil as VALUE, text::binary);
+        let (name, port) = match head.host {
+            Some(authority) => split_authority(authority.of(octets)),
+            None => (&b"localhost"[..], None),
+        };
+        // SAFETY: plain constructors, and `socket` responds to `method` as every object.
+        unsafe {
+            Own {
+                socket,
+                hijack: if self.hijack_proc { hijack_proc(socket) } else { socket },
+                after_reply: rb_sys::rb_ary_new(),
+                response_finished: rb_sys::rb_ary_new(),
+                request_uri: new(head.target),
+                request_path: path,
+                path_info: path,
+                // One object where both are the same, as Puma's.
+                server_name: if host == Some(name) { http_host } else { text::binary(name) },
+                server_port: port.map_or_else(|| prototype.server_port(ruby), text::binary),
+                remote_addr: self.remote_address(ip),
+                http_host,
+                request_method: new(head.method),
+                server_protocol: protocol,
+                http_version: protocol,
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `env` is a Hash on the caller's stack; to be called under `protect`. It may unwind by longjmp, so it holds
+    /// nothing that needs dropping across a Ruby call.
+    unsafe fn fill(&self, ruby: &Ruby, env: VALUE, request: &Request, extras: &Extras) {
+        let octets = request.octets.as_slice();
+        let head = &request.head;
+        let keys = keys();
+        let key = |key: Opaque<Value>| ruby.get_inner(key).as_raw();
+        let set = |name: Opaque<Value>, value: VALUE| {
+            // SAFETY: `env` is a Hash; keys are frozen strings, which it need not copy.
+            unsafe { rb_sys::rb_hash_aset(env, key(name), value) };
+        };
+        let new = |span: Span| text::binary(span.of(octets));
+
+        // What most requests have in common is in the prototype.
+        if let Some(query) = head.query {
+            set(keys.query_string, new(query));
+        }
+        if let Some(fragment) = head.fragment {
+            set(keys.fragment, new(fragment));
+        }
+        let mut https = false;
+        let mut host = false;
+        for field in &head.fields {
+            if is_host(field, octets) {
+                host = true;
+                continue;
+            }
+            if !field.visible {
+                continue;
+            }
+            let name = field.name.of(octets);
+            let value = field.value.of(octets);
+            https |= says_https(name, value);
+            let name = self.name(ruby, name);
+            // SAFETY: `env` is a Hash, `name` a frozen string.
+            unsafe {
+                if field.repeated {
+                    let before = rb_sys::rb_hash_aref(env, name);
+                    if before != rb_sys::Qnil as VALUE {
+                        rb_sys::rb_str_cat(before, c", ".as_ptr(), 2);
+                        rb_sys::rb_str_cat(before, value.as_ptr().cast(), value.len() as _);
+                        continue;
+                    }
+                }
+                rb_sys::rb_hash_aset(env, name, text::binary(value));
+            }
+        }
+        if !host {
+            // SAFETY: as in `set`.
+            unsafe { rb_sys::rb_hash_delete(env, key(keys.http_host)) };
+        }
+        if https {
+            self.forwarded_https(ruby, env, request);
+        }
+        if let RemoteAddress::Header(name) = &self.remote_address {
+            remote_address_of_header(env, key(keys.remote_addr), name);
+        }
+
+        match head.framing {
+            Framing::Chunked => {
+                let mut digits = [0u8; 20];
+                set(keys.content_length, text::binary(decimal::digits(extras.length, &mut digits)));
+            }
+            Framing::None | Framing::Length(_) => {}
+        }
+        if let Some(input) = extras.input {
+            set(keys.input, input.as_raw());
+        }
+        let wait = request.ready_at.saturating_duration_since(request.head_at);
+        if !wait.is_zero() {
+            // SAFETY: a plain constructor.
+            set(keys.body_wait, unsafe { rb_sys::rb_float_new(wait.as_secs_f64() * 1e3) });
+        }
+        if let Some(hints) = extras.early_hints {
+            set(keys.early_hints, hints.as_raw());
+        }
+        if let Some(mark) = extras.mark_as_io_bound {
+            set(keys.mark_as_io_bound, mark.as_raw());
+        }
+    }
+
+    /// The frozen environment key of a field.
+    fn name(&self, ruby: &Ruby, name: &[u8]) -> VALUE {
+        if let Some(known) = self.names.with(|names| names.get(name)) {
+            return ruby.get_inner(known).as_raw();
+        }
+        let mut buffer = [0u8; 320];
+        let spelled = spell(name, &mut buffer);
+        // SAFETY: `spelled` is valid for its length; the interned string is copied from it.
+        let key = unsafe { rb_sys::rb_interned_str(spelled.as_ptr().cast(), spelled.len() as _) };
+        if name.len() <= REMEMBERED_LENGTH {
+            // SAFETY: just made.
+            let value: Opaque<Value> = unsafe { Value::from_raw(key) }.into();
+            self.names.with(|names| names.offer(name, value));
+        }
+        key
+    }
+
+    /// A proxy's word for the scheme, and for the port of a `Host` without one (Puma, `normalize_env`).
+    ///
+    /// SAFETY of the calls within: as [`EnvBuilder::fill`].
+    fn forwarded_https(&self, ruby: &Ruby, env: VALUE, request: &Request) {
+        let keys = keys();
+        let set = |name: Opaque<Value>, value: Opaque<Value>| {
+            // SAFETY: as in `fill`.
+            unsafe {
+                rb_sys::rb_hash_aset(env, ruby.get_inner(name).as_raw(), ruby.get_inner(value).as_raw())
+            };
+        };
+        set(keys.url_scheme, keys.https);
+        let port = request.head.host.and_then(|host| split_authority(host.of(&request.octets)).1);
+        if port.is_none() {
+            set(keys.server_port, keys.port_https);
+        }
+    }
+
+    fn remote_address(&self, ip: IpAddr) -> VALUE {
+        if let RemoteAddress::Value(value) = &self.remote_address {
+            return text::binary(value.as_bytes());
+        }
+        let ip = if self.unmaps { ip.to_canonical() } else { ip };
+        text::binary(cgi::address(ip, &mut [0u8; 48]))
+    }
+}
+
+/// `REMOTE_ADDR` of a proxy's field, if it came: its first token.
+///
+/// SAFETY of the calls within: as [`EnvBuilder::fill`].
+fn remote_address_of_header(env: VALUE, key: VALUE, header: &str) {
+    // SAFETY: `env` is a Hash, and `value` a String in it, of which a part is copied by its place: its octets may move
+    // when Ruby allocates.
+    unsafe {
+        let header = rb_sys::rb_interned_str(header.as_ptr().cast(), header.len() as _);
+        let value = rb_sys::rb_hash_aref(env, header);
+        let Some(string) = RString::from_value(Value::from_raw(value)) else { return };
+        if let Some((start, length)) = text::with_octets(string, first_token) {
+            rb_sys::rb_hash_aset(env, key, rb_sys::rb_str_subseq(value, start as _, length as _));
+        }
+    }
+}
+
+/// Where the first token of a list is, and how long.
+fn first_token(octets: &[u8]) -> Option<(usize, usize)> {
+    let separates = |octet: &u8| octet.is_ascii_whitespace() || *octet == b',';
+    let start = octets.iter().position(|octet| !separates(octet))?;
+    let length = octets[start..].iter().position(separates);
+    Some((start, length.unwrap_or(octets.len() - start)))
+}
+
+/// `rack.hijack` of Puma 7 and newer: the client's `call` as a Proc.
+///
+/// # Safety
+///
+/// As [`EnvBuilder::fill`].
+unsafe fn hijack_proc(client: VALUE) -> VALUE {
+    // SAFETY: `client` responds to `method` as every object.
+    unsafe {
+        let call = rb_sys::rb_id2sym(rb_sys::rb_intern2(c"call".as_ptr(), 4));
+        let call = rb_sys::rb_obj_method(client, call);
+        rb_sys::rb_funcallv(call, rb_sys::rb_intern2(c"to_proc".as_ptr(), 7), 0, std::ptr::null())
+    }
+}
+
+/// Whether this is the `Host` that has its place in the prototype.
+fn is_host(field: &Field, octets: &[u8]) -> bool {
+    field.visible && !field.repeated && field.name.of(octets).eq_ignore_ascii_case(b"host")
+}
+
+/// `Host` as name and port; an IPv6 literal keeps its brackets.
+fn split_authority(host: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let name_end = match host.first() {
+        Some(b'[') => host.iter().position(|&octet| octet == b']').map_or(host.len(), |end| end + 1),
+        _ => host.iter().position(|&octet| octet == b':').unwrap_or(host.len()),
+    };
+    let (name, rest) = host.split_at(name_end);
+    (name, rest.strip_prefix(b":").filter(|port| !port.is_empty()))
+}
+
+/// Whether a proxy says that its client came by https (Puma, `default_server_port`).
+fn says_https(name: &[u8], value: &[u8]) -> bool {
+    if name.len() < 15 || !name[..11].eq_ignore_ascii_case(b"x-forwarded") {
+        return false;
+    }
+    let starts = |value: &[u8]| value.len() >= 5 && value[..5].eq_ignore_ascii_case(b"https");
+    (name.eq_ignore_ascii_case(b"x-forwarded-proto") && starts(value))
+        || (name.eq_ignore_ascii_case(b"x-forwarded-scheme") && value.eq_ignore_ascii_case(b"https"))
+        || (name.eq_ignore_ascii_case(b"x-forwarded-ssl") && value.eq_ignore_ascii_case(b"on"))
+}
+
+/// [`cgi::env_name`] into a buffer on the stack, which a longjmp may abandon; a name has at most 256 octets.
+fn spell<'a>(name: &[u8], buffer: &'a mut [u8; 320]) -> &'a [u8] {
+    let mut spelled = Vec::with_capacity(buffer.len());
+    cgi::env_name(name, &mut spelled);
+    let len = spelled.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&spelled[..len]);
+    &buffer[..len]
+}
+
+/// `rack.input` of a body that came: `StringIO` or an unlinked, unnamed `File`.
+pub(crate) fn input(ruby: &Ruby, body: &mut Body) -> Result<Option<Value>, Error> {
+    use std::os::fd::IntoRawFd;
+    match std::mem::take(body) {
+        Body::Empty => Ok(None),
+        Body::Memory(octets) => crate::core::input::string_io(ruby, &octets).map(Some),
+        Body::File { file, .. } => crate::core::input::file(ruby, file.into_raw_fd()).map(Some),
+    }
+}

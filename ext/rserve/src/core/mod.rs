@@ -1,0 +1,293 @@
+//! `Rserve::Native::Core`: one server as Ruby sees it. Its methods are the loops of Ruby's threads, and [`serve`] what
+//! they do with a request; everything that is decided in them is decided in `rserve-core`.
+
+mod body_file;
+pub(crate) mod client;
+pub(crate) mod early_hints;
+pub(crate) mod env;
+mod input;
+mod prototype;
+mod response;
+mod serve;
+pub(crate) mod stream;
+pub(crate) mod thread_events;
+mod writer;
+mod writer_slot;
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Instant;
+
+use magnus::value::{Opaque, ReprValue};
+use magnus::{
+    Class, DataTypeFunctions, Error, Module, Object, RArray, RHash, RModule, Ruby, Symbol, TypedData, Value,
+    function, gc, method, typed_data::Obj,
+};
+use rserve_core::config::options::Compat;
+use rserve_core::pool::backlog::Seat;
+use rserve_core::server::{Manage, Next, Notice, Server, Status};
+use rserve_http1::Spelling;
+
+use self::env::EnvBuilder;
+use self::thread_events::{Presence, PresenceHook};
+use crate::cluster::worker;
+use crate::cluster::worker::Worker;
+use crate::settings;
+use crate::tls::TlsContext;
+use crate::vm::gvl::{wipe_stack, without_gvl};
+use crate::vm::{error, protect};
+
+/// See the module.
+#[derive(TypedData)]
+#[magnus(class = "Rserve::Native::Core", free_immediately, mark)]
+pub(crate) struct Core {
+    server: Arc<Server>,
+    /// The `Rserve::Server` that it belongs to: everything that is Ruby's to say.
+    handler: Opaque<Value>,
+    app: Cell<Opaque<Value>>,
+    env: EnvBuilder,
+    early_hints: bool,
+    /// Requests may say that they only wait (`max_io_threads`).
+    io_bound: bool,
+    out_of_band: bool,
+    /// Which listeners ask clients for certificates.
+    verifying: RefCell<Vec<bool>>,
+    /// `supported_http_methods`; `None` is any.
+    methods: Option<Vec<String>>,
+    spelling: Spelling,
+    presence_hook: RefCell<Option<PresenceHook>>,
+    compat: Compat,
+}
+
+impl DataTypeFunctions for Core {
+    fn mark(&self, marker: &gc::Marker) {
+        marker.mark(self.handler);
+        marker.mark(self.app.get());
+        self.env.mark(marker);
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // Lets the monitor go; it holds no strong reference.
+        self.server.halt();
+    }
+}
+
+impl Core {
+    fn new(ruby: &Ruby, handler: Value, app: Value, settings: RHash) -> Result<Self, Error> {
+        let options = settings::server(ruby, settings)?;
+        let (compat, io_bound) = (options.compat, options.max_io_threads > 0);
+        let spelling = match compat {
+            Compat::Puma6 => Spelling::Title,
+            Compat::Puma7 | Compat::Puma8 => Spelling::Lower,
+        };
+        let env = EnvBuilder::new(settings::remote_address(settings)?, compat);
+        let server = Server::new(options).map_err(|failure| error::system(ruby, &failure))?;
+        Ok(Self {
+            server,
+            handler: handler.into(),
+            app: Cell::new(app.into()),
+            env,
+            early_hints: settings::flag(settings, "early_hints")?,
+            io_bound,
+            out_of_band: settings::flag(settings, "out_of_band")?,
+            verifying: RefCell::default(),
+            methods: settings::methods(settings)?,
+            spelling,
+            presence_hook: RefCell::new(None),
+            compat,
+        })
+    }
+
+    pub(crate) fn handler(&self, ruby: &Ruby) -> Value {
+        ruby.get_inner(self.handler)
+    }
+
+    fn set_app(&self, app: Value) {
+        self.app.set(app.into());
+    }
+
+    fn add_listener(
+        ruby: &Ruby,
+        this: &Self,
+        fd: i32,
+        prototype: RHash,
+        tls: Option<Obj<TlsContext>>,
+    ) -> Result<(), Error> {
+        let tls = tls.map(|tls| tls.context());
+        this.verifying.borrow_mut().push(tls.as_ref().is_some_and(|tls| tls.verifies()));
+        this.server.add_listener(fd, tls).map_err(|failure| error::system(ruby, &failure))?;
+        this.env.add_prototype(prototype)
+    }
+
+    /// Shares the listeners with the other workers of a cluster.
+    fn balance(&self, worker: Obj<Worker>) {
+        if let Some(gate) = worker.gate() {
+            self.server.add_gate(gate);
+        }
+    }
+
+    fn start(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.presence_hook.replace(Some(PresenceHook::install(&this.server)));
+        this.server.start().map_err(|failure| error::system(ruby, &failure))
+    }
+
+    /// The loop of a pool thread; returns when the thread is to end.
+    fn work(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+        let seat = Arc::new(Seat::default());
+        let server = Arc::clone(&this.server);
+        let presence = Presence::of_this_thread(ruby, &server);
+        loop {
+            match server.next(&seat) {
+                Next::Serve(connection, request) => {
+                    let served = {
+                        let _serving = (!seat.serves_large()).then(|| presence.serving());
+                        this.serve(ruby, &connection, request)
+                    };
+                    server.served(&seat);
+                    served?;
+                    if server.others_busy() {
+                        // Whoever was preempted in the middle of a request goes first.
+                        protect::thread_schedule()?;
+                    }
+                }
+                Next::Wait if this.out_of_band && server.hold() => {
+                    let outcome: Result<Value, Error> = this.handler(ruby).funcall("out_of_band", ());
+                    server.resume();
+                    outcome?;
+                }
+                Next::Wait => {
+                    wipe_stack();
+                    without_gvl(|| server.wait(&seat), &|| server.interrupt(&seat));
+                    server.take_interrupt(&seat);
+                }
+                Next::Leave => return Ok(()),
+            }
+            ruby.thread_check_ints()?;
+        }
+    }
+
+    /// A pool thread has ended, in whatever way.
+    fn leave(&self) {
+        self.server.leave();
+    }
+
+    /// The thread that `:spawn` asked for cannot be made.
+    fn spawn_failed(&self) {
+        self.server.spawn_failed();
+    }
+
+    /// The managing thread's loop, up to the next thing that Ruby must do: `:spawn`, `:idle`, `:busy`, `:log`,
+    /// `:drain` or `:done`;
+    /// `:tick` when there was nothing for `limit` seconds.
+    fn manage(ruby: &Ruby, this: Obj<Self>, limit: f64) -> Result<Symbol, Error> {
+        let server = Arc::clone(&this.server);
+        let until = Instant::now() + rserve_core::config::options::seconds(limit);
+        loop {
+            match server.manage() {
+                Manage::Spawn => return Ok(ruby.to_symbol("spawn")),
+                Manage::IdleTimeout => return Ok(ruby.to_symbol("idle")),
+                Manage::Drain => return Ok(ruby.to_symbol("drain")),
+                Manage::IdleOver => return Ok(ruby.to_symbol("busy")),
+                Manage::Done => return Ok(ruby.to_symbol("done")),
+                Manage::Wait => {
+                    if server.has_notices() {
+                        return Ok(ruby.to_symbol("log"));
+                    }
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(ruby.to_symbol("tick"));
+                    }
+                    without_gvl(|| server.manage_wait(left), &|| server.interrupt_manager());
+                }
+            }
+            ruby.thread_check_ints()?;
+        }
+    }
+
+    /// What is to be logged: messages; of a request that did not come in time `[message, peer's address]`, of failed TLS
+    /// `[message, peer's address, DER of a certificate or nil]`.
+    fn notices(ruby: &Ruby, this: &Self) -> RArray {
+        let text = |text: String| ruby.str_new(&text).as_value();
+        let notices = this.server.take_notices().into_iter().map(|notice| {
+            let message = text(notice.to_string());
+            let peer = notice.peer().map(|ip| text(ip.to_string()));
+            match (notice, peer) {
+                (Notice::TlsFailed(_, fault), peer) => {
+                    let certificate = fault.certificate.map(|der| ruby.str_from_slice(&der));
+                    ruby.into_value((message, peer, certificate))
+                }
+                (_, Some(peer)) => ruby.into_value((message, peer)),
+                (_, None) => message,
+            }
+        });
+        ruby.ary_from_iter(notices)
+    }
+
+    fn drain(&self) {
+        self.server.drain();
+    }
+
+    fn halt(&self) {
+        self.server.halt();
+    }
+
+    /// Gives up every connection whose request is not complete, and every response that is not read.
+    fn evict(&self) {
+        self.server.evict();
+    }
+
+    fn join(&self) {
+        self.presence_hook.replace(None);
+        let server = &self.server;
+        if without_gvl(|| server.join(), &|| {}).is_none() {
+            server.join();
+        }
+    }
+
+    fn trim(&self, force: bool) {
+        self.server.trim(force);
+    }
+
+    fn resize(&self, min: usize, max: usize) {
+        self.server.resize(min, max);
+    }
+
+    fn is_running(&self) -> bool {
+        self.server.status() == Status::Running
+    }
+
+    fn take_stats(ruby: &Ruby, this: &Self) -> Result<RHash, Error> {
+        worker::to_hash(ruby, &this.server.take_stats())
+    }
+
+    fn stats(ruby: &Ruby, this: &Self) -> Result<RHash, Error> {
+        worker::to_hash(ruby, &this.server.stats())
+    }
+}
+
+pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("Core", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_singleton_method("new", function!(Core::new, 3))?;
+    class.define_method("app=", method!(Core::set_app, 1))?;
+    class.define_method("add_listener", method!(Core::add_listener, 3))?;
+    class.define_method("balance", method!(Core::balance, 1))?;
+    class.define_method("start", method!(Core::start, 0))?;
+    class.define_method("work", method!(Core::work, 0))?;
+    class.define_method("leave", method!(Core::leave, 0))?;
+    class.define_method("spawn_failed", method!(Core::spawn_failed, 0))?;
+    class.define_method("manage", method!(Core::manage, 1))?;
+    class.define_method("notices", method!(Core::notices, 0))?;
+    class.define_method("drain", method!(Core::drain, 0))?;
+    class.define_method("halt", method!(Core::halt, 0))?;
+    class.define_method("evict", method!(Core::evict, 0))?;
+    class.define_method("join", method!(Core::join, 0))?;
+    class.define_method("trim", method!(Core::trim, 1))?;
+    class.define_method("resize", method!(Core::resize, 2))?;
+    class.define_method("running?", method!(Core::is_running, 0))?;
+    class.define_method("stats", method!(Core::stats, 0))?;
+    class.define_method("take_stats", method!(Core::take_stats, 0))?;
+    Ok(())
+}
