@@ -14,7 +14,7 @@ Rserve::Plugin.create do
     launcher.events.before_restart { send_message { Rserve::SdNotify.reloading } }
     launcher.events.after_stopped { send_message { Rserve::SdNotify.stopping } }
 
-    keep_watchdog_calm if Rserve::SdNotify.watchdog?
+    keep_watchdog_calm(launcher) if Rserve::SdNotify.watchdog?
     report_status(launcher)
   end
 
@@ -29,13 +29,14 @@ Rserve::Plugin.create do
   private
 
   # systemd expects a ping within its time, so half of that leaves room for a late one. To systemd a hot restart is no
-  # start: the watchdog runs while the application is loaded, for which there is a thread of its own.
-  def keep_watchdog_calm
+  # start: the watchdog runs while the application is loaded, for which there is a thread of its own. At a start it
+  # waits for READY, as whoever reads the messages does.
+  def keep_watchdog_calm(launcher)
     interval = Rserve::SdNotify.watchdog_usec / 2 / 1_000_000
     @log_writer.log "Pinging systemd watchdog every #{interval.round(1)} sec"
-    loading = Thread.new { ping_watchdog(interval) }
+    loading = Thread.new { ping_watchdog(interval) } unless launcher.binder.inherited_fds.empty?
     in_background do
-      loading.kill
+      loading&.kill
       ping_watchdog(interval)
     end
   end
