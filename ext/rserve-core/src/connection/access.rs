@@ -8,7 +8,7 @@ use rserve_http1::Span;
 use tracing::Level;
 use tracing::field::display;
 
-use crate::connection::exchange::Request;
+use super::request::Request;
 use crate::observe::line::Octets;
 use crate::observe::log::ACCESS;
 

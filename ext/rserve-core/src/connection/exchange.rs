@@ -3,104 +3,41 @@
 //! Everything here is done by whoever *owns* the connection at the moment (see [`crate::connection`]); nothing waits.
 
 mod abandoned;
+mod linger;
 mod reader;
 mod receive;
+mod send;
 
 use std::cell::RefCell;
-use std::io::{self, IoSlice};
 use std::mem;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use rserve_http1::{Error as HttpError, Head, Receiver, Version, encode};
+use rserve_http1::Receiver;
 
-use crate::config::options::{Compat, Options, ProxyProtocol};
-use crate::connection::access::{self, Access};
+use crate::config::options::{Options, ProxyProtocol};
+use crate::connection::access::Access;
 use crate::connection::body::Body;
 use crate::connection::outgoing::{Flushed, HELD_LIMIT, Outgoing};
+use crate::connection::request::Request;
 use crate::connection::unread::Unread;
-use crate::connection::{ENDED, READABLE};
-use crate::net::stream::{Peer, Received, Stream};
+use crate::net::edges::{ENDED, READABLE};
+use crate::net::stream::Stream;
 use crate::net::tls::Fault;
 use crate::net::transfer::Ticket;
-use crate::pool::backlog::Seat;
+use crate::sys::Parking;
 
 pub(crate) use abandoned::Audience;
+pub(crate) use linger::LINGER_TIME;
 
 /// Octets read at once.
 const READ_SIZE: usize = 64 * 1024;
 
-/// Octets of one response that are sent before other connections get their turn.
-const SEND_BUDGET: usize = 1 << 18;
-
-/// How long a refused client may take to read its answer …
-pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
-
-/// … a second more for so many octets that it is still sending …
-const LINGER_RATE: u64 = 64 * 1024;
-
-/// … and so long at most.
-const LINGER_MOST: Duration = Duration::from_secs(30);
-
-/// Parts of a body that follow each other within this time go out together.
-const CORK_TIME: Duration = Duration::from_millis(1);
-
-/// Octets of parts that are held back at most.
-const CORK_LIMIT: usize = 32 * 1024;
-
 thread_local! {
     /// Reads land here first, so that a connection holds only the octets that it must keep.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
-}
-
-/// One complete request, or one that was refused.
-#[derive(Debug)]
-pub struct Request {
-    /// The head's octets; the spans of `head` point into them. Of a head that was refused, all that had come.
-    pub octets: Vec<u8>,
-    /// The parsed head; of one that was refused, the parts that were understood.
-    pub head: Head,
-    /// The body, complete, positioned at its start.
-    pub body: Body,
-    /// Why the request is not to be run but answered with an error.
-    pub refusal: Option<Refusal>,
-    /// When the head was complete.
-    pub head_at: Instant,
-    /// When the body was complete.
-    pub ready_at: Instant,
-    /// How many requests this connection brought before.
-    pub serial: u32,
-    /// Whom the load balancer says it speaks for (PROXY protocol).
-    pub client: Option<IpAddr>,
-}
-
-/// Why a request is answered by the server itself.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The head is not acceptable.
-    #[error(transparent)]
-    Head(HttpError),
-    /// The head was good, the body is not acceptable.
-    #[error(transparent)]
-    Body(HttpError),
-    /// The body could not be stored.
-    #[error("cannot store the request body: {0}")]
-    Storage(#[source] io::Error),
-}
-
-impl Refusal {
-    /// The status of the response (RFC 9110 §15.5, §15.6).
-    pub fn status(&self, options: &Options) -> u16 {
-        match self {
-            Refusal::Head(error) | Refusal::Body(error) => match error.status() {
-                414 | 431 if options.poses_as_puma => 400,
-                status => status,
-            },
-            Refusal::Storage(_) => 507,
-        }
-    }
 }
 
 /// Where a connection stands.
@@ -159,7 +96,7 @@ pub(crate) struct Exchange {
     /// How far ahead of its reader this response may be without waiting for it.
     advance: u64,
     /// Where the thread waits that makes the response, for a reader that is too far behind.
-    waiting: Option<Arc<Seat>>,
+    waiting: Option<Arc<Parking>>,
     /// The socket had nothing more at the last read; cleared by a readable edge.
     drained: bool,
     /// The peer has sent its last octet, which may not have been read yet.
@@ -367,127 +304,9 @@ impl Exchange {
         }
     }
 
-    /// Sends `slices` after what already waits; what the socket does not take is queued.
-    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>], options: &Options) -> io::Result<()> {
-        if mem::replace(&mut self.corked, false) {
-            self.flush()?;
-        }
-        if self.lost {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        if let Some(access) = &mut self.access {
-            access.add(slices);
-        }
-        let mut sent = 0;
-        if self.outgoing.is_empty() {
-            let count = match slices {
-                [one] => stream.send(one)?,
-                many => stream.send_gathered(many)?,
-            };
-            sent = count.unwrap_or(0);
-            if sent == slices.iter().map(|slice| slice.len()).sum() {
-                return Ok(());
-            }
-        }
-        self.outgoing.push(slices, sent, &options.temp_folder)
-    }
-
-    /// As [`Exchange::write`], for one of many small parts: one that follows another closely is held back, so that they
-    /// go out together. `true` when the caller has to see to it that [`Exchange::uncork`] is called soon.
-    pub(crate) fn write_part(
-        &mut self,
-        slices: &[IoSlice<'_>],
-        options: &Options,
-        now: Instant,
-    ) -> io::Result<bool> {
-        let len: usize = slices.iter().map(|slice| slice.len()).sum();
-        let closely = self.sent_at.is_some_and(|at| now.saturating_duration_since(at) < CORK_TIME);
-        let room = self.outgoing.is_empty() || self.corked;
-        if closely && room && !self.lost && self.outgoing.in_memory() + len <= CORK_LIMIT {
-            if let Some(access) = &mut self.access {
-                access.add(slices);
-            }
-            self.outgoing.push(slices, 0, &options.temp_folder)?;
-            return Ok(!mem::replace(&mut self.corked, true));
-        }
-        self.sent_at = Some(now);
-        self.write(slices, options)?;
-        Ok(false)
-    }
-
-    /// Sends what was held back.
-    pub(crate) fn uncork(&mut self, now: Instant) {
-        if mem::replace(&mut self.corked, false) {
-            self.sent_at = Some(now);
-            // A lost connection shows at the next write.
-            let _ = self.flush();
-        }
-    }
-
     /// Octets of the complete request's body.
     pub(crate) fn request_len(&self) -> u64 {
         self.request.body.len()
-    }
-
-    pub(crate) fn write_file(&mut self, file: std::fs::File, offset: u64, len: u64) {
-        if let Some(access) = &mut self.access {
-            access.add_file(len);
-        }
-        self.outgoing.push_file(file, offset, len);
-    }
-
-    #[cfg(test)]
-    pub(crate) fn outgoing(&self) -> &Outgoing {
-        &self.outgoing
-    }
-
-    pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
-        if self.lost {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        let flushed = match &mut self.stream {
-            Some(stream) => self.outgoing.flush(stream, SEND_BUDGET),
-            None => Ok(Flushed::All),
-        };
-        self.lost = flushed.is_err();
-        if matches!(flushed, Ok(Flushed::All) | Err(_)) {
-            self.wake();
-        }
-        flushed
-    }
-
-    /// Whether octets wait for the socket to take more.
-    pub(crate) fn is_blocked(&self) -> bool {
-        let flushed = self.outgoing.is_empty() && self.stream.as_ref().is_none_or(Stream::is_flushed);
-        !flushed && !self.corked && !self.lost
-    }
-
-    /// Begins the access log's line of `request`, if there is an access log.
-    pub(crate) fn begin_access(&mut self, request: &Request, peer: Peer) {
-        self.access = self.access_of(request, peer);
-    }
-
-    fn access_of(&self, request: &Request, peer: Peer) -> Option<Box<Access>> {
-        let tls = self.stream.as_ref().is_some_and(Stream::is_tls);
-        let client = request.client.unwrap_or_else(|| peer.ip());
-        access::is_wanted().then(|| Box::new(Access::new(request, client, tls, Instant::now())))
-    }
-
-    /// The response has this status.
-    pub(crate) fn note_status(&mut self, status: u16) {
-        if let Some(access) = &mut self.access {
-            access.answered(status);
-        }
-    }
-
-    /// All of the response has gone out, if it was not cut.
-    fn tell_access(&mut self) {
-        if let Some(access) = self.access.take()
-            && self.after_sending != AfterSending::Abort
-        {
-            access.complete();
-        }
     }
 
     /// The response is complete; [`Exchange::progress`] goes on from here.
@@ -501,32 +320,6 @@ impl Exchange {
             self.head_begun = false;
             self.phase = Phase::Sending;
         }
-    }
-
-    /// The request is not to be waited for any longer; the client is told.
-    pub(crate) fn answer_timeout(&mut self, options: &Options, peer: Peer) {
-        self.access = self.access_of(&self.request, peer);
-        self.note_status(408);
-        let (connection, date): (&[u8], &[u8]) = match options.compat {
-            Compat::Puma6 => (b"Connection: close\r\n", b"Date: "),
-            _ => (b"connection: close\r\n", b"date: "),
-        };
-        let mut reply = Vec::new();
-        encode::status_line(&mut reply, Version::Http11, 408);
-        reply.extend_from_slice(connection);
-        if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH)
-            && !options.poses_as_puma
-        {
-            reply.extend_from_slice(date);
-            rserve_http1::date(&mut reply, now.as_secs());
-            reply.extend_from_slice(b"\r\n");
-        }
-        reply.extend_from_slice(b"\r\n");
-        self.abandon_request();
-        if let Some(stream) = self.stream_mut() {
-            let _ = stream.send(&reply);
-        }
-        self.finish(AfterSending::Linger);
     }
 
     /// Reading failed. A client that did not understand TLS, or was not understood, gets to read OpenSSL's alert.
@@ -543,43 +336,6 @@ impl Exchange {
     /// Why the connection failed as TLS; told once.
     pub(crate) fn take_fault(&mut self) -> Option<Fault> {
         self.stream.as_mut()?.take_fault()
-    }
-
-    fn linger(&mut self) {
-        if let Some(stream) = &mut self.stream {
-            stream.finish_sending();
-        }
-        self.phase = Phase::Lingering;
-    }
-
-    /// Throws away what a refused client still sends, so that it gets to read its response before the reset that unread
-    /// input would cause: many send all of a body before they read.
-    fn discard(&mut self, now: Instant) -> Outcome {
-        self.lingers_since.get_or_insert(now);
-        let before = self.lingered;
-        SCRATCH.with_borrow_mut(|scratch| {
-            while self.lingered < before + READ_SIZE as u64 {
-                let Some(stream) = &mut self.stream else { return Outcome::Close };
-                match stream.receive(scratch) {
-                    Ok(Received::Octets(count)) => {
-                        self.lingered += count as u64;
-                        self.patience = Patience::Lingering;
-                    }
-                    Ok(Received::WouldBlock) => {
-                        self.drained = true;
-                        return Outcome::Wait;
-                    }
-                    _ => return Outcome::Close,
-                }
-            }
-            Outcome::Again
-        })
-    }
-
-    /// When a refused client is given up that is still sending.
-    pub(crate) fn linger_due(&self, now: Instant) -> Instant {
-        let earned = LINGER_TIME + Duration::from_secs(self.lingered / LINGER_RATE);
-        self.lingers_since.unwrap_or(now) + earned.min(LINGER_MOST)
     }
 
     /// Gives the socket up, with the octets that were read beyond the request.
@@ -627,21 +383,6 @@ impl Exchange {
         }
         self.outgoing.clear();
         self.request.body = Body::Empty;
-    }
-}
-
-impl Request {
-    fn blank(now: Instant) -> Self {
-        Self {
-            octets: Vec::new(),
-            head: Head::default(),
-            body: Body::Empty,
-            refusal: None,
-            head_at: now,
-            ready_at: now,
-            serial: 0,
-            client: None,
-        }
     }
 }
 

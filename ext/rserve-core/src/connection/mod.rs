@@ -10,6 +10,7 @@ pub mod access;
 pub mod body;
 pub mod exchange;
 pub mod outgoing;
+pub mod request;
 pub(crate) mod slots;
 pub(crate) mod unread;
 
@@ -20,19 +21,13 @@ use std::time::Instant;
 use crate::config::options::Options;
 use crate::connection::exchange::Exchange;
 use crate::connection::unread::Unread;
+use crate::net::Peer;
+use crate::net::edges::{EDGES, WRITABLE};
 use crate::net::listener::Accepted;
-use crate::net::stream::Peer;
 use crate::net::transfer::Ticket;
 
-/// Owned by a Ruby thread, or queued for one.
+/// Owned by a Ruby thread, or queued for one; beside the edges that came meanwhile.
 const BUSY: u8 = 1;
-/// A readable edge came while busy.
-pub(crate) const READABLE: u8 = 2;
-/// A writable edge came while busy.
-pub(crate) const WRITABLE: u8 = 4;
-/// With [`READABLE`]: the peer has sent its last octet.
-pub(crate) const ENDED: u8 = 8;
-const EDGES: u8 = READABLE | WRITABLE | ENDED;
 
 /// No deadline.
 pub(crate) const NEVER: u64 = u64::MAX;

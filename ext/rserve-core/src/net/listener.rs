@@ -9,7 +9,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::transfer::{Ticket, Transfers};
-use crate::net::stream::{Peer, Stream};
+use crate::net::Peer;
+use crate::net::stream::Stream;
 use crate::net::tls;
 
 /// See the module.

@@ -1,16 +1,15 @@
 //! One client's socket: non-blocking reads and writes, nothing remembered.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, sendmsg, shutdown};
 
-use crate::connection::{ENDED, READABLE, WRITABLE};
-use crate::net::tls::stream::TlsStream;
-use crate::net::tls::{self, Fault, Handshakes};
+use super::edges::{ENDED, READABLE, WRITABLE};
+use super::tls::stream::TlsStream;
+use super::tls::{self, Fault, Handshakes};
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,29 +20,6 @@ pub enum Received {
     Eof,
     /// Nothing now; an edge will follow.
     WouldBlock,
-}
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Peer {
-    /// A TCP peer's address and port.
-    Ip(IpAddr, u16),
-    /// A UNIX domain socket has no address worth telling.
-    Unix,
-    /// The peer was gone before its address could be asked for.
-    Unknown,
-}
-
-impl Peer {
-    /// The address as `REMOTE_ADDR` gives it: UNIX peers are `127.0.0.1`, peers that vanished `0.0.0.0` (Puma,
-    /// `Client#peerip`).
-    pub fn ip(&self) -> IpAddr {
-        match *self {
-            Peer::Ip(ip, _) => ip,
-            Peer::Unix => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            Peer::Unknown => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        }
-    }
 }
 
 /// A connected, non-blocking stream socket, with TLS on it or without.

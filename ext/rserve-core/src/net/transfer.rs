@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::net::stream::Peer;
+use crate::net::Peer;
 use crate::sys::SocketQueue;
 
 /// What is known of a connection besides its socket.

@@ -25,7 +25,8 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use crate::cluster::balance::Gate;
 use crate::connection::exchange::{Exchange, Outcome};
 use crate::connection::slots::Slots;
-use crate::connection::{Connection, ConnectionId, ENDED, NEVER, READABLE, WRITABLE};
+use crate::connection::{Connection, ConnectionId, NEVER};
+use crate::net::edges::{ENDED, READABLE, WRITABLE};
 use crate::net::listener::Listener;
 use crate::server::{Notice, Server, Status};
 

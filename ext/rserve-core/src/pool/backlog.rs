@@ -2,74 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use super::large::Load;
+use super::seat::Seat;
 use crate::cluster::balance::LargeTurns;
 use crate::connection::Connection;
-use crate::pool::large::Load;
-
-/// Where one Ruby thread waits.
-#[derive(Debug, Default)]
-pub struct Seat {
-    woken: Mutex<bool>,
-    wake: Condvar,
-    /// Ruby wants the thread back (a signal, `Thread#raise`, `#kill`).
-    interrupted: AtomicBool,
-    /// The thread is to serve even though another one computes; 1 more than [`Backlog::rivals`] then, else 0.
-    competing: AtomicUsize,
-    /// The request that the thread serves is a large one ([`crate::pool::large`]).
-    large: AtomicBool,
-}
-
-impl Seat {
-    /// Sleeps until [`Seat::wake`] (also one that came before), or until `limit` has passed.
-    pub(crate) fn park(&self, limit: Option<Duration>) {
-        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = limit.map(|limit| Instant::now() + limit);
-        while !*woken {
-            woken = match until {
-                None => self.wake.wait(woken).unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break;
-                    }
-                    self.wake.wait_timeout(woken, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        *woken = false;
-    }
-
-    pub(crate) fn wake(&self) {
-        *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.wake.notify_one();
-    }
-
-    pub(crate) fn rest(&self) {
-        self.competing.store(0, Ordering::Release);
-    }
-
-    /// The request that the thread serves is a large one: nobody stands back for it, and whether it has the GVL need
-    /// not be told.
-    pub fn serves_large(&self) -> bool {
-        self.large.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    pub(crate) fn take_interrupt(&self) -> bool {
-        self.interrupted.swap(false, Ordering::AcqRel)
-    }
-
-    pub(crate) fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Acquire)
-    }
-}
 
 /// The queue of complete requests (FIFO) and the threads that wait without being the poller. Large requests beyond those
 /// that may be served at a time are kept until one of them is done.
@@ -334,16 +273,6 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wake_before_the_park_is_not_lost() {
-        let seat = Seat::default();
-        seat.wake();
-        seat.park(None);
-        let before = Instant::now();
-        seat.park(Some(Duration::from_millis(10)));
-        assert!(before.elapsed() >= Duration::from_millis(10), "one wake ends one park");
-    }
 
     #[test]
     fn a_thread_competes_until_its_rival_is_done() {

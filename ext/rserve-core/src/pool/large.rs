@@ -7,7 +7,7 @@
 //! when those before it have waited for long: it may be that one that they wait for.
 //!
 //! In a cluster no more than half of the workers serve large requests at a time, so that every other request has a
-//! worker without any to go to ([`Turn`]).
+//! worker without any to go to ([`Turn`](crate::cluster::balance::Turn)).
 
 use std::time::Duration;
 
@@ -59,32 +59,6 @@ impl Load {
     }
 }
 
-/// No other request in the whole cluster for so long: nobody is there to be spared.
-const QUIET: Duration = Duration::from_secs(1);
-
-/// So long a worker waits for its turn at most.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// What a worker sees that has a large request and serves none.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Turn {
-    /// Other workers that serve one.
-    pub serving: usize,
-    /// Workers that take connections, this one included.
-    pub workers: usize,
-    /// Time since any worker began another request than a large one.
-    pub quiet: Duration,
-    /// How long this worker has waited for its turn.
-    pub waited: Duration,
-}
-
-impl Turn {
-    /// Whether it may begin.
-    pub fn has_come(self) -> bool {
-        self.serving < (self.workers / 2).max(1) || self.quiet >= QUIET || self.waited >= LONGEST_WAIT
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +85,7 @@ mod tests {
             assert_eq!(load.allowed(), allowed, "{load:?}");
         }
     }
+
     #[test]
     fn what_waits_for_long_gives_up_its_turn() {
         let ms = Duration::from_millis;
@@ -118,22 +93,5 @@ mod tests {
         assert!(load.gives_up_turn());
         assert!(!Load { cpu: ms(6), ..load }.gives_up_turn(), "it computes");
         assert!(!Load { stalled: ms(999), ..load }.gives_up_turn(), "not yet for long");
-    }
-
-    #[test]
-    fn half_of_the_workers_serve_large_requests_while_there_are_others() {
-        let ms = Duration::from_millis;
-        let turn = Turn { serving: 1, workers: 2, quiet: ms(1), waited: ms(1) };
-        for (turn, come) in [
-            (turn, false),
-            (Turn { serving: 0, ..turn }, true),
-            (Turn { workers: 3, ..turn }, false),
-            (Turn { workers: 4, ..turn }, true),
-            (Turn { serving: 0, workers: 1, ..turn }, true),
-            (Turn { quiet: QUIET, ..turn }, true),
-            (Turn { waited: LONGEST_WAIT, ..turn }, true),
-        ] {
-            assert_eq!(turn.has_come(), come, "{turn:?}");
-        }
     }
 }

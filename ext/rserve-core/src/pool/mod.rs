@@ -1,5 +1,10 @@
 //! Complete requests that wait, and the Ruby threads that serve them: who is called, and when.
 
-pub mod backlog;
+pub(crate) mod backlog;
 pub mod large;
+mod seat;
+mod size;
 pub mod staffing;
+
+pub use seat::Seat;
+pub(crate) use size::PoolSize;

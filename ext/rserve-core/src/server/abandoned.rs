@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::Server;
 use crate::connection::Connection;
 use crate::connection::exchange::{AfterSending, Audience};
-use crate::pool::backlog::Seat;
+use crate::pool::Seat;
 
 impl Server {
     /// Whether the request that the thread of `seat` took from the backlog is not to be begun by it: because its client

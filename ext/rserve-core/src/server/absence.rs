@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Server;
-use crate::pool::backlog::Seat;
+use crate::pool::Seat;
 use crate::pool::staffing::{self, LONGEST_ABSENCE};
 
 /// In what [`Server::thread_suspended`] gives: how long the absence lasts says nothing about those to come.

@@ -8,10 +8,12 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::{Notice, Server, Status};
+use crate::connection::Connection;
 use crate::connection::access;
-use crate::connection::exchange::{AfterSending, Exchange, Outcome, Request};
+use crate::connection::exchange::{AfterSending, Exchange, Outcome};
 use crate::connection::outgoing::Flushed;
-use crate::connection::{Connection, WRITABLE};
+use crate::connection::request::Request;
+use crate::net::edges::WRITABLE;
 use crate::net::stream::Stream;
 use crate::pool::large;
 

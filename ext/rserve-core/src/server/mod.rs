@@ -6,12 +6,12 @@
 mod abandoned;
 mod absence;
 mod answer;
+mod io_bound;
 mod monitor;
 mod notice;
-mod pool;
-mod pool_size;
 mod readers;
 pub mod recent;
+mod threads;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -24,21 +24,22 @@ use mio::{Interest, Registry, Waker};
 
 use crate::cluster::balance::{Gate, LargeTurns, Place};
 use crate::config::options::Options;
-use crate::connection::exchange::{Exchange, LINGER_TIME, Patience, Phase, Request};
+use crate::connection::exchange::{Exchange, LINGER_TIME, Patience, Phase};
+use crate::connection::request::Request;
 use crate::connection::unread::Unread;
 use crate::connection::{Connection, ConnectionId, NEVER};
 use crate::net::listener::Listener;
 use crate::net::tls;
 use crate::observe::figures::ServerStats;
 use crate::poller::{DRAIN_GRACE, Poller};
-use crate::pool::backlog::{Backlog, Seat};
+use crate::pool::backlog::Backlog;
 use crate::pool::staffing::PROBE_EVERY;
+use crate::pool::{PoolSize, Seat};
 
+pub use io_bound::IoBound;
 use monitor::Monitor;
 pub use notice::Notice;
-use pool::Look;
-pub use pool_size::IoBound;
-use pool_size::PoolSize;
+use threads::Look;
 
 /// A server's life: `New → Running → Draining → Done`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -11,7 +11,7 @@ use nix::sys::signal::SigSet;
 
 use super::{Server, Status};
 use crate::poller::TURN;
-use crate::pool::backlog::Seat;
+use crate::pool::Seat;
 use crate::pool::staffing::{self, IDLE_AFTER, TICK};
 
 #[derive(Default)]

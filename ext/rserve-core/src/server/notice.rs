@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use nix::errno::Errno;
 
-use crate::net::stream::Peer;
+use crate::net::Peer;
 use crate::net::tls::Fault;
 
 /// Something an operator should hear of; the bridge logs it.

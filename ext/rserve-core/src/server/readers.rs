@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Look, Server};
 use crate::connection::Connection;
 use crate::connection::unread::{self, Reader, Relief};
-use crate::pool::backlog::Seat;
+use crate::sys::Parking;
 
 thread_local! {
     /// The calling thread is one of a pool and serves a request.
@@ -36,11 +36,11 @@ impl Server {
         all: bool,
     ) -> io::Result<bool> {
         self.check_home()?;
-        let seat = Arc::new(Seat::default());
+        let parking = Arc::new(Parking::default());
         let mut exchange = connection.exchange();
-        exchange.wait_at(&seat);
+        exchange.wait_at(&parking);
         let over = |left: bool, ahead: bool| !left || !(all || ahead);
-        // Sends what it can, and tells `seat` if that was all.
+        // Sends what it can, and tells `parking` if that was all.
         exchange.flush()?;
         if over(exchange.is_blocked(), exchange.is_ahead()) {
             return Ok(true);
@@ -55,7 +55,7 @@ impl Server {
         if is_wanted {
             self.waiting_for_readers().push(Arc::clone(connection));
         }
-        seat.park(Some(limit));
+        parking.park(Some(limit));
         if is_wanted {
             self.waiting_for_readers().retain(|other| !Arc::ptr_eq(other, connection));
         }

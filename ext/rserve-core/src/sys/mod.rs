@@ -4,6 +4,8 @@
 pub(crate) mod forks;
 mod log;
 mod malloc;
+mod parking;
+mod peer;
 mod shared_memory;
 mod socket_queue;
 mod spare_threads;
@@ -27,12 +29,12 @@ use nix::sys::epoll::Epoll;
 
 pub use log::write_log;
 pub use malloc::limit_arenas;
+pub(crate) use parking::Parking;
+pub use peer::Peer;
 pub(crate) use shared_memory::SharedWords;
 pub(crate) use socket_queue::SocketQueue;
 pub use spare_threads::could_make as could_make_threads;
 pub use stack::release_stack;
-
-use crate::net::stream::Peer;
 
 /// A file in `folder` that has no name (or loses it at once): it goes with its last descriptor.
 ///

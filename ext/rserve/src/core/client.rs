@@ -11,7 +11,7 @@ use magnus::typed_data::{Obj, Writebarrier};
 use magnus::value::{Opaque, ReprValue};
 use magnus::{DataTypeFunctions, Error, Module, RModule, RString, Ruby, TypedData, Value, gc, method};
 use rserve_core::connection::Connection;
-use rserve_core::net::stream::Peer;
+use rserve_core::net::Peer;
 use rserve_core::server::{IoBound, Server};
 
 use crate::core::writer_slot::WriterSlot;

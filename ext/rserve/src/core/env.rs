@@ -14,7 +14,7 @@ use rb_sys::VALUE;
 use rserve_core::config::options::Compat;
 use rserve_core::connection::Connection;
 use rserve_core::connection::body::Body;
-use rserve_core::connection::exchange::Request;
+use rserve_core::connection::request::Request;
 use rserve_core::server::recent::Recent;
 use rserve_http1::{Field, Framing, Span, cgi, decimal};
 

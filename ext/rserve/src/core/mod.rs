@@ -24,7 +24,7 @@ use magnus::{
     function, gc, method, typed_data::Obj,
 };
 use rserve_core::config::options::Compat;
-use rserve_core::pool::backlog::Seat;
+use rserve_core::pool::Seat;
 use rserve_core::server::{Manage, Next, Notice, Server, Status};
 use rserve_http1::Spelling;
 

@@ -8,7 +8,8 @@ use magnus::value::{LazyId, ReprValue};
 use magnus::{Error, RArray, RHash, Ruby, Value, typed_data::Obj};
 use rserve_core::config::options::Compat;
 use rserve_core::connection::Connection;
-use rserve_core::connection::exchange::{AfterSending, Refusal, Request};
+use rserve_core::connection::exchange::AfterSending;
+use rserve_core::connection::request::{Refusal, Request};
 use rserve_core::observe::line::Octets;
 use rserve_http1::ResponseFraming;
 

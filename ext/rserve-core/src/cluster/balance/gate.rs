@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::cluster::Index;
     use crate::cluster::balance::Board;
-    use crate::net::stream::Peer;
+    use crate::net::Peer;
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -9,4 +9,5 @@ mod verdict;
 pub use board::{Board, Place};
 pub use gate::Gate;
 pub(crate) use large_turns::LargeTurns;
+pub use large_turns::Turn;
 pub use verdict::{Balancer, Load, Verdict};

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::{AfterSending, Exchange};
 use crate::connection::unread::{ADVANCE, Reader};
-use crate::pool::backlog::Seat;
+use crate::sys::Parking;
 
 impl Exchange {
     pub(super) fn wake(&mut self) {
-        if let Some(seat) = self.waiting.take() {
-            seat.wake();
+        if let Some(parking) = self.waiting.take() {
+            parking.wake();
         }
     }
 
@@ -19,11 +19,11 @@ impl Exchange {
         self.outgoing.held() > self.advance
     }
 
-    /// The thread that makes the response waits at `seat` until all is sent, or it may go on all the same, or the
+    /// The thread that makes the response waits at `parking` until all is sent, or it may go on all the same, or the
     /// connection is lost.
-    pub(crate) fn wait_at(&mut self, seat: &Arc<Seat>) {
+    pub(crate) fn wait_at(&mut self, parking: &Arc<Parking>) {
         self.corked = false;
-        self.waiting = Some(Arc::clone(seat));
+        self.waiting = Some(Arc::clone(parking));
     }
 
     /// See [`Exchange::wait_at`].

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use rserve_http1::proxy::{self, Preface};
 use rserve_http1::{Framing, Progress};
 
-use super::{Exchange, Outcome, Patience, Phase, Refusal, Request, SCRATCH};
+use super::{Exchange, Outcome, Patience, Phase, SCRATCH};
 use crate::config::options::{Options, ProxyProtocol};
 use crate::connection::body::Body;
+use crate::connection::request::{Refusal, Request};
 use crate::net::stream::{Received, Stream};
 
 /// Octets of one connection that are read before other connections get their turn.

@@ -1,9 +1,12 @@
-use std::io::{Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
+use super::send::CORK_TIME;
 use super::*;
-use crate::connection::WRITABLE;
-use crate::net::stream::Peer;
+use crate::connection::request::Refusal;
+use crate::net::Peer;
+use crate::net::edges::WRITABLE;
 
 /// A client and our side of its connection.
 fn connected(options: &Options) -> (UnixStream, Exchange) {

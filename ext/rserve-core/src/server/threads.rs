@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{Manage, Next, Server, Status, readers};
 use crate::connection::Connection;
-use crate::connection::exchange::Request;
+use crate::connection::request::Request;
 use crate::poller::Poller;
-use crate::pool::backlog::Seat;
+use crate::pool::Seat;
 use crate::pool::large;
 use crate::pool::staffing;
 

@@ -1,0 +1,170 @@
+//! The way out: what is sent at once, held back to go out together, or left to the poller.
+
+use std::io::{self, IoSlice};
+use std::mem;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rserve_http1::{Version, encode};
+
+use super::{AfterSending, Exchange};
+use crate::config::options::{Compat, Options};
+use crate::connection::access::{self, Access};
+use crate::connection::outgoing::Flushed;
+use crate::connection::request::Request;
+use crate::net::Peer;
+use crate::net::stream::Stream;
+
+/// Octets of one response that are sent before other connections get their turn.
+const SEND_BUDGET: usize = 1 << 18;
+
+/// Parts of a body that follow each other within this time go out together.
+pub(super) const CORK_TIME: Duration = Duration::from_millis(1);
+
+/// Octets of parts that are held back at most.
+const CORK_LIMIT: usize = 32 * 1024;
+
+impl Exchange {
+    /// Sends `slices` after what already waits; what the socket does not take is queued.
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>], options: &Options) -> io::Result<()> {
+        if mem::replace(&mut self.corked, false) {
+            self.flush()?;
+        }
+        if self.lost {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        if let Some(access) = &mut self.access {
+            access.add(slices);
+        }
+        let mut sent = 0;
+        if self.outgoing.is_empty() {
+            let count = match slices {
+                [one] => stream.send(one)?,
+                many => stream.send_gathered(many)?,
+            };
+            sent = count.unwrap_or(0);
+            if sent == slices.iter().map(|slice| slice.len()).sum() {
+                return Ok(());
+            }
+        }
+        self.outgoing.push(slices, sent, &options.temp_folder)
+    }
+
+    /// As [`Exchange::write`], for one of many small parts: one that follows another closely is held back, so that they
+    /// go out together. `true` when the caller has to see to it that [`Exchange::uncork`] is called soon.
+    pub(crate) fn write_part(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        options: &Options,
+        now: Instant,
+    ) -> io::Result<bool> {
+        let len: usize = slices.iter().map(|slice| slice.len()).sum();
+        let closely = self.sent_at.is_some_and(|at| now.saturating_duration_since(at) < CORK_TIME);
+        let room = self.outgoing.is_empty() || self.corked;
+        if closely && room && !self.lost && self.outgoing.in_memory() + len <= CORK_LIMIT {
+            if let Some(access) = &mut self.access {
+                access.add(slices);
+            }
+            self.outgoing.push(slices, 0, &options.temp_folder)?;
+            return Ok(!mem::replace(&mut self.corked, true));
+        }
+        self.sent_at = Some(now);
+        self.write(slices, options)?;
+        Ok(false)
+    }
+
+    /// Sends what was held back.
+    pub(crate) fn uncork(&mut self, now: Instant) {
+        if mem::replace(&mut self.corked, false) {
+            self.sent_at = Some(now);
+            // A lost connection shows at the next write.
+            let _ = self.flush();
+        }
+    }
+
+    pub(crate) fn write_file(&mut self, file: std::fs::File, offset: u64, len: u64) {
+        if let Some(access) = &mut self.access {
+            access.add_file(len);
+        }
+        self.outgoing.push_file(file, offset, len);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn outgoing(&self) -> &crate::connection::outgoing::Outgoing {
+        &self.outgoing
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
+        if self.lost {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let flushed = match &mut self.stream {
+            Some(stream) => self.outgoing.flush(stream, SEND_BUDGET),
+            None => Ok(Flushed::All),
+        };
+        self.lost = flushed.is_err();
+        if matches!(flushed, Ok(Flushed::All) | Err(_)) {
+            self.wake();
+        }
+        flushed
+    }
+
+    /// Whether octets wait for the socket to take more.
+    pub(crate) fn is_blocked(&self) -> bool {
+        let flushed = self.outgoing.is_empty() && self.stream.as_ref().is_none_or(Stream::is_flushed);
+        !flushed && !self.corked && !self.lost
+    }
+
+    /// Begins the access log's line of `request`, if there is an access log.
+    pub(crate) fn begin_access(&mut self, request: &Request, peer: Peer) {
+        self.access = self.access_of(request, peer);
+    }
+
+    fn access_of(&self, request: &Request, peer: Peer) -> Option<Box<Access>> {
+        let tls = self.stream.as_ref().is_some_and(Stream::is_tls);
+        let client = request.client.unwrap_or_else(|| peer.ip());
+        access::is_wanted().then(|| Box::new(Access::new(request, client, tls, Instant::now())))
+    }
+
+    /// The response has this status.
+    pub(crate) fn note_status(&mut self, status: u16) {
+        if let Some(access) = &mut self.access {
+            access.answered(status);
+        }
+    }
+
+    /// All of the response has gone out, if it was not cut.
+    pub(super) fn tell_access(&mut self) {
+        if let Some(access) = self.access.take()
+            && self.after_sending != AfterSending::Abort
+        {
+            access.complete();
+        }
+    }
+
+    /// The request is not to be waited for any longer; the client is told.
+    pub(crate) fn answer_timeout(&mut self, options: &Options, peer: Peer) {
+        self.access = self.access_of(&self.request, peer);
+        self.note_status(408);
+        let (connection, date): (&[u8], &[u8]) = match options.compat {
+            Compat::Puma6 => (b"Connection: close\r\n", b"Date: "),
+            _ => (b"connection: close\r\n", b"date: "),
+        };
+        let mut reply = Vec::new();
+        encode::status_line(&mut reply, Version::Http11, 408);
+        reply.extend_from_slice(connection);
+        if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH)
+            && !options.poses_as_puma
+        {
+            reply.extend_from_slice(date);
+            rserve_http1::date(&mut reply, now.as_secs());
+            reply.extend_from_slice(b"\r\n");
+        }
+        reply.extend_from_slice(b"\r\n");
+        self.abandon_request();
+        if let Some(stream) = self.stream_mut() {
+            let _ = stream.send(&reply);
+        }
+        self.finish(AfterSending::Linger);
+    }
+}
