@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rbconfig"
+require "rserve/runtime"
 
 module Rserve
   # Which line of the operator's own an exception comes from, among the frames of gems, Ruby and this server.
@@ -15,7 +16,7 @@ module Rserve
     # @param error [Exception]
     # @return [String, nil] the innermost frame that is neither a library's nor the program's
     def frame(error)
-      others = [*LIBRARIES, *gem_folders, "#{$PROGRAM_NAME}:"]
+      others = [*LIBRARIES, *gem_folders, "#{Rserve.program}:"]
       error.backtrace&.find { |frame| !frame.start_with?(*others) }
     end
 

@@ -20,7 +20,7 @@ module Rserve
       @argv = argv.dup
       @options = options
       @dir = options[:directory] || logical_working_directory
-      @program = $PROGRAM_NAME.dup
+      @program = Rserve.program
       # The start may be the work of `ruby -Ilib`: what was in front of the load path has to be there again.
       lib = $LOAD_PATH.find { |path| path != FACADE_DIR }.to_s
       @include = File.exist?(File.join(lib, "rserve.rb")) ? ["-I", lib] : []

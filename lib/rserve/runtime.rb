@@ -39,6 +39,20 @@ module Rserve
       @poses_as_puma ? true : false
     end
 
+    # From here on this process goes by that name, in `$0`, too.
+    #
+    # @param name [Symbol] `:rserve` or `:puma`
+    def go_by(name)
+      @program = program
+      @poses_as_puma = name == :puma
+      $PROGRAM_NAME = name == :puma ? "puma" : @program
+    end
+
+    # @return [String] what was executed
+    def program
+      @program || $PROGRAM_NAME.dup
+    end
+
     # @return [Hash] statistics of the running server, symbol keys
     def stats_hash
       @stats_object.stats

@@ -122,6 +122,31 @@ class ClusterLifecycleTest < ServerCase
     assert_match(/\Arserve: cluster worker 0: #{server.pid} \[shop\]/, title(worker))
   end
 
+  # As New Relic's agent, Scout's and GitLab's exporter look for Puma.
+  LOOKS = <<~'RUBY'
+    known = lambda do
+      [defined?(Puma) && File.basename($0) == "puma", File.basename($0).start_with?("puma"), $0[/puma: cluster worker (\d+)/, 1]]
+    end
+    loaded = known.call
+    run ->(_) { [200, {}, [[loaded, known.call].inspect]] }
+  RUBY
+
+  def test_gems_that_look_for_puma_in_the_name_of_the_process_may_find_it
+    app = file("config.ru", LOOKS)
+    config = "rserve { process_name :puma }\n"
+    at_boot = [true, true, nil]
+    spawn_server(config:, app:)
+    assert_equal [at_boot, at_boot].inspect, get("/").body
+    hot_restart
+    assert_equal [at_boot, at_boot].inspect, get("/").body
+    spawn_server("-w", "1", "--preload", config:, app:)
+    server.wait_for_log(/booted/)
+    assert_equal [at_boot, [false, true, "0"]].inspect, get("/").body
+    spawn_server("-w", "1", app:)
+    server.wait_for_log(/booted/)
+    assert_equal [[false, false, nil]] * 2, JSON.parse(get("/").body.gsub("nil", "null"))
+  end
+
   # Exporters of statistics look for the number in $0, and for a process that has workers.
   def test_a_worker_knows_its_name_and_has_no_workers
     spawn_server "-w", "2", app: file("config.ru", <<~RUBY)

@@ -80,6 +80,7 @@ class DSLTest < Minitest::Test
       "rserve { write_timeout 'x' }" => 'invalid value for Float(): "x"',
       "rserve { unread_limit(-1) }" => "unread_limit must not be negative",
       "rserve { wirte_timeout 1 }" => "unknown configuration word `wirte_timeout`, did you mean `write_timeout`?",
+      "rserve { process_name 'falcon' }" => 'process_name must be :rserve or :puma, not "falcon"',
       "rserve { proxy_protocol :v3 }" => "proxy_protocol must be :v1 or :v2, not :v3",
       "rserve { proxy_protocol :v1, from: '10.0.0.0/99' }" => "10.0.0.0/99",
       "puma_compat 5" => "compat level must be one of 6, 7, 8"

@@ -116,6 +116,18 @@ module Rserve
         @options[:process_warmup] = answer
       end
 
+      # What the process is called: `:rserve` or `:puma`. Gems that look for `puma` in `$0` (New Relic, Scout, GitLab's
+      # exporter) find it there with `:puma`; banner and titles then say so, too.
+      #
+      # The default is `:rserve`, or `:puma` where rserve was started by that name.
+      def process_name(name)
+        unless %i[rserve puma].include?(name)
+          raise ArgumentError, "process_name must be :rserve or :puma, not #{name.inspect}"
+        end
+
+        Rserve.go_by(name)
+      end
+
       # The PROXY protocol that load balancers in front speak: who the client is comes before its first request.
       #
       # @example

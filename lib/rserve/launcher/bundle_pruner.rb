@@ -60,7 +60,8 @@ module Rserve
       def puma_wild_path
         name = "#{Rserve.product.title}-wild"
         spec = own_spec
-        folders = [File.dirname(File.expand_path($PROGRAM_NAME)), *(File.join(spec.full_gem_path, spec.bindir) if spec)]
+        folders = [File.dirname(File.expand_path(Rserve.program))]
+        folders << File.join(spec.full_gem_path, spec.bindir) if spec
         folders.map { |folder| File.join(folder, name) }.find { |path| File.exist?(path) }
       end
 
