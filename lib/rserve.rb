@@ -47,6 +47,7 @@ module Rserve
 end
 
 require "rserve/native"
+require "rserve/railtie" if defined?(Rails::Railtie)
 
 # Who asks for Puma where there is none gets rserve: rackup, `rails server` and Capybara try that name first. It comes
 # last in the load path, so that this alone takes nobody's place.

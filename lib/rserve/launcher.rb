@@ -239,10 +239,9 @@ module Rserve
       end
     end
 
-    # @return [String] e.g. "puma 6.6.0 (tcp://0.0.0.0:9292) [shop]"
+    # @return [String] e.g. "rserve 0.1.0 as Puma 6.6.0 (tcp://0.0.0.0:9292) [shop]"
     def title
-      product = Rserve.product
-      buffer = "#{product.title} #{product.version} (#{Array(@options[:binds]).join(",")})"
+      buffer = "#{Rserve.identity} (#{Array(@options[:binds]).join(",")})"
       tag = @options[:tag].to_s
       tag.empty? ? buffer : "#{buffer} [#{tag}]"
     end

@@ -5,6 +5,7 @@ require "rserve/blame"
 require "rserve/const"
 require "rserve/config_error"
 require "rserve/control_server"
+require "rserve/puma_gem"
 
 module Rserve
   # What single and cluster mode have in common: the banner, the application, the control server, redirected output.
@@ -157,12 +158,14 @@ module Rserve
     def output_header(mode)
       product = Rserve.product
       log "#{product.name} starting in #{mode} mode..."
-      log %(* #{product.name} version: #{product.version} ("#{product.code_name}"))
+      log "* #{Rserve.version_line}"
       log "* Ruby version: #{ruby_engine}"
       log "*  Min threads: #{@options[:min_threads]}"
       log "*  Max threads: #{@options[:max_threads]}"
       log "*  Environment: #{@config.environment}"
       log "#{mode == "cluster" ? "*   Master PID: " : "*          PID: "}#{Process.pid}"
+      other = PumaGem.beside_rserve
+      log "! WARNING: #{other}" if other
     end
 
     def open_control_listener(binder, url)

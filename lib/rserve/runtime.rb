@@ -28,7 +28,18 @@ module Rserve
       Product.new("rserve", VERSION, CODE_NAME)
     end
 
-    # From here on this process goes by Puma's name, as `bin/puma` and `rackup -s puma` promise.
+    # @return [String] e.g. "rserve 0.1.0 as Puma 6.6.0"; under Puma's name "puma 6.6.0"
+    def identity
+      poses_as_puma? ? "puma #{Const::PUMA_VERSION}" : "rserve #{VERSION} as Puma #{Const::PUMA_VERSION}"
+    end
+
+    # @return [String] e.g. `rserve version: 0.1.0 ("First Light") as Puma 6.6.0`
+    def version_line
+      other = poses_as_puma? ? "by rserve #{VERSION}" : "as Puma #{Const::PUMA_VERSION}"
+      %(#{product.name} version: #{product.version} ("#{product.code_name}") #{other})
+    end
+
+    # From here on this process goes by Puma's name, as `gem/puma` promises.
     def pose_as_puma
       require "rserve/const"
       @poses_as_puma = true

@@ -54,18 +54,19 @@ class RailsCase < ServerCase
   private
 
   # The environment to run it in.
-  def app_env = @app_env ||= app_bundle.merge("APP_DATA" => folder)
+  # @param others [Array<String>] further lines of the Gemfile, at the first call
+  def app_env(others = []) = @app_env ||= app_bundle(others).merge("APP_DATA" => folder)
 
   # The app's, with rserve.
   def gems = GEMS
 
   # Resolving takes a second: what it gave is kept.
-  def app_bundle
+  def app_bundle(others)
     @@lock ||= nil # rubocop:disable Style/ClassVars
-    File.write(File.join(app, "Gemfile.lock"), @@lock) if @@lock
+    File.write(File.join(app, "Gemfile.lock"), @@lock) if @@lock && others.empty?
     own = TestServer::PUMA ? "gem 'puma'" : "gem 'rserve', path: #{TestServer::ROOT.dump}"
-    env = bundle(app, [*gems.map { |name| "gem '#{name}'" }, own, ""].join("\n"), task: "lock")
-    @@lock = File.read(File.join(app, "Gemfile.lock")) # rubocop:disable Style/ClassVars
+    env = bundle(app, [*gems.map { |name| "gem '#{name}'" }, own, *others, ""].join("\n"), task: "lock")
+    @@lock = File.read(File.join(app, "Gemfile.lock")) if others.empty? # rubocop:disable Style/ClassVars
     env
   end
 

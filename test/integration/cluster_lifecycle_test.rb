@@ -118,7 +118,7 @@ class ClusterLifecycleTest < ServerCase
     skip_unless :linux
     spawn_server "-w", "1", "--tag", "shop"
     worker = server.wait_for_log(/Worker 0 \(PID: (\d+)\)/)[1]
-    assert_match(/\Arserve \S+ \(tcp:[^)]+\) \[shop\]/, title(server.pid))
+    assert_match(/\Arserve \d\S+ as Puma 6\.6\.0 \(tcp:[^)]+\) \[shop\]/, title(server.pid))
     assert_match(/\Arserve: cluster worker 0: #{server.pid} \[shop\]/, title(worker))
   end
 

@@ -45,7 +45,7 @@ class FrameworksTest < ServerCase
     port = UniquePort.call
     start_process([RbConfig.ruby, "-S", "bundle", "exec", RbConfig.ruby, "shop.rb"],
                   port:, chdir: place, env: @env.merge("PORT" => port.to_s))
-    assert_log(/with backup from Puma.*Puma version: 6/m)
+    assert_log(TestServer::PUMA ? /with backup from Puma.*Puma version: /m : /rserve version: .* as Puma 6/)
     check_the_shop(place)
     server.signal(:INT)
     assert_exits 0

@@ -30,15 +30,27 @@ class PumaGemTest < ServerCase
     [%w[-w 0], %w[-w 1], %w[-w 1 --prune-bundler]].each do |arguments|
       serve(arguments)
       assert_equal "Rserve::Server #{TestServer::ROOT}/lib/rserve/server.rb [] 3", get("/").body, arguments.join(" ")
-      assert_log(/Pruning Bundler environment/) if arguments.include?("--prune-bundler")
+      next assert_log(/Pruning Bundler environment/) if arguments.include?("--prune-bundler")
+
+      assert_log(/^(\[\d+\] )?! WARNING: The Gemfile has rserve and puma \S+: rserve serves, but a plain `bin/)
     end
+  end
+
+  def test_a_puma_that_another_gem_brings_is_no_mistake
+    gem = folder
+    File.write(File.join(gem, "needy.gemspec"), <<~RUBY)
+      Gem::Specification.new("needy", "1") { |spec| spec.add_dependency("puma"); spec.summary = spec.author = "x" }
+    RUBY
+    serve([], others: "gem 'needy', path: #{gem.dump}, require: false\n")
+    assert_includes get("/").body, "Rserve::Server"
+    refute_log(/WARNING/)
   end
 
   private
 
-  def serve(arguments)
+  def serve(arguments, others: "gem 'puma'\n")
     place = folder
-    gems = "gem 'puma'\ngem 'rack'\ngem 'rserve', path: #{TestServer::ROOT.dump}\n"
+    gems = "#{others}gem 'rack'\ngem 'rserve', path: #{TestServer::ROOT.dump}\n"
     env = bundle(place, gems, task: "lock", env: { "BUNDLE_JOBS" => "3" })
     File.write(File.join(place, "config.ru"), RACKUP)
     port = UniquePort.call

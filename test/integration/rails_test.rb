@@ -15,6 +15,26 @@ class RailsTest < RailsCase
     rails_server
     assert_log(/Booting Puma/)
     check_the_app
+    skip "it is the server that is tested" if TestServer::PUMA
+    assert_log(/^\* rserve version: #{Regexp.escape(Rserve::VERSION)} .* as Puma 6\.6\.0$/)
+    refute_log(/Puma version|WARNING/)
+    assert_match(/\Arserve #{Regexp.escape(Rserve::VERSION)} as Puma 6\.6\.0 \(tcp:/, title)
+  end
+
+  def test_rails_server_says_which_one_serves_where_the_gemfile_has_both
+    skip "no puma gem here" unless Bundles.installed?("puma")
+    skip "it is the server that is tested" if TestServer::PUMA
+    File.write(File.join(app, "config.ru"), "\nRails.application.load_server\n", mode: "a") # as `rails new` does
+    app_env(["gem 'puma'"])
+    rails_server
+    assert_log(/^rserve: The Gemfile has rserve and puma \S+: Puma serves\. Take gem "puma" out/)
+    refute_log(/rserve version/)
+    assert_equal 200, get("/").status # Puma says Ctrl-C before it takes it
+    assert server.stop, "its pid file is in the way of another one"
+    rails_server "-u", "rserve"
+    assert_log(/^! WARNING: The Gemfile has rserve and puma \S+: rserve serves, but a plain `bin.rails server` starts/)
+    refute_log(/Puma serves/)
+    check_the_app
   end
 
   def test_the_executable_in_the_app
@@ -58,6 +78,8 @@ class RailsTest < RailsCase
   end
 
   private
+
+  def title = File.read("/proc/#{server.pid}/cmdline").delete("\0").strip
 
   def edit(path, content, seconds_ago)
     File.write(path, content)

@@ -1,12 +1,10 @@
 # frozen_string_literal: true
 
-# rserve's own classes have Puma's names, arguments and constants, so that one name is all it takes. Who asks for Puma
-# by name gets Puma's name in banners, titles and `--version`; and where rserve was not loaded before, its classes call
-# themselves Puma's too: people search error pages and logs for `Puma::HttpParserError`.
-posing = !defined?(Puma)
-if posing && defined?(Rserve)
-  Puma = Rserve
-elsif posing
+# rserve's own classes have Puma's names, arguments and constants, so that one name is all it takes. Where rserve was
+# not loaded before, there is nothing but Puma's name (`gem/puma`): then banners, titles and `--version` have it, too,
+# and classes call themselves Puma's. Where it was, as under `bin/rails server`, people see that it is rserve.
+posing = !defined?(Puma) && !defined?(Rserve)
+if posing
   module Puma; end
   Rserve = Puma
 end
