@@ -2,8 +2,8 @@
 //! decisions.
 //!
 //! The rooms from the ground up; none imports one above it (`gem/tasks/rooms` checks it): [`sys`], [`config`],
-//! [`observe`], [`net`], [`cluster`]'s own vocabulary, its balance, [`connection`], [`pool`], [`poller`], [`server`], and
-//! the cluster's link and master. Each begins with what it is for.
+//! [`observe`], [`net`], [`cluster`]'s own vocabulary, its balance, [`connection`], [`pool`], [`shared`], [`poller`],
+//! [`server`], and the cluster's link and master. Each begins with what it is for.
 //!
 //! Reading order: [`server`] is what the bridge sees; [`connection`] says who may touch what, its
 //! [`exchange`](connection::exchange) what a connection is in the middle of; [`poller`] polls; [`pool`] decides how many
@@ -19,6 +19,7 @@ pub mod observe;
 mod poller;
 pub mod pool;
 pub mod server;
+mod shared;
 mod sys;
 
 pub use sys::{could_make_threads, duplicate, limit_arenas, release_stack, write_log};

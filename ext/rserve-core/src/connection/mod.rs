@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use crate::config::options::Options;
 use crate::connection::exchange::Exchange;
+use crate::connection::outgoing::Flushed;
 use crate::connection::unread::Unread;
 use crate::net::Peer;
 use crate::net::edges::{EDGES, WRITABLE};
@@ -147,6 +148,18 @@ impl Connection {
     /// Whether the socket has said, since this was last asked, that it takes more.
     pub(crate) fn take_writable(&self) -> bool {
         self.state.fetch_and(!WRITABLE, Ordering::AcqRel) & WRITABLE != 0
+    }
+
+    /// Sends more of a response that is being made; `true` when the socket may take yet more.
+    pub(crate) fn send_more(&self, exchange: &mut Exchange) -> bool {
+        self.take_writable();
+        exchange.saw(WRITABLE);
+        matches!(exchange.flush(), Ok(Flushed::More))
+    }
+
+    /// As [`Connection::send_more`], by the poller, which owns no connection whose response is being made.
+    pub(crate) fn send_more_if_free(&self) -> bool {
+        self.try_exchange().is_some_and(|mut exchange| self.send_more(&mut exchange))
     }
 
     /// The poller saw `edges`: whether it owns the connection and may go on with it.

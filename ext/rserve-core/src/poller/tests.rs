@@ -17,12 +17,13 @@ use super::*;
 use crate::config::options::Options;
 use crate::net::tls;
 
-/// A server that polls only when it is told to: without its monitor.
-fn serving(listener: &TcpListener, tls: Option<Arc<tls::Context>>) -> Arc<Server> {
-    let server = Server::new(Options::default()).unwrap();
-    server.add_listener(listener.as_raw_fd(), tls).unwrap();
-    server.begin();
-    server
+/// A poller that polls only when it is told to, and what it would share with others.
+fn serving(listener: &TcpListener, tls: Option<Arc<tls::Context>>) -> (Poller, Shared) {
+    let (mut poller, registry, waker) = Poller::new().unwrap();
+    let shared = Shared::new(Options::default(), registry, waker);
+    poller.add_listener(Listener::duplicate(listener.as_raw_fd(), tls, Arc::default()).unwrap()).unwrap();
+    assert!(shared.begin());
+    (poller, shared)
 }
 
 fn context() -> Arc<tls::Context> {
@@ -67,25 +68,23 @@ fn certificate(key: &PKey<Private>) -> X509 {
 }
 
 /// The work that `client` makes is left alone by a thread that holds the GVL, and done by one that polls.
-fn assert_waits_for_a_poller<T>(server: &Server, client: thread::JoinHandle<T>) {
-    let mut poller = server.lock_poller();
+fn assert_waits_for_a_poller<T>((mut poller, shared): (Poller, Shared), client: thread::JoinHandle<T>) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while poller.laborious.is_empty() && Instant::now() < deadline {
-        poller.glance(server);
+        poller.glance(&shared);
     }
-    assert!(server.have_unfinished(), "somebody else is to do it");
+    assert!(shared.polling.has_unfinished(), "somebody else is to do it");
     for _ in 0..100 {
-        poller.glance(server);
+        poller.glance(&shared);
         thread::sleep(Duration::from_millis(1));
     }
     assert!(!client.is_finished(), "the client came further");
-    assert_eq!(server.backlog.len(), 0);
+    assert_eq!(shared.backlog.len(), 0);
 
-    while server.backlog.len() == 0 && Instant::now() < deadline {
-        poller.turn(server, Some(Duration::from_millis(10)));
+    while shared.backlog.len() == 0 && Instant::now() < deadline {
+        poller.turn(&shared, Some(Duration::from_millis(10)));
     }
-    assert_eq!(server.backlog.len(), 1, "the request has come");
-    drop(poller);
+    assert_eq!(shared.backlog.len(), 1, "the request has come");
     client.join().unwrap();
 }
 
@@ -95,7 +94,7 @@ fn a_thread_that_holds_the_gvl_takes_no_step_of_a_handshake() {
     let address = listener.local_addr().unwrap();
     let server = serving(&listener, Some(context()));
     let client = tls_client(address);
-    assert_waits_for_a_poller(&server, client);
+    assert_waits_for_a_poller(server, client);
 }
 
 #[test]
@@ -104,7 +103,7 @@ fn a_thread_that_holds_the_gvl_stores_no_upload() {
     let address = listener.local_addr().unwrap();
     let server = serving(&listener, None);
     let client = upload(address, 32 << 20); // more than the sockets hold
-    assert_waits_for_a_poller(&server, client);
+    assert_waits_for_a_poller(server, client);
 }
 
 /// A client that sends a request with so many octets.
@@ -131,36 +130,32 @@ fn tls_client(address: SocketAddr) -> thread::JoinHandle<SslStream<TcpStream>> {
 #[test]
 fn handshakes_go_on_while_uploads_rest() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = serving(&listener, Some(context()));
+    let (mut poller, shared) = serving(&listener, Some(context()));
     let client = tls_client(listener.local_addr().unwrap());
-    let mut poller = server.lock_poller();
     let started = Instant::now();
     poller.uploads.rest_until(started + Duration::from_secs(60));
-    while server.backlog.len() == 0 && started.elapsed() < Duration::from_secs(10) {
-        poller.glance(&server);
-        poller.turn(&server, Some(Duration::from_millis(10)));
+    while shared.backlog.len() == 0 && started.elapsed() < Duration::from_secs(10) {
+        poller.glance(&shared);
+        poller.turn(&shared, Some(Duration::from_millis(10)));
     }
-    assert_eq!(server.backlog.len(), 1, "the request has come");
-    drop(poller);
+    assert_eq!(shared.backlog.len(), 1, "the request has come");
     drop(client.join().unwrap());
 }
 
 #[test]
 fn uploads_go_on_after_their_rest() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = serving(&listener, None);
+    let (mut poller, shared) = serving(&listener, None);
     let client = upload(listener.local_addr().unwrap(), 32 << 20); // more than the sockets hold
-    let mut poller = server.lock_poller();
     let until = Instant::now() + Duration::from_millis(300);
     poller.uploads.rest_until(until);
-    while server.backlog.len() == 0 && until.elapsed() < Duration::from_secs(10) {
-        poller.glance(&server);
-        poller.turn(&server, Some(Duration::from_secs(10)));
+    while shared.backlog.len() == 0 && until.elapsed() < Duration::from_secs(10) {
+        poller.glance(&shared);
+        poller.turn(&shared, Some(Duration::from_secs(10)));
     }
-    assert_eq!(server.backlog.len(), 1, "the request has come");
+    assert_eq!(shared.backlog.len(), 1, "the request has come");
     assert!(Instant::now() >= until, "not before");
     assert_eq!(poller.uploads.due(), None);
-    drop(poller);
     drop(client.join().unwrap());
 }
 
@@ -169,15 +164,13 @@ fn whoever_sends_fast_waits_in_the_queue_once() {
     const UPLOADS: usize = 8;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = serving(&listener, None);
+    let (mut poller, shared) = serving(&listener, None);
     let clients: Vec<_> = (0..UPLOADS).map(|_| upload(address, 8 << 20)).collect();
-    let mut poller = server.lock_poller();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while server.work() < UPLOADS && Instant::now() < deadline {
-        poller.turn(&server, Some(Duration::from_millis(1)));
+    while shared.work() < UPLOADS && Instant::now() < deadline {
+        poller.turn(&shared, Some(Duration::from_millis(1)));
         assert!(poller.again.len() <= UPLOADS, "{} wait", poller.again.len());
     }
-    assert_eq!(server.work(), UPLOADS);
-    drop(poller);
+    assert_eq!(shared.work(), UPLOADS);
     clients.into_iter().for_each(|client| drop(client.join().unwrap()));
 }

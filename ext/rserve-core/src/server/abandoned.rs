@@ -13,13 +13,13 @@ impl Server {
     /// Whether the request that the thread of `seat` took from the backlog is not to be begun by it: because its client
     /// is gone, or was just asked and others can be served until it has answered.
     pub(super) fn is_passed_over(&self, seat: &Seat, connection: &Arc<Connection>, now: Instant) -> bool {
-        let audience = connection.exchange().audience(&self.options, now);
-        let others = self.backlog.len() > 0 && !seat.serves_large();
+        let audience = connection.exchange().audience(&self.shared.options, now);
+        let others = self.shared.backlog.len() > 0 && !seat.serves_large();
         match audience {
             Audience::Waits => return false,
             Audience::Asked if !others => return false,
             Audience::Asked => {
-                self.backlog.push(Arc::clone(connection), false, now);
+                self.shared.backlog.push(Arc::clone(connection), false, now);
             }
             Audience::Gone => self.finish(connection, AfterSending::Abort),
         }
@@ -30,13 +30,13 @@ impl Server {
     /// The thread of `seat` has no request any more.
     pub(super) fn put_down(&self, seat: &Seat) {
         if seat.serves_large() {
-            self.away.fetch_sub(1, Ordering::SeqCst);
+            self.shared.absences.away.fetch_sub(1, Ordering::SeqCst);
         }
-        self.backlog.done(seat);
-        let before = self.busy.fetch_sub(1, Ordering::SeqCst);
-        self.show_work();
+        self.shared.backlog.done(seat);
+        let before = self.shared.threads.busy.fetch_sub(1, Ordering::SeqCst);
+        self.shared.show_work();
         if before == 1 && self.status() == super::Status::Draining {
-            let _ = self.waker.wake();
+            self.shared.wake_poller();
         }
     }
 }

@@ -2,7 +2,6 @@
 //! back when they want to go on. Why, see [`crate::pool::staffing`].
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::Server;
 use crate::pool::Seat;
@@ -18,19 +17,19 @@ impl Server {
         if !self.is_at_home() {
             return SHARED;
         }
-        self.away.fetch_add(1, Ordering::SeqCst);
-        let absences = self.absences.fetch_add(1, Ordering::Relaxed);
+        self.shared.absences.away.fetch_add(1, Ordering::SeqCst);
+        let absences = self.shared.absences.count.fetch_add(1, Ordering::Relaxed);
         let alone = !self.is_computing();
         let relieved = alone
-            && !self.leading.load(Ordering::SeqCst)
-            && staffing::is_long(self.usual_absence.load(Ordering::Relaxed))
-            && !absences.is_multiple_of(self.probe_every.load(Ordering::Relaxed));
+            && !self.shared.polling.leading.load(Ordering::SeqCst)
+            && staffing::is_long(self.shared.absences.usual.load(Ordering::Relaxed))
+            && !absences.is_multiple_of(self.shared.absences.probe_every.load(Ordering::Relaxed));
         if relieved {
             self.relieve();
         }
         // With another thread on the processor even a look at a file takes long.
         let shared = if alone && !relieved { 0 } else { SHARED };
-        (self.nanos() & !SHARED).max(SHARED << 1) | shared
+        (self.shared.deadlines.nanos() & !SHARED).max(SHARED << 1) | shared
     }
 
     /// A thread of which [`Server::thread_suspended`] told wants the GVL back, or has it. May be called from anywhere.
@@ -38,39 +37,39 @@ impl Server {
         if !self.is_at_home() {
             return;
         }
-        self.away.fetch_sub(1, Ordering::SeqCst);
+        self.shared.absences.away.fetch_sub(1, Ordering::SeqCst);
         if left & SHARED != 0 {
             return;
         }
-        let absence = self.nanos().saturating_sub(left).min(LONGEST_ABSENCE);
-        let every = self.probe_every.load(Ordering::Relaxed);
-        self.probe_every.store(staffing::probe_every(every, absence), Ordering::Relaxed);
+        let absence = self.shared.deadlines.nanos().saturating_sub(left).min(LONGEST_ABSENCE);
+        let every = self.shared.absences.probe_every.load(Ordering::Relaxed);
+        self.shared.absences.probe_every.store(staffing::probe_every(every, absence), Ordering::Relaxed);
         // Two that come back at once may lose one of the two: it is an average.
-        let usual = self.usual_absence.load(Ordering::Relaxed);
-        self.usual_absence.store(staffing::usual_absence(usual, absence), Ordering::Relaxed);
-    }
-
-    fn nanos(&self) -> u64 {
-        let nanos = Instant::now().saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(nanos).unwrap_or(u64::MAX)
+        let usual = self.shared.absences.usual.load(Ordering::Relaxed);
+        self.shared.absences.usual.store(staffing::usual_absence(usual, absence), Ordering::Relaxed);
     }
 
     /// A thread that serves has the GVL, or wants it; only where absences are told.
     pub(crate) fn is_computing(&self) -> bool {
-        self.options.suspensions_told && self.busy.load(Ordering::SeqCst) > self.away.load(Ordering::SeqCst)
+        self.shared.options.suspensions_told
+            && self.shared.threads.busy.load(Ordering::SeqCst)
+                > self.shared.absences.away.load(Ordering::SeqCst)
     }
 
     /// Whether the calling thread, which does not serve, leaves what there is to one that does.
     pub(super) fn stands_back(&self, seat: &Seat) -> bool {
-        self.is_computing() && !self.backlog.competes(seat)
+        self.is_computing() && !self.shared.backlog.competes(seat)
     }
 
     /// All threads that serve are away: calls another one.
     fn relieve(&self) {
-        if self.backlog.parked() > 0 {
-            self.backlog.wake(1);
-        } else if self.backlog.len() > 0 && self.spawned.load(Ordering::Acquire) < self.size.limit() {
-            self.want_thread();
+        let threads = &self.shared.threads;
+        if self.shared.backlog.parked() > 0 {
+            self.shared.backlog.wake(1);
+        } else if self.shared.backlog.len() > 0
+            && threads.spawned.load(Ordering::Acquire) < threads.size.limit()
+        {
+            threads.want_one();
         }
     }
 }

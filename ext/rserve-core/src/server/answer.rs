@@ -7,15 +7,12 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::{Notice, Server, Status};
+use super::{Server, Status};
 use crate::connection::Connection;
 use crate::connection::access;
 use crate::connection::exchange::{AfterSending, Exchange, Outcome};
-use crate::connection::outgoing::Flushed;
 use crate::connection::request::Request;
-use crate::net::edges::WRITABLE;
 use crate::net::stream::Stream;
-use crate::pool::large;
 
 impl Server {
     /// Sends a part of the response to `connection`, whose request the caller is serving, without ever waiting.
@@ -25,7 +22,7 @@ impl Server {
     /// The connection is lost; [`Server::finish`] is still to be called.
     pub fn write(&self, connection: &Connection, slices: &[IoSlice<'_>]) -> io::Result<()> {
         self.check_home()?;
-        connection.exchange().write(slices, &self.options)?;
+        connection.exchange().write(slices, &self.shared.options)?;
         self.note_unread();
         Ok(())
     }
@@ -40,13 +37,13 @@ impl Server {
     pub fn write_part(&self, connection: &Arc<Connection>, slices: &[IoSlice<'_>]) -> io::Result<bool> {
         self.check_home()?;
         let mut exchange = connection.exchange();
-        if exchange.write_part(slices, &self.options, Instant::now())? {
+        if exchange.write_part(slices, &self.shared.options, Instant::now())? {
             if self.status() == Status::Done {
                 // There is no monitor any more: the application goes on with a stream after the server's end.
                 exchange.uncork(Instant::now());
             } else {
                 self.corked().push(Arc::clone(connection));
-                self.monitor.hurry();
+                self.shared.monitor.hurry();
             }
         }
         let ahead = exchange.is_ahead();
@@ -63,9 +60,9 @@ impl Server {
     ) -> io::Result<()> {
         let mut more = false;
         if exchange.is_blocked() {
-            self.register(connection, &mut exchange)?;
+            self.shared.register(connection, &mut exchange)?;
             // An edge comes only to a socket that was full, which one that took a part need not be.
-            more = self.send_more(connection, &mut exchange);
+            more = connection.send_more(&mut exchange);
         }
         drop(exchange);
         self.make_up_for(connection, more);
@@ -76,11 +73,11 @@ impl Server {
     /// anyway.
     fn make_up_for(&self, connection: &Connection, mut more: bool) {
         while connection.take_writable() {
-            more |= self.send_more(connection, &mut connection.exchange());
+            more |= connection.send_more(&mut connection.exchange());
         }
         if more {
-            self.returned().again.push(connection.id());
-            let _ = self.waker.wake();
+            self.shared.returned().again.push(connection.id());
+            self.shared.wake_poller();
         }
     }
 
@@ -91,19 +88,6 @@ impl Server {
             self.make_up_for(connection, false);
         }
         seen
-    }
-
-    /// Sends more of a response that is being made; `true` when the socket may take yet more.
-    fn send_more(&self, connection: &Connection, exchange: &mut Exchange) -> bool {
-        connection.take_writable();
-        exchange.saw(WRITABLE);
-        matches!(exchange.flush(), Ok(Flushed::More))
-    }
-
-    /// As [`Server::send_more`], by the poller, which owns no connection whose response is being made.
-    pub(crate) fn send_more_if_free(&self, connection: &Connection) -> bool {
-        let exchange = connection.try_exchange();
-        exchange.is_some_and(|mut exchange| self.send_more(connection, &mut exchange))
     }
 
     /// Sends what [`Server::write_part`] held back; `false` when there was nothing.
@@ -137,7 +121,7 @@ impl Server {
     pub fn leave_to_application(&self, connection: &Connection) {
         connection.set_apart(true);
         if self.is_at_home() && self.status() >= Status::Draining {
-            let _ = self.waker.wake();
+            self.shared.wake_poller();
         }
     }
 
@@ -148,66 +132,44 @@ impl Server {
             return;
         }
         let now = Instant::now();
-        self.touch(now);
+        self.shared.touch(now);
         connection.set_apart(false);
         let mut exchange = connection.exchange();
         exchange.finish(after);
         loop {
             exchange.saw(connection.take_edges());
-            let mut outcome = exchange.progress(&self.options, now);
-            if matches!(outcome, Outcome::Wait | Outcome::Again)
-                && self.register(connection, &mut exchange).is_err()
-            {
-                outcome = Outcome::Close;
-            }
-            if outcome == Outcome::Again {
-                self.note_fault(connection, &mut exchange);
-            }
+            let outcome = self.shared.progress(connection, &mut exchange, now);
             match outcome {
                 Outcome::Queue => {
-                    self.queue(connection, exchange, now);
+                    self.shared.queue(connection, exchange, now);
                     // The caller may have more to do before it looks for requests, and a poller that sleeps sees none.
-                    self.monitor.rouse();
+                    self.shared.monitor.rouse();
                     return;
                 }
                 Outcome::Wait | Outcome::Again => {
-                    self.set_deadline(connection, &exchange, now);
+                    self.shared.set_deadline(connection, &exchange, now);
                     if !connection.release() {
                         continue;
                     }
                     if outcome == Outcome::Again {
-                        self.returned().again.push(connection.id());
-                        let _ = self.waker.wake();
+                        self.shared.returned().again.push(connection.id());
+                        self.shared.wake_poller();
                     }
                     return;
                 }
                 Outcome::Close => {
                     exchange.close();
                     drop(exchange);
-                    self.returned().closed.push(connection.id());
-                    if let Some(place) = self.place.get() {
+                    self.shared.returned().closed.push(connection.id());
+                    if let Some(place) = self.shared.place.get() {
                         place.one_connection_less();
                     }
                     if self.status() >= Status::Draining {
-                        let _ = self.waker.wake();
+                        self.shared.wake_poller();
                     }
                     return;
                 }
             }
-        }
-    }
-
-    /// The request of `connection` is complete.
-    pub(crate) fn queue(
-        &self,
-        connection: &Arc<Connection>,
-        exchange: MutexGuard<'_, Exchange>,
-        now: Instant,
-    ) {
-        let large = exchange.request_len() >= large::LARGE;
-        drop(exchange);
-        if !self.backlog.push(Arc::clone(connection), large, now) {
-            self.monitor.hurry();
         }
     }
 
@@ -217,7 +179,7 @@ impl Server {
         let mut exchange = connection.exchange();
         // epoll's set is one and the same in a child.
         if self.is_at_home() {
-            self.deregister(&exchange);
+            self.shared.deregister(&exchange);
         }
         exchange.hijack()
     }
@@ -230,12 +192,6 @@ impl Server {
     /// The version of TLS on `connection`; `None` without, or when it is closed.
     pub fn tls_version(&self, connection: &Connection) -> Option<&'static str> {
         self.look_at(connection, Stream::tls_version)
-    }
-
-    pub(crate) fn note_fault(&self, connection: &Connection, exchange: &mut Exchange) {
-        if let Some(fault) = exchange.take_fault() {
-            self.notify(Notice::TlsFailed(connection.peer(), fault));
-        }
     }
 
     /// A duplicate of the connection's socket, for an application that wants to look at it.
@@ -255,9 +211,9 @@ impl Server {
 
     /// Whether a response may keep its connection open: not while stopping, and not for ever.
     pub fn may_keep_alive(&self, request: &Request) -> bool {
-        self.options.enable_keep_alives
-            && self.options.queue_requests
+        self.shared.options.enable_keep_alives
+            && self.shared.options.queue_requests
             && self.status() == Status::Running
-            && self.options.max_keep_alive.is_none_or(|most| request.serial + 1 < most)
+            && self.shared.options.max_keep_alive.is_none_or(|most| request.serial + 1 < most)
     }
 }

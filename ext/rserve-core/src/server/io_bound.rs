@@ -10,7 +10,7 @@ pub struct IoBound(Arc<Server>);
 
 impl Drop for IoBound {
     fn drop(&mut self) {
-        self.0.size.one_io_bound_less();
+        self.0.shared.threads.size.one_io_bound_less();
         self.0.shed();
     }
 }
@@ -19,9 +19,9 @@ impl Server {
     /// The request that the caller serves only waits for something from now on: another thread may take its place,
     /// unless there are too many such requests.
     pub fn mark_io_bound(self: &Arc<Self>) -> IoBound {
-        self.size.one_io_bound_more();
-        if self.is_at_home() && self.backlog.len() > 0 {
-            self.monitor.hurry();
+        self.shared.threads.size.one_io_bound_more();
+        if self.is_at_home() && self.shared.backlog.len() > 0 {
+            self.shared.monitor.hurry();
         }
         IoBound(Arc::clone(self))
     }
@@ -29,34 +29,41 @@ impl Server {
     /// Has between `min` and `max` (at least 1) threads from now on; those beyond leave as they become idle.
     pub fn resize(&self, min: usize, max: usize) {
         let max = max.max(1);
-        self.size.set(min, max);
+        self.shared.threads.size.set(min, max);
         if self.is_at_home() {
-            if let Some(place) = self.place.get() {
+            if let Some(place) = self.shared.place.get() {
                 place.resize(u32::try_from(max).unwrap_or(u32::MAX));
             }
             self.shed();
-            self.manager.wake();
+            self.shared.threads.manager.wake();
         }
     }
 
     /// Asks as many threads to leave as there are beyond the limit.
     fn shed(&self) {
+        let threads = &self.shared.threads;
         if !self.is_at_home() {
             return;
         }
-        let leaving = self.trim_wanted.load(Ordering::Acquire);
-        let surplus = self.spawned.load(Ordering::Acquire).saturating_sub(leaving + self.size.limit());
+        let leaving = threads.trim_wanted.load(Ordering::Acquire);
+        let surplus = self
+            .shared
+            .threads
+            .spawned
+            .load(Ordering::Acquire)
+            .saturating_sub(leaving + threads.size.limit());
         if surplus > 0 {
-            self.trim_wanted.fetch_add(surplus, Ordering::AcqRel);
-            self.backlog.wake(surplus);
-            let _ = self.waker.wake();
+            threads.trim_wanted.fetch_add(surplus, Ordering::AcqRel);
+            self.shared.backlog.wake(surplus);
+            self.shared.wake_poller();
         }
     }
 
     /// Whether the calling thread is one too many, and has been asked to leave: even though there are requests.
     pub(super) fn is_shed(&self) -> bool {
-        self.trim_wanted.load(Ordering::Relaxed) > 0
-            && self.spawned.load(Ordering::Acquire) > self.size.limit()
-            && self.take_trim()
+        let threads = &self.shared.threads;
+        threads.trim_wanted.load(Ordering::Relaxed) > 0
+            && threads.spawned.load(Ordering::Acquire) > threads.size.limit()
+            && threads.take_trim()
     }
 }

@@ -1,80 +1,49 @@
 //! The one native thread of a worker. It takes over whenever no Ruby thread polls: all of them may be inside the
 //! application. While one waits in epoll there is nothing to do, and the monitor parks.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::{Server, Status};
 use crate::poller::TURN;
-use crate::pool::Seat;
+use crate::pool::large;
 use crate::pool::staffing::{self, IDLE_AFTER, TICK};
+use crate::shared::MonitorBell;
+use crate::sys::processor_time;
 
 #[derive(Default)]
-struct State {
-    /// It sleeps until it is woken.
-    parked: AtomicBool,
-    /// It sleeps for more than a tick.
-    resting: AtomicBool,
-}
-
-#[derive(Default)]
-pub(crate) struct Monitor {
-    seat: Arc<Seat>,
-    state: Arc<State>,
+pub(super) struct Monitor {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Monitor {
-    pub(crate) fn start(&self, server: &Arc<Server>) -> io::Result<()> {
+    pub(super) fn start(&self, server: &Arc<Server>) -> io::Result<()> {
+        let bell = Arc::clone(&server.shared.monitor);
         let server = Arc::downgrade(server);
-        let (seat, state) = (Arc::clone(&self.seat), Arc::clone(&self.state));
         let builder = thread::Builder::new().name("rserve monitor".into());
         // A new thread inherits the mask: block everything first, so that no signal is ever delivered to it.
-        let before = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
-        let spawned = builder.spawn(move || watch(&server, &seat, &state));
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let spawned = builder.spawn(move || watch(&server, &bell));
         before.thread_set_mask()?;
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(spawned?);
         Ok(())
     }
 
-    /// A leader stopped polling, or does not see what is to be done: if the monitor sleeps, it has to look after things
-    /// again.
-    pub(crate) fn rouse(&self) {
-        // Whoever calls this made something to do, and the monitor looks for it after it has set its flags: one of the
-        // two sees the other.
-        fence(Ordering::SeqCst);
-        if self.state.parked.load(Ordering::SeqCst) {
-            self.wake();
-        }
-    }
-
-    /// Something is to be done within a tick.
-    pub(crate) fn hurry(&self) {
-        fence(Ordering::SeqCst);
-        if self.state.parked.load(Ordering::SeqCst) || self.state.resting.load(Ordering::SeqCst) {
-            self.wake();
-        }
-    }
-
-    pub(crate) fn wake(&self) {
-        self.seat.wake();
-    }
-
-    pub(crate) fn join(&self) {
+    pub(super) fn join(&self, bell: &MonitorBell) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.wake();
+        bell.wake();
         if let Some(thread) = thread {
             let _ = thread.join();
         }
     }
 }
 
-fn watch(server: &Weak<Server>, seat: &Seat, state: &State) {
+fn watch(server: &Weak<Server>, bell: &MonitorBell) {
     let mut quiet = Duration::ZERO;
     let mut pause = TICK;
     let mut last = None;
@@ -84,13 +53,13 @@ fn watch(server: &Weak<Server>, seat: &Seat, state: &State) {
         if strong.status() == Status::Done {
             return;
         }
-        let told = strong.options.suspensions_told;
+        let told = strong.shared.options.suspensions_told;
         let held_back = strong.uncork(Instant::now());
         spent = strong.weigh_large(spent);
-        let leading = strong.leading.load(Ordering::Acquire);
+        let leading = strong.shared.polling.leading.load(Ordering::Acquire);
         // A leader that sleeps does not see a request that another thread made ready and then stood back from.
-        let ready = strong.backlog.len() > 0;
-        let on_call = held_back || strong.backlog.kept() > 0;
+        let ready = strong.shared.backlog.len() > 0;
+        let on_call = held_back || strong.shared.backlog.kept() > 0;
         let look = strong.look(last.as_ref());
         if !leading || ready {
             strong.tick(&look);
@@ -99,29 +68,113 @@ fn watch(server: &Weak<Server>, seat: &Seat, state: &State) {
         pause = staffing::rest(pause, told, !on_call && (leading || look.polled));
         last = Some(look);
         if quiet < IDLE_AFTER {
-            state.resting.store(pause > TICK, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
+            bell.set_resting(pause > TICK);
             // Something may have come meanwhile from somebody who did not see the flag.
             if pause > TICK && strong.needs_monitor() {
                 pause = TICK;
             }
-            let unfinished = strong.have_unfinished();
+            let unfinished = strong.shared.polling.has_unfinished();
             drop(strong);
-            seat.park(Some(if unfinished { TURN } else { pause }));
-            state.resting.store(false, Ordering::SeqCst);
+            bell.rest(if unfinished { TURN } else { pause });
             continue;
         }
-        state.parked.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        bell.set_parked();
         // Something may have come between the look and the flag, from somebody who did not see the flag.
-        let idle =
-            strong.leading.load(Ordering::SeqCst) && strong.backlog.len() == 0 && !strong.needs_monitor();
+        let idle = strong.shared.polling.leading.load(Ordering::SeqCst)
+            && strong.shared.backlog.len() == 0
+            && !strong.needs_monitor();
         drop(strong);
-        if idle {
-            seat.park(None);
-        }
-        state.parked.store(false, Ordering::SeqCst);
+        bell.park(idle);
         quiet = Duration::ZERO;
         pause = TICK;
     }
+}
+
+impl Server {
+    /// What the monitor sees now, and what has happened since `last`.
+    fn look(&self, last: Option<&Look>) -> Look {
+        let at = Instant::now();
+        let (turns, begun) =
+            (self.shared.polling.turns.load(Ordering::Acquire), self.shared.figures.requests());
+        let since = last.map_or(at, |last| last.at);
+        let begun_at = last.filter(|last| last.begun == begun).map_or(at, |last| last.begun_at);
+        Look { at, since, turns, polled: last.is_some_and(|last| last.turns != turns), begun, begun_at }
+    }
+
+    /// Polls if nobody does, and calls threads; see [`staffing`].
+    fn tick(&self, look: &Look) {
+        if (!look.polled || self.shared.polling.has_unfinished())
+            && let Some(mut poller) = self.try_poller()
+        {
+            poller.turn(&self.shared, Some(Duration::ZERO));
+            // Nobody else may be there to go on with it.
+            self.shared.note_unfinished(poller.has_more());
+        }
+        let load = staffing::Load {
+            polled: look.polled,
+            ready: self.shared.backlog.len(),
+            stale: self.shared.backlog.waits_since(look.since),
+            told: self.shared.options.suspensions_told,
+            computing: self.is_computing(),
+            stalled: look.at - look.begun_at,
+            parked: self.shared.backlog.parked(),
+            spawned: self.shared.threads.spawned.load(Ordering::Acquire),
+            max_threads: self.shared.threads.size.limit(),
+        };
+        let call = load.call();
+        if call.wake > 0 {
+            self.shared.backlog.call(call.wake, call.compete);
+        }
+        if call.spawn && !self.is_short() {
+            self.shared.threads.want_one();
+        }
+        self.relieve_of_readers(look);
+    }
+
+    /// Whether something is to be done within a tick that nobody but the monitor may see.
+    fn needs_monitor(&self) -> bool {
+        !self.corked().is_empty() || self.shared.polling.has_unfinished() || self.shared.backlog.has_large()
+    }
+
+    /// Lets more or fewer large requests be served at a time, here and in other workers, while there are some: to be
+    /// called now and then with what the last call gave.
+    pub(super) fn weigh_large(&self, last: Option<Spent>) -> Option<Spent> {
+        if !self.shared.backlog.has_large() {
+            return None;
+        }
+        let now = Spent { at: Instant::now(), cpu: processor_time() };
+        let Some(last) = last else { return Some(now) };
+        if now.at - last.at < large::INTERVAL {
+            return Some(last);
+        }
+        let load = |allowed, begun_at| large::Load {
+            allowed,
+            max_threads: self.shared.threads.size.limit(),
+            wall: now.at - last.at,
+            cpu: now.cpu.saturating_sub(last.cpu),
+            stalled: now.at.saturating_duration_since(begun_at),
+        };
+        if self.shared.backlog.allow_large(load, now.at) {
+            self.nudge();
+        }
+        Some(now)
+    }
+}
+
+/// Processor time that the process had used by then.
+#[derive(Clone, Copy)]
+pub(super) struct Spent {
+    at: Instant,
+    cpu: Duration,
+}
+
+/// See [`Server::look`].
+pub(super) struct Look {
+    at: Instant,
+    pub(super) since: Instant,
+    turns: u64,
+    /// Somebody polled between the two looks.
+    polled: bool,
+    begun: u64,
+    begun_at: Instant,
 }

@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,7 +44,7 @@ impl Server {
         if over(exchange.is_blocked(), exchange.is_ahead()) {
             return Ok(true);
         }
-        if exchange.reader_due(Instant::now(), self.options.write_timeout) <= Instant::now() {
+        if exchange.reader_due(Instant::now(), self.shared.options.write_timeout) <= Instant::now() {
             exchange.cut_off();
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -70,8 +69,8 @@ impl Server {
 
     /// A request has waited since the last look, and there is no thread for it: if one waits for a reader, that changes.
     pub(super) fn relieve_of_readers(&self, look: &Look) {
-        let all_taken = self.backlog.parked() == 0 && self.is_full();
-        if !all_taken || !self.backlog.waits_since(look.since) {
+        let all_taken = self.shared.backlog.parked() == 0 && self.is_full();
+        if !all_taken || !self.shared.backlog.waits_since(look.since) {
             return;
         }
         let waiting: Vec<_> = self.waiting_for_readers().clone();
@@ -79,7 +78,7 @@ impl Server {
         let read = |connection: &Arc<Connection>| connection.try_exchange().and_then(|it| it.reader(now));
         let (waiting, readers): (Vec<_>, Vec<Reader>) =
             waiting.into_iter().filter_map(|connection| read(&connection).map(|it| (connection, it))).unzip();
-        let Some(relief) = unread::relieve(&readers, self.unread.has_room()) else { return };
+        let Some(relief) = unread::relieve(&readers, self.shared.unread.has_room()) else { return };
         let (Relief::Cut(at) | Relief::GoOn(at)) = relief;
         let mut exchange = waiting[at].exchange();
         if !exchange.is_waited_with() {
@@ -89,14 +88,14 @@ impl Server {
             return exchange.go_on_ahead();
         }
         exchange.cut_off();
-        self.readers_cut.fetch_add(1, Ordering::Relaxed);
+        self.shared.figures.count_reader_cut();
     }
 
     /// Octets of responses are to be held; too many wake the poller, which cuts readers off.
     pub(super) fn note_unread(&self) {
-        if self.unread.excess() > 0 {
-            let _ = self.waker.wake();
-            self.monitor.hurry();
+        if self.shared.unread.excess() > 0 {
+            self.shared.wake_poller();
+            self.shared.monitor.hurry();
         }
     }
 }

@@ -5,12 +5,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::cluster::Index;
 use crate::cluster::balance::Board;
 use crate::connection::exchange::AfterSending;
+use crate::pool::Seat;
 use crate::pool::large::LARGE;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
@@ -41,7 +42,7 @@ fn poll_until(server: &Server, what: &str, wanted: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !wanted() {
         assert!(Instant::now() < deadline, "{what}");
-        server.lock_poller().turn(server, Some(Duration::from_millis(1)));
+        server.lock_poller().turn(&server.shared, Some(Duration::from_millis(1)));
     }
 }
 
@@ -109,7 +110,7 @@ fn a_request_is_served_beside_a_thread_that_computes_though_the_poller_sleeps() 
         .collect();
     let mut client = client(address, REQUEST);
     begins.recv_timeout(Duration::from_secs(10)).expect("the first request is begun");
-    wait_until("the other thread polls", || server.leading.load(Ordering::SeqCst));
+    wait_until("the other thread polls", || server.shared.polling.leading.load(Ordering::SeqCst));
     client.write_all(REQUEST).unwrap();
     server.thread_back(left);
     go_on.send(()).unwrap();
@@ -128,9 +129,9 @@ fn a_request_is_served_beside_a_thread_that_computes_though_the_poller_sleeps() 
 #[test]
 fn what_the_poller_could_not_send_is_sent_by_who_had_the_exchange() {
     let (server, address) = server(Options::default());
-    server.begin();
+    server.shared.begin();
     let mut client = client(address, REQUEST);
-    poll_until(&server, "the request", || server.backlog.len() == 1);
+    poll_until(&server, "the request", || server.shared.backlog.len() == 1);
     let (connection, _) = taken(server.next(&Seat::default())).expect("the request");
     server.write(&connection, &[IoSlice::new(&vec![b'x'; 32 << 20])]).unwrap();
     let left = connection.exchange().outgoing().left();
@@ -138,8 +139,8 @@ fn what_the_poller_could_not_send_is_sent_by_who_had_the_exchange() {
     client.read_exact(&mut vec![0; 1 << 20]).unwrap();
 
     let looking = connection.exchange();
-    server.returned().again.push(connection.id());
-    server.lock_poller().turn(&server, Some(Duration::ZERO));
+    server.shared.returned().again.push(connection.id());
+    server.lock_poller().turn(&server.shared, Some(Duration::ZERO));
     assert_eq!(looking.outgoing().left(), left);
     drop(looking);
     assert_eq!(server.tls_version(&connection), None);
@@ -150,21 +151,21 @@ fn what_the_poller_could_not_send_is_sent_by_who_had_the_exchange() {
 fn a_request_that_only_waits_has_another_thread_take_its_place() {
     let (server, address) =
         server(Options { min_threads: 1, max_threads: 1, max_io_threads: 1, ..Options::default() });
-    server.begin();
+    server.shared.begin();
     assert_eq!(server.manage(), Manage::Spawn);
     let (first, second) = (Seat::default(), Seat::default());
     let clients: Vec<_> = (0..3).map(|_| client(address, REQUEST)).collect();
-    poll_until(&server, "the requests", || server.backlog.len() == 3);
+    poll_until(&server, "the requests", || server.shared.backlog.len() == 3);
     let (waits, _) = taken(server.next(&first)).expect("the first request");
-    server.want_thread();
+    server.shared.threads.want_one();
     assert_eq!(server.manage(), Manage::Wait, "no thread beyond the maximum");
 
     let io_bound = server.mark_io_bound();
-    server.want_thread();
+    server.shared.threads.want_one();
     assert_eq!(server.manage(), Manage::Spawn, "one more");
     let (other, _) = taken(server.next(&second)).expect("the second request");
     let too_many = server.mark_io_bound();
-    server.want_thread();
+    server.shared.threads.want_one();
     assert_eq!(server.manage(), Manage::Wait, "no more than that");
     let stats = server.stats();
     assert_eq!((stats.io_threads, stats.max_threads, stats.running, stats.pool_capacity), (2, 1, 2, 0));
@@ -182,7 +183,7 @@ fn a_request_that_only_waits_has_another_thread_take_its_place() {
 #[test]
 fn threads_beyond_new_bounds_leave_and_missing_ones_are_made() {
     let (server, _) = server(Options { min_threads: 0, max_threads: 4, ..Options::default() });
-    server.begin();
+    server.shared.begin();
     server.resize(3, 9);
     (0..3).for_each(|_| assert_eq!(server.manage(), Manage::Spawn));
     assert_eq!(server.manage(), Manage::Wait);
@@ -197,38 +198,38 @@ fn threads_beyond_new_bounds_leave_and_missing_ones_are_made() {
 #[test]
 fn absences_in_which_another_thread_was_called_say_nothing() {
     let (server, address) = server(Options { suspensions_told: true, ..Options::default() });
-    server.begin();
+    server.shared.begin();
     let _client = client(address, REQUEST);
-    poll_until(&server, "the request", || server.backlog.len() == 1);
+    poll_until(&server, "the request", || server.shared.backlog.len() == 1);
     let seat = Seat::default();
     let (connection, _) = taken(server.next(&seat)).expect("the request");
     let long = crate::pool::staffing::LONGEST_ABSENCE;
-    server.usual_absence.store(long, Ordering::Relaxed);
+    server.shared.absences.usual.store(long, Ordering::Relaxed);
     let counted = (0..160).filter(|_| {
-        let before = server.usual_absence.load(Ordering::Relaxed);
+        let before = server.shared.absences.usual.load(Ordering::Relaxed);
         server.thread_back(server.thread_suspended());
-        server.usual_absence.load(Ordering::Relaxed) != before
+        server.shared.absences.usual.load(Ordering::Relaxed) != before
     });
     assert_eq!(counted.count(), 10);
-    assert!(server.usual_absence.load(Ordering::Relaxed) < long);
+    assert!(server.shared.absences.usual.load(Ordering::Relaxed) < long);
     answer(&server, &connection, &seat);
 }
 
 #[test]
 fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
     let (server, address) = server(Options { max_threads: 5, ..Options::default() });
-    server.begin();
+    server.shared.begin();
     let uploads: Vec<_> = (0..2).map(|_| thread::spawn(move || client(address, &upload()))).collect();
-    poll_until(&server, "both uploads", || server.backlog.len() + server.backlog.kept() == 2);
-    assert_eq!((server.backlog.len(), server.backlog.kept()), (1, 1));
-    assert_eq!(server.work(), 2);
+    poll_until(&server, "both uploads", || server.shared.backlog.len() + server.shared.backlog.kept() == 2);
+    assert_eq!((server.shared.backlog.len(), server.shared.backlog.kept()), (1, 1));
+    assert_eq!(server.shared.work(), 2);
 
     let (first, second, third) = (Seat::default(), Seat::default(), Seat::default());
     let (large, request) = taken(server.next(&first)).expect("the first upload");
     assert_eq!(request.body.len(), LARGE);
     assert!(taken(server.next(&second)).is_none(), "the second one is kept");
     let _small = client(address, REQUEST);
-    poll_until(&server, "the small request", || server.backlog.len() == 1);
+    poll_until(&server, "the small request", || server.shared.backlog.len() == 1);
     let (small, _) = taken(server.next(&second)).expect("the small request");
     answer(&server, &small, &second);
     assert!(taken(server.next(&second)).is_none(), "still kept");
@@ -238,7 +239,7 @@ fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
     assert_eq!(request.body.len(), LARGE);
     assert!(taken(server.next(&third)).is_none());
     answer(&server, &kept, &second);
-    assert_eq!(server.work(), 0);
+    assert_eq!(server.shared.work(), 0);
     uploads.into_iter().for_each(|upload| drop(upload.join().unwrap()));
 }
 
@@ -272,17 +273,17 @@ fn another_large_request_is_served_beside_one_that_waits() {
 
 /// Takes the request of `address`' first client, has a second one wait that the server may not take now, and stops it.
 fn assert_takes_who_waits(server: &Arc<Server>, address: SocketAddr, keep_out: impl FnOnce()) {
-    server.begin();
+    server.shared.begin();
     let seat = Arc::new(Seat::default());
     let _first = client(address, REQUEST);
-    poll_until(server, "the first request", || server.backlog.len() == 1);
+    poll_until(server, "the first request", || server.shared.backlog.len() == 1);
     let (connection, _) = taken(server.next(&seat)).unwrap();
     keep_out();
     let mut second = client(address, REQUEST);
-    (0..3).for_each(|_| server.lock_poller().turn(server, Some(Duration::ZERO)));
-    assert_eq!(server.backlog.len(), 0, "it is not taken");
+    (0..3).for_each(|_| server.lock_poller().turn(&server.shared, Some(Duration::ZERO)));
+    assert_eq!(server.shared.backlog.len(), 0, "it is not taken");
     server.drain();
-    poll_until(server, "it is", || server.backlog.len() == 1);
+    poll_until(server, "it is", || server.shared.backlog.len() == 1);
     answer(server, &connection, &seat);
     server.resume();
     let (connection, _) = taken(server.next(&seat)).unwrap();
@@ -301,7 +302,7 @@ fn who_ends_takes_what_waits_for_a_thread() {
 #[test]
 fn who_ends_takes_what_waits_for_something_out_of_band() {
     let (server, address) = server(Options::default());
-    assert_takes_who_waits(&server, address, || server.held.store(true, Ordering::SeqCst));
+    assert_takes_who_waits(&server, address, || server.shared.threads.held.store(true, Ordering::SeqCst));
 }
 
 /// Two workers of a cluster at one listener, of which the first has taken a client's connection and answered once.
@@ -321,15 +322,15 @@ impl Pair {
             let server = Server::new(Options::default()).unwrap();
             server.add_listener(listener.as_raw_fd(), None).unwrap();
             server.add_gate(Gate::new(board.place(Index(index)).unwrap()));
-            server.begin();
+            server.shared.begin();
             server
         };
         let first = worker(0);
         let client = client(listener.local_addr().unwrap(), REQUEST);
         let mut pair = Self { first, second: worker(1), board, seat: Arc::default(), client };
-        poll_until(&pair.first, "the request", || pair.first.backlog.len() == 1);
+        poll_until(&pair.first, "the request", || pair.first.shared.backlog.len() == 1);
         pair.answered_by(&Arc::clone(&pair.first));
-        pair.second.lock_poller().turn(&pair.second, Some(Duration::ZERO));
+        pair.second.lock_poller().turn(&pair.second.shared, Some(Duration::ZERO));
         pair
     }
 
@@ -340,7 +341,7 @@ impl Pair {
     }
 
     fn answered_by(&mut self, server: &Arc<Server>) {
-        poll_until(server, "the request", || server.backlog.len() == 1);
+        poll_until(server, "the request", || server.shared.backlog.len() == 1);
         let (connection, _) = taken(server.next(&self.seat)).unwrap();
         answer(server, &connection, &self.seat);
         let mut response = vec![0; RESPONSE.len()];
@@ -385,9 +386,9 @@ fn kept_upload(pair: &Pair) -> thread::JoinHandle<()> {
     assert!(pair.board.place(Index(1)).unwrap().begin_large(|serving, _| serving == 0));
     let mut client = pair.client.try_clone().unwrap();
     let sender = thread::spawn(move || client.write_all(&upload()).unwrap());
-    poll_until(&pair.first, "the upload", || pair.first.backlog.kept() == 1);
+    poll_until(&pair.first, "the upload", || pair.first.shared.backlog.kept() == 1);
     assert!(taken(pair.first.next(&pair.seat)).is_none());
-    assert_eq!(pair.first.shown_work(), 0, "it needs no thread yet");
+    assert_eq!(pair.first.shared.shown_work(), 0, "it needs no thread yet");
     sender
 }
 
@@ -400,7 +401,7 @@ fn an_upload_waits_while_another_worker_serves_one() {
     let mut spent = None;
     wait_until("its turn has come", || {
         spent = first.weigh_large(spent);
-        first.backlog.len() == 1
+        first.shared.backlog.len() == 1
     });
     pair.answered_by(&first);
     sender.join().unwrap();
@@ -422,7 +423,7 @@ fn an_upload_that_waits_itself_gives_up_its_turn() {
     let pair = Pair::new();
     let mut client = pair.client.try_clone().unwrap();
     let sender = thread::spawn(move || client.write_all(&upload()).unwrap());
-    poll_until(&pair.first, "the upload", || pair.first.backlog.len() == 1);
+    poll_until(&pair.first, "the upload", || pair.first.shared.backlog.len() == 1);
     let (connection, _) = taken(pair.first.next(&pair.seat)).unwrap();
     let place = pair.board.place(Index(0)).unwrap();
     assert!(place.own().large);

@@ -1,7 +1,8 @@
 //! What an operator should hear of.
 
 use std::net::IpAddr;
-use std::{fmt, io};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{fmt, io, mem};
 
 use nix::errno::Errno;
 
@@ -47,5 +48,33 @@ impl fmt::Display for Notice {
             Notice::TimedOut(_, part) => write!(formatter, "timed out waiting for the {part} of a request"),
             Notice::TlsFailed(_, fault) => formatter.write_str(&fault.message),
         }
+    }
+}
+
+/// Those that nobody has taken yet.
+#[derive(Default)]
+pub(crate) struct Notices(Mutex<Vec<Notice>>);
+
+impl Notices {
+    fn lock(&self) -> MutexGuard<'_, Vec<Notice>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, notice: Notice) {
+        let peer = notice.peer().map(tracing::field::display);
+        tracing::warn!(target: "rserve_core::server", peer, "{notice}");
+        let mut notices = self.lock();
+        // Nobody reads a thousand copies of the same line.
+        if notices.len() < 8 {
+            notices.push(notice);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    pub(crate) fn take(&self) -> Vec<Notice> {
+        mem::take(&mut *self.lock())
     }
 }

@@ -1,0 +1,240 @@
+//! What the poller, the threads and the monitor of one server share, in parts by what they are. The poller is given this
+//! and nothing else of the server that it belongs to.
+
+mod absences;
+mod deadlines;
+mod figures;
+mod life;
+mod monitor_bell;
+mod notice;
+mod polling;
+mod threads;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Waker};
+
+use crate::cluster::balance::Place;
+use crate::config::options::Options;
+use crate::connection::exchange::{Exchange, Outcome};
+use crate::connection::unread::Unread;
+use crate::connection::{Connection, ConnectionId};
+use crate::pool::backlog::Backlog;
+use crate::pool::large;
+
+use absences::Absences;
+pub(crate) use deadlines::DRAIN_GRACE;
+use deadlines::Deadlines;
+use figures::Figures;
+use life::Life;
+pub use life::Status;
+pub(crate) use monitor_bell::MonitorBell;
+pub use notice::Notice;
+use notice::Notices;
+use polling::Polling;
+use threads::Threads;
+
+/// Connections that Ruby threads are done with, for the poller.
+#[derive(Default)]
+pub(crate) struct Returned {
+    pub(crate) closed: Vec<ConnectionId>,
+    pub(crate) again: Vec<ConnectionId>,
+}
+
+impl Returned {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.closed.is_empty() && self.again.is_empty()
+    }
+}
+
+/// See the module.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) life: Life,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) polling: Polling,
+    pub(crate) threads: Threads,
+    pub(crate) absences: Absences,
+    pub(crate) figures: Figures,
+    pub(crate) notices: Notices,
+    pub(crate) backlog: Backlog,
+    /// What clients leave unread of their responses.
+    pub(crate) unread: Arc<Unread>,
+    pub(crate) monitor: Arc<MonitorBell>,
+    /// Where the other workers of a cluster see how busy this one is.
+    pub(crate) place: OnceLock<Place>,
+    returned: Mutex<Returned>,
+    registry: Registry,
+    waker: Waker,
+}
+
+impl Shared {
+    /// `registry` and `waker` are the poller's.
+    pub(crate) fn new(options: Options, registry: Registry, waker: Waker) -> Self {
+        Self {
+            life: Life::new(),
+            deadlines: Deadlines::new(options.idle_timeout),
+            polling: Polling::default(),
+            threads: Threads::new(&options),
+            absences: Absences::default(),
+            figures: Figures::default(),
+            notices: Notices::default(),
+            backlog: Backlog::default(),
+            unread: Arc::new(Unread::new(options.unread_limit)),
+            monitor: Arc::default(),
+            place: OnceLock::new(),
+            returned: Mutex::default(),
+            registry,
+            waker,
+            options,
+        }
+    }
+
+    /// `false` when it has begun before.
+    pub(crate) fn begin(&self) -> bool {
+        let begins = self.life.begin();
+        if begins {
+            self.touch(Instant::now());
+            self.deadlines.begin();
+        }
+        begins
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.life.status()
+    }
+
+    pub(crate) fn advance(&self, status: Status) {
+        if self.life.advance(status) {
+            self.backlog.wake(usize::MAX);
+            self.wake_poller();
+            self.monitor.wake();
+            self.threads.manager.wake();
+        }
+    }
+
+    /// Whoever waits in epoll returns.
+    pub(crate) fn wake_poller(&self) {
+        let _ = self.waker.wake();
+    }
+
+    pub(crate) fn returned(&self) -> MutexGuard<'_, Returned> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn notify(&self, notice: Notice) {
+        self.notices.push(notice);
+        // The managing thread may be the one that polls.
+        self.threads.manager.interrupt();
+    }
+
+    /// Whether a thread without the GVL is to go on polling soon.
+    pub(crate) fn note_unfinished(&self, wait: bool) {
+        if self.polling.note_unfinished(wait) {
+            self.monitor.hurry();
+        }
+    }
+
+    /// Requests that a thread is serving, or that wait for one.
+    pub(crate) fn work(&self) -> usize {
+        self.threads.busy.load(Ordering::Acquire) + self.backlog.len() + self.backlog.kept()
+    }
+
+    /// The poller may sleep for long, so what it shows the other workers before is kept true by the threads.
+    pub(crate) fn show_work(&self) {
+        if let Some(place) = self.place.get() {
+            place.show_work(|| self.shown_work());
+        }
+    }
+
+    /// What the other workers see of it: large requests that are kept, and those that only wait, take no thread from
+    /// anybody, unless they keep this one from accepting.
+    pub(crate) fn shown_work(&self) -> usize {
+        let kept = if self.options.queue_requests { 0 } else { self.backlog.kept() };
+        let busy = self.threads.busy.load(Ordering::Acquire).saturating_sub(self.threads.size.beyond());
+        busy + self.backlog.len() + kept
+    }
+
+    pub(crate) fn may_accept(&self) -> bool {
+        if self.threads.held.load(Ordering::Acquire) {
+            return false;
+        }
+        if self.options.queue_requests {
+            return true;
+        }
+        self.work() < self.threads.size.limit()
+    }
+
+    pub(crate) fn check_drained(&self, connections: usize) {
+        if connections == 0 && self.backlog.len() == 0 && self.threads.busy.load(Ordering::Acquire) == 0 {
+            self.advance(Status::Done);
+        }
+    }
+
+    /// The connection's owner goes on with whatever it is in the middle of; a socket that has to be waited for becomes
+    /// known to epoll.
+    pub(crate) fn progress(&self, connection: &Connection, exchange: &mut Exchange, now: Instant) -> Outcome {
+        let mut outcome = exchange.progress(&self.options, now);
+        if matches!(outcome, Outcome::Wait | Outcome::Again) && self.register(connection, exchange).is_err() {
+            outcome = Outcome::Close;
+        }
+        if outcome == Outcome::Again
+            && let Some(fault) = exchange.take_fault()
+        {
+            self.notify(Notice::TlsFailed(connection.peer(), fault));
+        }
+        outcome
+    }
+
+    /// Makes `exchange`'s socket known to epoll, for every edge; does nothing when it is.
+    pub(crate) fn register(&self, connection: &Connection, exchange: &mut Exchange) -> io::Result<()> {
+        if exchange.registered {
+            return Ok(());
+        }
+        if let Some(stream) = exchange.stream() {
+            let fd = stream.as_fd().as_raw_fd();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.registry.register(&mut SourceFd(&fd), connection.id().token(), interest)?;
+            exchange.registered = true;
+        }
+        Ok(())
+    }
+
+    /// Ends what [`Shared::register`] began.
+    pub(crate) fn deregister(&self, exchange: &Exchange) {
+        if exchange.registered
+            && let Some(stream) = exchange.stream()
+        {
+            let fd = stream.as_fd().as_raw_fd();
+            let _ = self.registry.deregister(&mut SourceFd(&fd));
+        }
+    }
+
+    /// The request of `connection` is complete.
+    pub(crate) fn queue(
+        &self,
+        connection: &Arc<Connection>,
+        exchange: MutexGuard<'_, Exchange>,
+        now: Instant,
+    ) {
+        let large = exchange.request_len() >= large::LARGE;
+        drop(exchange);
+        if !self.backlog.push(Arc::clone(connection), large, now) {
+            self.monitor.hurry();
+        }
+    }
+
+    /// Has a thread look for requests, if there are any: for a caller that made one ready and will not serve it.
+    pub(crate) fn nudge(&self) {
+        if self.life.is_at_home() && self.backlog.len() > 0 {
+            self.wake_poller();
+            self.backlog.wake(1);
+            self.monitor.hurry();
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Where the monitor sleeps, and who wakes it.
+
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::time::Duration;
+
+use crate::sys::Parking;
+
+#[derive(Default)]
+pub(crate) struct MonitorBell {
+    parking: Parking,
+    /// It sleeps until it is woken.
+    parked: AtomicBool,
+    /// It sleeps for more than a tick.
+    resting: AtomicBool,
+}
+
+impl MonitorBell {
+    /// A leader stopped polling, or does not see what is to be done: if the monitor sleeps, it has to look after things
+    /// again.
+    pub(crate) fn rouse(&self) {
+        // Whoever calls this made something to do, and the monitor looks for it after it has set its flags: one of the
+        // two sees the other.
+        fence(Ordering::SeqCst);
+        if self.parked.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// Something is to be done within a tick.
+    pub(crate) fn hurry(&self) {
+        fence(Ordering::SeqCst);
+        if self.parked.load(Ordering::SeqCst) || self.resting.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        self.parking.wake();
+    }
+
+    /// The monitor is about to sleep for more than a tick, or no more than one; it looks again after this whether there
+    /// is something to do, as somebody may not have seen it.
+    pub(crate) fn set_resting(&self, resting: bool) {
+        self.resting.store(resting, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Sleeps for `pause`, or until it is hurried.
+    pub(crate) fn rest(&self, pause: Duration) {
+        self.parking.park(Some(pause));
+        self.resting.store(false, Ordering::SeqCst);
+    }
+
+    /// As [`MonitorBell::set_resting`], about to sleep until it is woken.
+    pub(crate) fn set_parked(&self) {
+        self.parked.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Sleeps until it is woken, if it `stays`.
+    pub(crate) fn park(&self, stays: bool) {
+        if stays {
+            self.parking.park(None);
+        }
+        self.parked.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,31 @@
+//! Who polls.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+#[derive(Default)]
+pub(crate) struct Polling {
+    /// Turns done so far.
+    pub(crate) turns: AtomicU64,
+    /// Milliseconds of the server's time when a pool thread last polled before it looked for a request.
+    pub(crate) last_turn: AtomicU64,
+    /// A Ruby thread waits in epoll.
+    pub(crate) leading: AtomicBool,
+    /// Connections have more to do that nobody with the GVL should go on with, or than one turn allowed.
+    unfinished: AtomicBool,
+}
+
+impl Polling {
+    /// Whether a thread without the GVL is to go on polling soon: `true` when somebody has to be told.
+    pub(super) fn note_unfinished(&self, wait: bool) -> bool {
+        // Most servers have none, and this word would travel between processors for nothing.
+        if self.unfinished.load(Ordering::Relaxed) == wait {
+            return false;
+        }
+        self.unfinished.store(wait, Ordering::SeqCst);
+        wait
+    }
+
+    pub(crate) fn has_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::SeqCst)
+    }
+}
