@@ -46,12 +46,18 @@ module Rserve
 
     private
 
-    # Who has put a `write` of its own before Ruby's is asked.
+    # Who has put a `write` or `syswrite` of its own before Ruby's is asked.
     def plain?
-      @io.is_a?(IO) && !@io.closed? && @io.method(:write).owner.equal?(IO)
+      @io.is_a?(IO) && !@io.closed? && rubys?(:write) && rubys?(:syswrite)
+    end
+
+    def rubys?(method)
+      @io.method(method).owner.equal?(IO)
     end
 
     def write_by_its_own_means(text)
+      return @io.syswrite(text) if @io.is_a?(IO) && rubys?(:write)
+
       @io.write(text)
       @io.flush if @io.respond_to?(:flush) && !(@io.respond_to?(:sync) && @io.sync)
     end

@@ -234,6 +234,7 @@ module Rserve
         poses_as_puma: Rserve.poses_as_puma?,
         strict: @options[:strict],
         strict_host: @options[:strict_host],
+        show_version: !http_version?,
         strict_framing: @options[:strict_framing],
         hide_underscores: @options[:allow_underscore_headers] == false,
         max_keep_alive: keep == Float::INFINITY ? nil : keep&.ceil,

@@ -66,6 +66,14 @@ class CompatLevelTest < TimedTestCase
     end
   end
 
+  def test_a_field_named_version_is_the_applications_where_the_server_sets_no_http_version
+    old_rack = Gem::Version.new(Rack.release) < Gem::Version.new("3.1")
+    request = "GET /version HTTP/1.1\r\nVersion: 9\r\nversion: 8\r\n\r\n"
+    { 6 => "HTTP/1.1", 7 => old_rack ? "HTTP/1.1" : "9, 8", 8 => old_rack ? "HTTP/1.1" : "9, 8" }.each do |level, value|
+      serve(level) { assert_equal value.inspect, exchange(request).last, "level #{level}" }
+    end
+  end
+
   def test_hijack_is_a_proc_from_level_7_on
     { 6 => "false", 7 => "true", 8 => "true" }.each do |level, answer|
       serve(level) { assert_equal answer, exchange("GET /hijack HTTP/1.1\r\n\r\n").last, "level #{level}" }

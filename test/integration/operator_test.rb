@@ -90,7 +90,7 @@ class OperatorTest < ServerCase
       listener = Socket.new(:UNIX, :DGRAM)
       listener.bind(Addrinfo.unix(path))
       spawn_server env: { "NOTIFY_SOCKET" => path, "WATCHDOG_USEC" => "200000" }
-      # The watchdog is told as soon as there is a process, ready or not.
+      # The watchdog is told from then on.
       assert_equal "READY=1", next_message(listener, /READY/)
       assert_equal "WATCHDOG=1", next_message(listener, /WATCHDOG/)
       assert_match(%r{\ASTATUS=rserve .*: worker: \{ \d+/5 threads, 5 available, 0 backlog \}\z},

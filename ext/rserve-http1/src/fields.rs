@@ -24,6 +24,8 @@ pub(crate) struct Meaning {
     connection_keep_alive: bool,
     /// Names are to be put in order: one has an underscore, or there are too many to look for each among the others.
     to_be_sorted: bool,
+    /// A field is named Version.
+    has_version: bool,
     /// A bit for each name seen, so that a head without repeated names is not searched for them.
     names: u128,
 }
@@ -58,7 +60,11 @@ impl Meaning {
                 (self.host, self.host_index) = (Some(field.value), head.fields.len());
             }
             5 if name.eq_ignore_ascii_case(b"proxy") => field.visible = false,
-            7 if name.eq_ignore_ascii_case(b"version") => field.visible = false,
+            7 if name.eq_ignore_ascii_case(b"version") => {
+                field.visible = false;
+                self.to_be_sorted |= self.has_version;
+                self.has_version = true;
+            }
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 head.expects_continue =
                     head.version == Version::Http11 && value.eq_ignore_ascii_case(b"100-continue");
@@ -107,6 +113,10 @@ impl Meaning {
     /// Whenever two readers of the same octets could disagree about where the body ends (request smuggling,
     /// RFC 9112 §11.2); a missing Host if that is to be refused; more content than is allowed.
     pub(crate) fn settle(&mut self, octets: &[u8], head: &mut Head, limits: &Limits) -> Result<(), Error> {
+        if self.has_version && limits.show_version {
+            let named = |field: &&mut Field| field.name.of(octets).eq_ignore_ascii_case(b"version");
+            head.fields.iter_mut().filter(named).for_each(|field| field.visible = true);
+        }
         // An empty one names none, which only a URI without an authority has, and http's has one (RFC 9110 §4.2.1).
         let names_host = match head.host {
             Some(_) => self.host.is_some(),

@@ -49,7 +49,8 @@ pub struct Field {
     /// Without the SP and HTAB around it; may be empty. Of Host, the target's authority if it has one.
     pub value: Span,
     /// Whether the application may see it. False for `Proxy` (it would become `HTTP_PROXY`, which programs
-    /// take for configuration) and `Version` (`HTTP_VERSION` is the server's to set), for a name with `_` that a dashed name also maps to, for `Content_Length`,
+    /// take for configuration) and `Version` (`HTTP_VERSION` is the server's to set; but see [`crate::Limits::show_version`]),
+    /// for a name with `_` that a dashed name also maps to, for `Content_Length`,
     /// `Content_Type` and `Transfer_Encoding`, and for the framing fields of a chunked request.
     pub visible: bool,
     /// Whether an earlier visible field has the same CGI name, so that this value is appended to that one's with

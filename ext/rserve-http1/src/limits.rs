@@ -46,6 +46,9 @@ pub struct Limits {
     /// Keep fields from the application whose names have an underscore (`allow_underscore_headers false`). Default:
     /// false; those that a field with a dash has the CGI name of are always kept from it.
     pub hide_underscores: bool,
+    /// Let the application see a field `Version`, because its CGI name, `HTTP_VERSION`, is not the server's to set (Rack from
+    /// 3.1 on). Default: false.
+    pub show_version: bool,
 }
 
 impl Default for Limits {
@@ -69,6 +72,7 @@ impl Default for Limits {
             strict_framing: false,
             strict: false,
             hide_underscores: false,
+            show_version: false,
         }
     }
 }

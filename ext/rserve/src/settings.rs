@@ -73,6 +73,7 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     options.limits.strict = flag(settings, "strict")?;
     options.limits.strict_host = flag(settings, "strict_host")?;
     options.limits.strict_framing = flag(settings, "strict_framing")?;
+    options.limits.show_version = flag(settings, "show_version")?;
     options.limits.hide_underscores = flag(settings, "hide_underscores")?;
     options.poses_as_puma = flag(settings, "poses_as_puma")?;
     options.max_keep_alive = get(settings, "max_keep_alive")?;

@@ -34,9 +34,11 @@ Rserve::Plugin.create do
   def keep_watchdog_calm(launcher)
     interval = Rserve::SdNotify.watchdog_usec / 2 / 1_000_000
     @log_writer.log "Pinging systemd watchdog every #{interval.round(1)} sec"
-    loading = Thread.new { ping_watchdog(interval) } unless launcher.binder.inherited_fds.empty?
+    restarted = launcher.binder.inherited_fds.any?
+    loading = Thread.new { ping_watchdog(interval) } if restarted
     in_background do
       loading&.kill
+      sleep interval unless restarted
       ping_watchdog(interval)
     end
   end
