@@ -1,12 +1,10 @@
 # frozen_string_literal: true
 
 require "optparse"
-require "socket"
 require "rserve/runtime"
 require "rserve/compat_level"
-require "rserve/const"
 require "rserve/control_request"
-require "rserve/state_file"
+require "rserve/control/target"
 
 module Rserve
   # The control client `rservectl` (and `pumactl`): tells a running server what to do, through its control server or by
@@ -48,25 +46,37 @@ module Rserve
       "phased-restart" => "Replace one worker at a time",
       "refork" => "Fork the workers anew from worker 0",
       "reload-worker-directory" => "Enter the directory again, for the next phased restart",
-      "reopen-log" => "Open the log files anew",
+      "reopen-log" => "Open the log files anew, and read certificates again",
       "worker-count-up" => "One worker more",
       "worker-count-down" => "One worker fewer",
-      "thread-backtraces" => "Where every thread is",
-      "gc" => "Collect garbage in the master",
-      "gc-stats" => "Its GC.stat",
+      "thread-backtraces" => "Where every thread is, as JSON",
+      "gc" => "Collect garbage, in a cluster in the master",
+      "gc-stats" => "GC.stat of the same process, as JSON",
       "info" => "Log where every thread is (BSD; at level 8 anywhere)"
     }.freeze
     private_constant :MEANINGS
 
-    # Commands that the control server does not know: always signals.
+    # Commands that Puma's control server does not know: always signals there.
     NO_REQ_COMMANDS = %w[info reopen-log worker-count-down worker-count-up].freeze
 
     # Commands whose answer is printed.
     PRINTABLE_COMMANDS = %w[gc-stats stats thread-backtraces].freeze
 
+    # Seconds for which `status --check` looks, unless told.
+    PATIENCE = 5
+    NOWHERE = "Neither pid nor control url available"
+    NO_LOG_FILES = "'reopen-log' refused: nothing is redirected to a file, and the signal would stop the server"
+    private_constant :PATIENCE, :NOWHERE, :NO_LOG_FILES
+
     # A command that cannot be carried out; the message says why.
     class Failure < StandardError
     end
+
+    # The token is wrong.
+    class Unauthorized < Failure
+      def initialize = super("Unauthorized access to server (wrong auth token)")
+    end
+    private_constant :Unauthorized
 
     # @param argv [Array<String>]
     # @param stdout [IO]
@@ -74,6 +84,8 @@ module Rserve
     # @param env [Hash, ENV]
     def initialize(argv, stdout = $stdout, stderr = $stderr, env: ENV)
       @state = @quiet = @pidfile = @pid = @control_url = @control_auth_token = @config_file = @command = nil
+      @check = @json = @help = @named = @configured = nil
+      @timeout = ControlRequest::TIMEOUT
       @argv = argv.dup
       @stdout = stdout
       @stderr = stderr
@@ -111,7 +123,9 @@ module Rserve
     private
 
     def parse_options
-      OptionParser.new { |parser| define_options(parser) }.parse!(@argv)
+      parser = OptionParser.new { |options| define_options(options) }
+      parser.parse!(@argv)
+      print_help(parser) if @help
     rescue OptionParser::ParseError => e
       raise Failure, e.message
     end
@@ -130,9 +144,21 @@ module Rserve
       parser.on("-F", "--config-file PATH", "Config file of the server; - for none") { |path| @config_file = path }
       parser.on("-e", "--environment ENVIRONMENT", "The application's environment") { |name| @environment = name }
       parser.separator("\nOther:")
+      parser.on("--check [SECONDS]", Float, "status: fail too if for so long (#{PATIENCE}) all threads have been busy",
+                "and requests waited") { |seconds| @check = seconds || PATIENCE }
+      parser.on("--json", "stats, gc-stats, thread-backtraces: print the JSON alone") { @json = true }
+      parser.on("--timeout SECONDS", Float, "Fail without an answer for so long (#{@timeout})") { |s| @timeout = s }
       parser.on("-Q", "--quiet", "Print no messages") { @quiet = true }
-      parser.on_tail("-H", "--help", "Print this") { print_and_exit(parser) }
+      parser.on_tail("-H", "--help", "Print this; after a command what it does") { @help = true }
       parser.on_tail("-V", "--version", "Print the version") { print_and_exit(Rserve.product.version) }
+    end
+
+    def print_help(parser)
+      command = @argv.first
+      return print_and_exit(parser) unless MEANINGS.key?(command)
+
+      require "rserve/control/command_help"
+      print_and_exit(Control::CommandHelp.new(command, MEANINGS[command], CMD_PATH_SIG_MAP[command]).text)
     end
 
     def print_and_exit(text)
@@ -146,123 +172,184 @@ module Rserve
       raise Failure, "Invalid command: #{@command}" unless CMD_PATH_SIG_MAP.key?(@command)
     end
 
-    # What the config file says about where the server can be reached; options on the command line go first.
+    # What the config file says about where the server can be reached. Flags go first: beside them a file that was only
+    # found is read for what they leave out, and believed where it speaks of the same server.
     def read_config_file
       return @config_file = nil if @config_file == "-"
 
-      @config_file ||= ["config/puma/#{@environment || "development"}.rb", "config/puma.rb"].find { |p| File.exist?(p) }
-      return unless @config_file
+      @named = [@state, @pidfile, @pid, @control_url].any?
+      found = @config_file || (config_files.find { |path| File.exist?(path) } if config_file_needed?)
+      return unless found
 
       require "rserve"
+      @config_file = found
       configuration = Configuration.new({ config_files: [@config_file] }, {}, @env)
-      options = configuration.load
+      @configured = configuration.load
       @compat_level = configuration.compat_level
-      @pidfile ||= options[:pidfile]
-      @control_url ||= options[:control_url]
-      @control_auth_token ||= options[:control_auth_token]
-      @state = options[:state] if @state.nil?
+      @control_auth_token ||= @configured[:control_auth_token]
+      take_configured unless @named && @command != "start"
+    rescue SystemCallError => e
+      raise Failure, e.message
+    end
+
+    def config_files
+      ["config/puma/#{@environment || "development"}.rb", "config/puma.rb"]
+    end
+
+    def config_file_needed?
+      return true if !@named || @command == "start" || @command == "info"
+      return false if @state
+
+      @control_url ? @control_auth_token.nil? || NO_REQ_COMMANDS.include?(@command) : needs_control?
+    end
+
+    # Is the control server of more use to this command than the pid?
+    def needs_control?
+      CMD_PATH_SIG_MAP[@command].to_s.empty?
+    end
+
+    def take_configured
+      @pidfile ||= @configured[:pidfile]
+      @control_url ||= @configured[:control_url]
+      @state = @configured[:state] if @state.nil?
     end
 
     def prepare_configuration
-      if @state
-        read_state_file
-      elsif @pidfile && !@pid
-        @pid = read_pid_file
-      end
+      target = Control::Target.new(pid: @pid, url: @control_url, token: @control_auth_token)
+      target = target.or(Control::Target.of_state_file(@state)) if @state
+      target = target.or(Control::Target.new(pid: Control::Target.pid_in(@pidfile))) if @pidfile && !target.pid
+      target = target.or(configured_target) if @configured && @named && target.same?(configured_target)
+      @pid = target.pid
+      @control_url = target.url
+      @control_auth_token = target.token
     end
 
-    def read_state_file
-      raise Failure, "State file not found: #{@state}" unless File.exist?(@state)
+    # @return [Control::Target] as the config file, or the state file that it names, has it
+    def configured_target
+      return Control::Target.of_state_file(@configured[:state]) if @configured[:state]
 
-      state = StateFile.new
-      state.load(@state)
-      @control_url = state.control_url
-      @control_auth_token = state.control_auth_token
-      @pid = state.pid
-    end
-
-    def read_pid_file
-      Integer(File.read(@pidfile).strip)
-    rescue SystemCallError => e
-      raise Failure, "Pid file not readable: #{e.message}"
-    rescue ArgumentError
-      raise Failure, "No pid in #{@pidfile}"
+      pidfile = @configured[:pidfile]
+      Control::Target.new(pid: (Control::Target.pid_in(pidfile) if pidfile), url: @configured[:control_url])
+    rescue Control::NotRunning
+      Control::Target.new
     end
 
     def send_request
-      return report_figures if @command == "status" && ControlRequest.reachable?(@control_url)
+      return report_figures if @command == "status" && ControlRequest.reachable?(@control_url, timeout: @timeout)
 
-      status, body = ControlRequest.new(@control_url, @control_auth_token).get(@command)
-      raise Failure, refusal(status, body) unless status == 200
-
-      message "Command #{@command} sent success"
-      message body if PRINTABLE_COMMANDS.include?(@command)
+      body = ask(@command)
+      message "Command #{@command} sent success" unless @json && printable?
+      message body if printable?
     end
 
-    def refusal(status, body)
-      case status
-      when 403 then "Unauthorized access to server (wrong auth token)"
-      when 404 then "Command error: #{body}"
-      else "Bad response from server: #{status}"
+    def printable?
+      PRINTABLE_COMMANDS.include?(@command)
+    end
+
+    # @return [String] the answer
+    def ask(command)
+      case (status, body = request(command)).first
+      when 200 then body
+      when 403 then raise Unauthorized
+      when 404 then raise Failure, "Command error: #{body}"
+      else raise Failure, "Bad response from server: #{status}"
       end
+    end
+
+    def request(command)
+      ControlRequest.new(@control_url, @control_auth_token, timeout: @timeout).get(command)
     end
 
     def send_signal
-      raise Failure, "Neither pid nor control url available" unless @pid
+      return message("Command #{@command} sent success") if @command == "reopen-log" && reopened_by_control?
+      raise Failure, @control_url ? "'#{@command}' needs the pid: -S, -P or -p" : NOWHERE unless @pid
 
       signal = @command == "info" ? backtrace_signal : CMD_PATH_SIG_MAP[@command]
-      return message("'#{@command}' not available via pid only") unless signal
+      make_sure_of_the_process
+      raise Failure, "'#{@command}' not available via pid only" unless signal
+      return message("#{product_name} is started") if @command == "status"
 
-      begin
-        return report_status if @command == "status"
-
-        Process.kill(signal, @pid)
-      rescue Errno::ESRCH
-        return start if @command == "restart"
-
-        raise Failure, "No pid '#{@pid}' found"
-      end
+      refuse_what_would_do_harm(signal)
+      Process.kill(signal, @pid)
       message "Command #{@command} sent success"
+    end
+
+    # Puma's control server does not know this command, and one that is to be read only refuses it: there it takes the
+    # signal.
+    def reopened_by_control?
+      return false unless @control_url
+
+      status, body = request(@command)
+      raise Failure, NO_LOG_FILES if body.include?("reopen_log not available")
+
+      status == 200
+    end
+
+    def make_sure_of_the_process
+      require "rserve/control/process_state"
+      @process = Control::ProcessState.new(@pid)
+      Process.kill(0, @pid)
+      raise Errno::ESRCH if @process.gone?
+      raise Failure, "#{product_name} is suspended: kill -CONT #{@pid}" if @command == "status" && @process.suspended?
+    rescue Errno::EPERM
+      raise unless @command == "status" # it is somebody else's, and there
+    rescue Errno::ESRCH
+      raise Control::NotRunning, "No pid '#{@pid}' found"
+    end
+
+    # A signal that the server does not expect ends or suspends it.
+    def refuse_what_would_do_harm(signal)
+      case @command
+      when "reopen-log"
+        return unless @process.without_log_files?
+
+        raise Failure, NO_LOG_FILES
+      when /\Aworker-count/
+        return unless @process.defenceless?(signal)
+
+        raise Failure, "'#{@command}' refused: the server has no workers (single mode)"
+      end
     end
 
     def backtrace_signal
       Rserve.backtrace_signal(@compat_level) || raise(Failure, "'info' needs SIGINFO, which this system does not have")
     end
 
-    def report_status
-      Process.kill(0, @pid)
-      message "#{product_name} is started"
-    rescue Errno::ESRCH
-      raise Failure, "#{product_name} is not running"
-    end
-
     # Puma's client says no more than that the server is started, and scripts may compare it; ours adds what it knows.
     def report_figures
-      message "#{product_name} is started"
-      return if Rserve.poses_as_puma?
+      return message("#{product_name} is started") if Rserve.poses_as_puma?
 
-      require "rserve/control/figures"
-      require "rserve/control/words"
-      message Control::Words.status(figures)
-    rescue ControlRequest::Failure
-      nil # it is started all the same
+      require "rserve/control/health"
+      health = Control::Health.new { figures }
+      lines = health.lines
+      message "#{product_name} is started"
+      message lines
+      fault = health.fault(@check)
+      raise Failure, fault if fault
+    rescue Unauthorized
+      message "#{product_name} is started" # it is so all the same
     end
 
     # @return [Control::Figures]
     def figures
-      status, body = ControlRequest.new(@control_url, @control_auth_token).get("stats")
-      raise ControlRequest::Failure, refusal(status, body) unless status == 200
-
-      Control::Figures.parse(body, pid: @pid)
+      require "rserve/control/figures"
+      Control::Figures.parse(ask("stats"), pid: @pid)
     end
 
     def watch
       require "rserve/control/top"
       terminal = Control::Terminal.new($stdin, @stdout)
       Control::Top.new(terminal, @stdout, local: local?) do
-        read_state_file if @state # a server that was restarted may be elsewhere
+        follow_state_file if @state # a server that was restarted may be elsewhere
         figures
       end.run
+    end
+
+    def follow_state_file
+      target = Control::Target.of_state_file(@state)
+      @pid = target.pid
+      @control_url = target.url || @control_url
+      @control_auth_token = target.token || @control_auth_token
     end
 
     def local?
@@ -292,11 +379,18 @@ module Rserve
 
     def exiting_on_failure
       yield
-    rescue Failure, ControlRequest::Failure => e
-      message e.message
-      exit 1
-    rescue SystemCallError => e
-      message @command == "status" ? "#{product_name} is not running" : e.message
+    rescue Control::NotRunning => e
+      fail_with "#{product_name} is not running: #{e.message}"
+    rescue Errno::ECONNREFUSED, Errno::ENOENT => e
+      fail_with "#{product_name} is not running: #{e.message.sub(/ - connect\(2\) for /, ": ")}"
+    rescue ControlRequest::Unanswered => e
+      fail_with "#{product_name} does not answer: #{e.message}"
+    rescue Failure, ControlRequest::Failure, SystemCallError => e
+      fail_with e.message
+    end
+
+    def fail_with(text)
+      message text
       exit 1
     end
   end

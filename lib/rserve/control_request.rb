@@ -1,8 +1,6 @@
 # frozen_string_literal: true
 
 require "socket"
-require "uri"
-require "rserve/config_error"
 
 module Rserve
   # One command to a control server: `GET /COMMAND?token=TOKEN` by HTTP/1.0 over TCP, TLS or a unix socket.
@@ -11,20 +9,30 @@ module Rserve
     class Failure < StandardError
     end
 
+    # It did not answer at all.
+    class Unanswered < Failure
+    end
+
+    # Seconds that connecting and the answer may take together.
+    TIMEOUT = 10
+
     # Does anything listen at `url`?
     #
     # @raise [SystemCallError] why not
-    def self.reachable?(url)
-      new(url, nil).send(:open).close
+    def self.reachable?(url, timeout: TIMEOUT)
+      new(url, nil, timeout:).send(:open).close
       true
     end
 
     # @param url [String] `tcp://host:port`, `ssl://host:port`, `unix://path` or `unix://@name`
     # @param token [String, Integer, nil]
-    def initialize(url, token)
+    # @param timeout [Numeric] seconds
+    def initialize(url, token, timeout: TIMEOUT)
       @scheme, _, rest = url.partition("://")
       @address = rest.split("?").first.to_s
       @token = token
+      @timeout = timeout
+      @deadline = now + timeout
     end
 
     # @param command [String] e.g. "stats"
@@ -44,11 +52,33 @@ module Rserve
 
     def open
       case @scheme
-      when "tcp" then TCPSocket.new(*host_and_port)
-      when "unix" then UNIXSocket.new(@address.sub(/\A@/, "\0"))
+      when "tcp" then open_tcp
+      when "unix" then open_unix
       when "ssl" then open_ssl
       else raise Failure, "Invalid control url scheme: #{@scheme}"
       end
+    end
+
+    def open_tcp
+      host, port = host_and_port
+      Socket.tcp(host, port, connect_timeout: left)
+    rescue Errno::ETIMEDOUT
+      give_up
+    end
+
+    # Where nobody accepts what is queued, the kernel has one try again.
+    def open_unix
+      socket = Socket.new(:UNIX, :STREAM)
+      begin
+        socket.connect_nonblock(Socket.sockaddr_un(@address.sub(/\A@/, "\0")))
+      rescue Errno::EAGAIN
+        sleep([left, 0.05].min)
+        retry
+      end
+      socket
+    rescue SystemCallError, Failure
+      socket.close
+      raise
     end
 
     # The control server's certificate is self-signed as a rule; the token is what keeps others out.
@@ -56,9 +86,12 @@ module Rserve
       require "openssl"
       context = OpenSSL::SSL::SSLContext.new
       context.verify_mode = OpenSSL::SSL::VERIFY_NONE
-      socket = OpenSSL::SSL::SSLSocket.new(TCPSocket.new(*host_and_port), context)
+      socket = OpenSSL::SSL::SSLSocket.new(open_tcp, context)
       socket.sync_close = true
-      socket.connect
+      until (outcome = socket.connect_nonblock(exception: false)) == socket
+        wait_for(socket, outcome)
+      end
+      socket
     end
 
     def host_and_port
@@ -69,9 +102,32 @@ module Rserve
     end
 
     def read_all(socket)
-      socket.read.to_s
+      answer = +""
+      while (octets = socket.read_nonblock(65_536, exception: false))
+        octets.is_a?(Symbol) ? wait_for(socket, octets) : answer << octets
+      end
+      answer
     rescue EOFError, Errno::ECONNRESET
-      ""
+      answer
+    end
+
+    def wait_for(socket, outcome)
+      io = socket.to_io
+      (outcome == :wait_writable ? io.wait_writable(left) : io.wait_readable(left)) || give_up
+    end
+
+    # @return [Float] seconds
+    def left
+      seconds = @deadline - now
+      seconds.positive? ? seconds : give_up
+    end
+
+    def give_up
+      raise Unanswered, format("no answer in %g s", @timeout)
+    end
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
 
     def parse(response)
@@ -81,7 +137,7 @@ module Rserve
       status = head[%r{\AHTTP/1\.[01] (\d{3})}, 1]
       raise Failure, "Server sent empty response" unless status
 
-      [status.to_i, body.to_s]
+      [status.to_i, body.to_s.force_encoding(Encoding::UTF_8)]
     end
   end
 end

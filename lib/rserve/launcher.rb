@@ -155,7 +155,7 @@ module Rserve
 
     # Begins to replace workers one by one, or a hot restart where that is not possible.
     #
-    # @return [Boolean] has a cluster begun one or the other?
+    # @return [Boolean] has it begun one or the other?
     def phased_restart
       return true if postpone(:phased_restart)
 
@@ -164,8 +164,18 @@ module Rserve
       else
         log "* phased-restart called but not available, restarting normally."
         restart
-        clustered?
+        !stopping?
       end
+    end
+
+    # Begins to open log files anew and to read certificates again, as HUP does where there are log files.
+    #
+    # @return [Boolean] are there any?
+    def reopen_logs
+      return false unless @runner.redirected_io?
+
+      hang_up
+      true
     end
 
     # Begins to fork the workers anew from worker 0.

@@ -82,7 +82,8 @@ class DocumentsTest < ServerCase
     help, status = rservectl("--help")
     assert_predicate status, :success?
     flags = ->(text) { text.scan(/(?<![\w-])--?[a-zA-Z][\w-]*/).uniq.sort }
-    assert_equal flags.call(help), flags.call(table("rservectl.md", "Which server").map(&:first).join(" "))
+    documented = ["Which server", "Other flags"].flat_map { |heading| table("rservectl.md", heading).map(&:first) }
+    assert_equal flags.call(help), flags.call(documented.join(" "))
     known.each do |command, signal|
       assert_match(/^ +#{command} /, help)
       _, documented, = rows.fetch(command)
@@ -94,7 +95,8 @@ class DocumentsTest < ServerCase
   def test_exit_statuses_of_rservectl
     gone = Process.spawn("true").tap { |pid| Process.wait(pid) }.to_s
     { %w[status] => 1, ["-p", gone, "status"] => 1, ["-S", "/no/such/file", "status"] => 1,
-      ["-p", gone, "stop"] => 1, ["-p", gone, "stats"] => 0, %w[--no-such-flag status] => 1, %w[no-such-command] => 1,
+      ["-p", gone, "stop"] => 1, ["-p", gone, "stats"] => 1, ["-p", Process.pid.to_s, "stats"] => 1,
+      ["-P", "/no/such/file", "status"] => 1, %w[--no-such-flag status] => 1, %w[no-such-command] => 1,
       ["-C", "tcp://127.0.0.1:#{UniquePort.call}", "-T", "x", "status"] => 1 }.each do |arguments, code|
       output, status = rservectl("-F", "-", *arguments)
       assert_equal code, status.exitstatus, "#{arguments.join(" ")}: #{output}"

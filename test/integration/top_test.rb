@@ -102,7 +102,7 @@ class TopTest < ServerCase
 
   def test_fails_at_once_where_there_is_nothing_to_show
     url = "tcp://127.0.0.1:#{UniquePort.call}"
-    assert_match(/\AConnection refused/, control("-C", url, "top", fails: true))
+    assert_match(/\Arserve is not running: Connection refused/, control("-C", url, "top", fails: true))
     spawn_controlled(url:)
     assert_match(/\AUnauthorized/, control("-C", url, "-T", "a-guess", "top", fails: true))
   end
@@ -111,7 +111,7 @@ class TopTest < ServerCase
     state = spawn_controlled
     out = control("-S", state, "status")
     assert_match(/\Arserve is started\ncluster of 2 workers, phase 0, up .+:\n/, out)
-    assert_match(/^  worker 1, pid \d+, phase 0: \d of 2 threads busy, 0 requests waiting, 0 served; last heard of/,
+    assert_match(/^  worker 1, pid \d+, phase 0: \d of 2 threads busy, 0 requests waiting, 0 served; reported/,
                  out)
     assert_equal "rserve is started\n", control("-p", server.pid.to_s, "status")
   end

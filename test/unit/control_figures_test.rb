@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "time"
 require_relative "../helper"
 require "rserve/control/figures"
 require "rserve/control/top"
@@ -21,7 +22,7 @@ class ControlFiguresTest < Minitest::Test
     assert_equal [3, 1, 5, 70], totals
     assert_equal [
       "cluster of 2 workers, 1 of them booted, phase 4, up 2 h 5 min:",
-      "  worker 0, pid 7, phase 4: 1 of 5 threads busy, 3 requests waiting, 70 served; last heard of 2 s ago",
+      "  worker 0, pid 7, phase 4: 1 of 5 threads busy, 3 requests waiting, 70 served; reported 2 s ago",
       "  worker 1, pid 8, phase 4: booting"
     ], Words.status(figures, NOW)
   end

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "tempfile"
+require "tmpdir"
 require_relative "../helper"
 require "rserve/control_server"
 require "rserve/control_cli"
@@ -176,11 +178,16 @@ class ControlTest < TimedTestCase
       ["-C", url, "-T", "secret", "stats"] => [0, "Command stats sent success\n{\"started_at\":"],
       ["-C", url, "-T", "wrong", "stop"] => [1, "Unauthorized access to server (wrong auth token)\n"],
       ["-C", url, "-T", "secret", "phased-restart"] => [1, "Command error: { \"error\": "],
-      ["-C", url, "status"] => [0, " is started\n"],
-      ["-C", "tcp://127.0.0.1:#{UniquePort.call}", "status"] => [1, " is not running\n"],
-      ["-S", "nosuch.state", "stop"] => [1, "State file not found: nosuch.state\n"],
-      ["-p", "999999999", "stop"] => [1, "No pid '999999999' found\n"],
-      ["-p", Process.pid.to_s, "stats"] => [0, "'stats' not available via pid only\n"],
+      ["-C", url, "-T", "wrong", "status"] => [0, " is started\n"],
+      ["-C", url, "-T", "secret", "stats", "--json"] => [0, "{\"started_at\":"],
+      ["-C", url, "-T", "secret", "worker-count-up"] => [1, "'worker-count-up' needs the pid: -S, -P or -p\n"],
+      ["-C", "tcp://127.0.0.1:#{UniquePort.call}", "status"] => [1, " is not running: Connection refused"],
+      ["-S", "nosuch.state", "stop"] => [1, " is not running: State file not found: nosuch.state\n"],
+      ["-P", "nosuch.pid", "stop"] => [1, " is not running: Pid file not found: nosuch.pid\n"],
+      ["-p", "999999999", "stop"] => [1, " is not running: No pid '999999999' found\n"],
+      ["-p", "999999999", "stats"] => [1, " is not running: No pid '999999999' found\n"],
+      ["-p", "999999999", "restart"] => [1, " is not running: No pid '999999999' found\n"],
+      ["-p", Process.pid.to_s, "stats"] => [1, "'stats' not available via pid only\n"],
       ["-p", Process.pid.to_s, "info"] => [1, "'info' needs SIGINFO, which this system does not have\n"],
       ["stop"] => [1, "Neither pid nor control url available\n"],
       ["nosuch"] => [1, "Invalid command: nosuch\n"],

@@ -42,6 +42,7 @@ module Rserve
           @launcher.send(command) # begins it only; the control server sends this answer before it goes down
           respond(200, OK_STATUS)
         when "phased-restart" then answer(@launcher.phased_restart, "phased_restart not available")
+        when "reopen-log" then answer(@launcher.reopen_logs, "reopen_log not available")
         when "refork" then answer(@launcher.refork, "refork not available")
         when "reload-worker-directory"
           answer(@launcher.send(:reload_worker_directory), "reload_worker_directory not available")

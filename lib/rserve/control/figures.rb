@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
 require "json"
-require "time"
 require "rserve/control_request"
 
 module Rserve
@@ -32,7 +31,7 @@ module Rserve
       attr_reader :phase
 
       def initialize(stats, pid: nil)
-        @started_at = Time.iso8601(stats.fetch("started_at"))
+        @started_at = time(stats.fetch("started_at"))
         @phase = stats["phase"]
         @cluster = stats.key?("worker_status")
         @workers = @cluster ? stats["worker_status"].map { |status| worker(status) } : [single(stats, pid)]
@@ -53,15 +52,27 @@ module Rserve
         workers.count(&:booted)
       end
 
+      # Have all threads requests, while others wait?
+      def saturated?
+        serving = workers.select { |worker| worker.booted && worker.threads }
+        serving.any? && serving.all? { |worker| worker.busy >= worker.threads && worker.backlog.positive? }
+      end
+
       private
 
       def worker(status)
         Worker.new(**status.slice("index", "pid", "phase", "booted").transform_keys(&:to_sym),
-                   checked_in: Time.iso8601(status.fetch("last_checkin")), **load_of(status.fetch("last_status")))
+                   checked_in: time(status.fetch("last_checkin")), **load_of(status.fetch("last_status")))
       end
 
       def single(stats, pid)
-        Worker.new(pid:, booted: true, **load_of(stats))
+        Worker.new(pid:, booted: stats.key?("running"), **load_of(stats))
+      end
+
+      # Without Ruby's `time`, which loads more than all of the client.
+      def time(text)
+        parts = text.match(/\A(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z\z/) or raise ArgumentError, "no time: #{text}"
+        Time.utc(*parts.captures)
       end
 
       # Puma below 6.5 does not say how many threads are busy.

@@ -48,12 +48,12 @@ module Rserve
         name = "worker #{worker.index}, pid #{worker.pid}, phase #{worker.phase}"
         return "#{name}: booting" unless worker.booted
 
-        "#{name}: #{load_of(worker)}; last heard of #{duration(now - worker.checked_in)} ago"
+        "#{name}: #{load_of(worker)}; reported #{duration(now - worker.checked_in)} ago"
       end
       private_class_method :worker_line
 
       def load_of(worker)
-        return "nothing heard yet" unless worker.threads
+        return "no report yet" unless worker.threads
 
         "#{worker.busy} of #{counted(worker.threads, "thread")} busy, #{counted(worker.backlog, "request")} waiting, " \
           "#{worker.requests} served"
