@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::field_line::FieldLine;
+use crate::field_section::{self, Outcome};
 use crate::grammar::{self, TOKEN};
 use crate::{Error, Excerpt, Limits};
 
@@ -78,6 +79,19 @@ impl Decoder {
                 },
                 Phase::Trailers => {
                     // Never merged into the head (RFC 9110 §6.5.1): checked, and dropped.
+                    let window = &rest[..rest.len().min(limits.trailers.saturating_sub(self.trailers) + 2)];
+                    if field_section::is_complete(window, self.scanned) {
+                        match self.read_trailers(window, limits)? {
+                            Outcome::Complete(end) => return Ok(Decoded::End { consumed: position + end }),
+                            Outcome::Unread(0) => {}
+                            Outcome::Unread(line) => {
+                                position += line;
+                                self.trailers += line;
+                                self.scanned = 0;
+                                continue;
+                            }
+                        }
+                    }
                     let allowed = limits.trailers.saturating_sub(self.trailers + 2);
                     let Some(line) = self.line(rest, allowed, Error::TrailersTooLarge)? else {
                         return Ok(Decoded::Partial { consumed: position });
@@ -87,14 +101,24 @@ impl Decoder {
                         return Ok(Decoded::End { consumed: position });
                     }
                     self.trailers += line.len() + 2;
-                    self.trailer_lines += 1;
-                    if self.trailer_lines > limits.fields {
-                        return Err(Error::TrailersTooLarge);
-                    }
+                    self.count_trailer(limits)?;
                     FieldLine::parse(line, limits).map_err(|_| Error::Trailer(Excerpt::of(line)))?;
                 }
             }
         }
+    }
+
+    /// Reads a trailer section that has arrived as a whole, up to a line that [`Decoder::line`] has to look at.
+    fn read_trailers(&mut self, octets: &[u8], limits: &Limits) -> Result<Outcome, Error> {
+        field_section::read(octets, 0, |field, line| {
+            self.count_trailer(limits)?;
+            field.check_lengths(limits).map_err(|_| Error::Trailer(Excerpt::of(&octets[line])))
+        })
+    }
+
+    fn count_trailer(&mut self, limits: &Limits) -> Result<(), Error> {
+        self.trailer_lines += 1;
+        if self.trailer_lines > limits.fields { Err(Error::TrailersTooLarge) } else { Ok(()) }
     }
 
     /// The line that `octets` start with, without its CRLF, once it is complete. At most `limit` octets long.

@@ -32,14 +32,22 @@ impl<'a> FieldLine<'a> {
             return Err(bad());
         }
         let value = grammar::trim(rest);
-        for (octets, element, limit) in
-            [(name, Element::FieldName, limits.field_name), (value, Element::FieldValue, limits.field_value)]
-        {
+        let value_offset = value.as_ptr().addr() - line.as_ptr().addr();
+        let field = Self { name, value, value_offset, has_underscore: classes & UNDERSCORE != 0 };
+        field.check_lengths(limits)?;
+        Ok(field)
+    }
+
+    #[inline]
+    pub(crate) fn check_lengths(&self, limits: &Limits) -> Result<(), Error> {
+        for (octets, element, limit) in [
+            (self.name, Element::FieldName, limits.field_name),
+            (self.value, Element::FieldValue, limits.field_value),
+        ] {
             if octets.len() > limit {
                 return Err(Error::TooLong { element, limit });
             }
         }
-        let value_offset = value.as_ptr().addr() - line.as_ptr().addr();
-        Ok(Self { name, value, value_offset, has_underscore: classes & UNDERSCORE != 0 })
+        Ok(())
     }
 }

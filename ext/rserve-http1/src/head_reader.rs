@@ -1,6 +1,7 @@
 //! Reads the head of a request while it arrives.
 
 use crate::field_line::FieldLine;
+use crate::field_section::{self, Outcome};
 use crate::fields::Meaning;
 use crate::grammar::{self, METHOD, PATH, QUERY, TOKEN};
 use crate::head::{Head, Span};
@@ -186,6 +187,22 @@ impl HeadReader {
     ) -> Result<Option<usize>, Error> {
         let allowed = self.start + limits.head;
         let window = &octets[..octets.len().min(allowed)];
+        if field_section::is_complete(window, self.scanned) {
+            let read = field_section::read(window, self.part, |field, line| {
+                if head.fields.len() == limits.fields {
+                    return Err(Error::TooManyFields { limit: limits.fields });
+                }
+                field.check_lengths(limits)?;
+                self.meaning.note(field, line.start, octets, head)
+            })?;
+            match read {
+                Outcome::Complete(end) => {
+                    self.meaning.settle(octets, head, limits)?;
+                    return Ok(Some(end));
+                }
+                Outcome::Unread(line) => (self.part, self.scanned) = (line, line.max(self.scanned)),
+            }
+        }
         loop {
             let unread = window.get(self.scanned..).unwrap_or_default();
             let Some(offset) = memchr::memchr(b'\n', unread) else {

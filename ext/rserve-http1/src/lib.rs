@@ -6,8 +6,9 @@
 //! Rack; [`proxy`] reads the PROXY protocol that may come before all of it.
 //!
 //! The grammar is Puma's where Puma is the stricter or the more tolerant one without harm, RFC 9110 and 9112
-//! everywhere else; there is no parser library underneath, because each line one accepts would have to be checked
-//! again here.
+//! everywhere else. The request line is read here; the fields of a section that has arrived as a whole are read by
+//! httparse, and a line that it accepts or refuses otherwise than the grammar by the reader that also reads what is
+//! still arriving.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -20,6 +21,7 @@ pub mod decimal;
 pub mod encode;
 mod error;
 mod field_line;
+mod field_section;
 mod fields;
 mod framing;
 mod grammar;

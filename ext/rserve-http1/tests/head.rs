@@ -396,11 +396,13 @@ fn a_trickling_client_costs_linear_work() {
 }
 
 #[test]
-fn httparse_reads_the_same_in_what_both_accept() {
+fn line_by_line_a_head_is_read_as_httparse_reads_it() {
     let browser = include_bytes!("data/browser.http");
     for octets in [browser.as_slice(), fields("A: b\r\nC:\td \r\nE:").as_bytes(), &line(b"GET /a?b HTTP/1.0")]
     {
-        let ours = outcome(octets);
+        // Whole, httparse reads the fields anyway.
+        let every: Vec<usize> = (1..octets.len()).collect();
+        let ours = support::play_cut(octets, &Limits::default(), &every);
         let request = ours.only();
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut theirs = httparse::Request::new(&mut fields);
