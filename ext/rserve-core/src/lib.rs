@@ -1,7 +1,7 @@
 //! The server without Ruby: listeners, connections, the poller, the queue of complete requests, the cluster's
 //! decisions.
 //!
-//! The rooms from the ground up; none imports one above it (`gem/tasks/rooms` checks it): [`sys`], [`config`],
+//! The rooms from the ground up; none imports one above it (`gem/tasks/rooms` checks it): [`tuning`], [`sys`], [`config`],
 //! [`observe`], [`net`], [`cluster`]'s own vocabulary, its balance, [`connection`], [`pool`], [`shared`], [`poller`],
 //! [`server`], and the cluster's link and master. Each begins with what it is for.
 //!
@@ -21,5 +21,6 @@ pub mod pool;
 pub mod server;
 mod shared;
 mod sys;
+pub mod tuning;
 
 pub use sys::{could_make_threads, duplicate, limit_arenas, release_stack, write_log};

@@ -28,6 +28,7 @@ use crate::connection::{Connection, ConnectionId, NEVER};
 use crate::net::edges::{ENDED, READABLE, WRITABLE};
 use crate::net::listener::Listener;
 use crate::shared::{Notice, Shared, Status};
+use crate::tuning::TURN;
 
 use uploads::Uploads;
 
@@ -36,9 +37,6 @@ const FIRST_LISTENER: usize = usize::MAX - 1024;
 
 /// How often it is told at most that no connection can be taken.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-
-/// After this a turn ends; what is left comes first in the next one.
-pub(crate) const TURN: Duration = Duration::from_micros(300);
 
 pub(crate) struct Poller {
     poll: Poll,

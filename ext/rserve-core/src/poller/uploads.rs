@@ -4,12 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::connection::ConnectionId;
-
-/// So long uploads rest after a turn that was late, if a request has begun meanwhile or an upload waits for its answer …
-const PAUSE: Duration = Duration::from_millis(8);
-
-/// … unless it took so long: then it waited for the disk, and has left its processor to others.
-const SLOW_TURN: Duration = Duration::from_millis(1);
+use crate::tuning::{SLOW_TURN, UPLOADS_REST};
 
 #[derive(Default)]
 pub(super) struct Uploads {
@@ -66,7 +61,7 @@ impl Uploads {
         }
         let before = std::mem::replace(&mut self.begun, begun);
         if (before != begun || waits) && took < SLOW_TURN {
-            self.rest_until(now + PAUSE);
+            self.rest_until(now + UPLOADS_REST);
         }
     }
 }
@@ -99,15 +94,15 @@ mod tests {
     fn they_go_on_when_the_rest_is_over() {
         let now = Instant::now();
         let mut uploads = Uploads::default();
-        uploads.rest_until(now + PAUSE);
+        uploads.rest_until(now + UPLOADS_REST);
         assert_eq!(uploads.due(), None, "nobody to go on with");
         uploads.push(ConnectionId { slot: 1, generation: 1 });
-        assert_eq!(uploads.due(), Some(now + PAUSE));
+        assert_eq!(uploads.due(), Some(now + UPLOADS_REST));
 
         let mut left = VecDeque::new();
         uploads.wake(&mut left, now);
         assert!(uploads.rest() && left.is_empty());
-        uploads.wake(&mut left, now + PAUSE);
+        uploads.wake(&mut left, now + UPLOADS_REST);
         assert!(!uploads.rest() && left.len() == 1);
     }
 }

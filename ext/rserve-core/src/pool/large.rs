@@ -14,9 +14,6 @@ use std::time::Duration;
 /// A body of this many octets makes a request large.
 pub const LARGE: u64 = 1 << 20;
 
-/// How often the monitor looks whether more of them may be served at a time.
-pub const INTERVAL: Duration = Duration::from_millis(25);
-
 /// So long a large request has the process to itself at most, whatever it does.
 const PATIENCE: Duration = Duration::from_secs(1);
 

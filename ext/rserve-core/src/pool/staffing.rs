@@ -8,9 +8,11 @@
 //! later), requests are begun by one thread as long as it can go on: a second one would only take turns with it, at
 //! the price of two context switches for every file that either looks at. Another thread is called when all that serve
 //! are away, at once if absences are usually long enough to be worth it ([`is_long`]), else when the monitor sees it;
-//! and when one computes for longer than [`PATIENCE`].
+//! and when one computes for longer than [`COMPETE_AFTER`].
 
 use std::time::Duration;
+
+use crate::tuning::{AVERAGED, COMPETE_AFTER, LONGEST_TICK, PROBE_EVERY, RELIEF, TICK};
 
 /// What the monitor sees at a tick.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -51,7 +53,7 @@ impl Load {
     pub fn call(self) -> Call {
         let compete = self.told && self.computing;
         let wanted = match (self.told, self.polled, self.stale) {
-            _ if compete => usize::from(self.ready > 0 && self.stalled >= PATIENCE),
+            _ if compete => usize::from(self.ready > 0 && self.stalled >= COMPETE_AFTER),
             (true, polled, _) => usize::from(!polled || self.ready > 0),
             // Requests wait and nobody came for them: one thread each.
             (false, false, _) if self.ready > 0 => self.ready,
@@ -69,31 +71,10 @@ pub fn may_trim(spawned: usize, idle: usize, ready: usize, min_threads: usize) -
     spawned > min_threads && idle > 0 && ready == 0
 }
 
-/// Time between two looks of the monitor while requests are being served.
-pub const TICK: Duration = Duration::from_millis(1);
-
-/// Time without anything to do after which the monitor parks.
-pub const IDLE_AFTER: Duration = Duration::from_millis(50);
-
-/// The longest time between two looks, when Ruby's threads see to everything themselves.
-const LONGEST_TICK: Duration = Duration::from_millis(4);
-
-/// Longer absences count as this long, in nanoseconds, so that a single one (the machine had something else to do) changes
-/// little.
-pub const LONGEST_ABSENCE: u64 = 200_000;
-
-/// What another thread costs that serves meanwhile: two context switches, cold caches, the GVL's way there and back; in
-/// nanoseconds. Looking at a file takes a few thousand, asking a database some hundred thousand.
-const RELIEF: u64 = 12_000;
-
 /// Whether threads are usually away for long enough to call another one each time.
 pub fn is_long(usual_absence: u64) -> bool {
     usual_absence > RELIEF
 }
-
-/// In one of so many absences nobody is called, so as to see how long it takes by itself: whoever serves meanwhile may have
-/// the processor when the absent thread wants to come back.
-pub const PROBE_EVERY: u64 = 16;
 
 /// How often that is done when an absence took so long by itself: less and less, as long as none turns out to be short.
 pub fn probe_every(before: u64, absence: u64) -> u64 {
@@ -102,12 +83,8 @@ pub fn probe_every(before: u64, absence: u64) -> u64 {
 
 /// The average over the last sixty or so.
 pub fn usual_absence(before: u64, latest: u64) -> u64 {
-    before - before / 64 + latest / 64
+    before - before / AVERAGED + latest / AVERAGED
 }
-
-/// How long requests wait for a thread that computes before a second one is to compete with it. Ruby's own patience
-/// with such a thread is 100 ms.
-const PATIENCE: Duration = Duration::from_millis(25);
 
 /// How long the monitor rests after a look, given how long it rested before. `calm` when there was nothing for it to do.
 pub fn rest(before: Duration, told: bool, calm: bool) -> Duration {
@@ -120,6 +97,7 @@ pub fn rest(before: Duration, told: bool, calm: bool) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tuning::LONGEST_ABSENCE;
 
     #[test]
     fn threads_are_called_only_when_requests_or_polling_are_left_undone() {
@@ -151,7 +129,7 @@ mod tests {
             max_threads: 5,
             ..Load::default()
         };
-        let long = PATIENCE;
+        let long = COMPETE_AFTER;
         for (load, wake, spawn) in [
             (computing, 0, false),
             (Load { polled: true, stale: true, ..computing }, 0, false),

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::Server;
 use crate::pool::Seat;
-use crate::pool::staffing::{self, LONGEST_ABSENCE};
+use crate::pool::staffing;
+use crate::tuning::LONGEST_ABSENCE;
 
 /// In what [`Server::thread_suspended`] gives: how long the absence lasts says nothing about those to come.
 const SHARED: u64 = 1;

@@ -10,11 +10,11 @@ use std::{io, thread};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::{Server, Status};
-use crate::poller::TURN;
 use crate::pool::large;
-use crate::pool::staffing::{self, IDLE_AFTER, TICK};
+use crate::pool::staffing;
 use crate::shared::MonitorBell;
 use crate::sys::processor_time;
+use crate::tuning::{IDLE_AFTER, TICK, TURN, WEIGH_LARGE_EVERY};
 
 #[derive(Default)]
 pub(super) struct Monitor {
@@ -144,7 +144,7 @@ impl Server {
         }
         let now = Spent { at: Instant::now(), cpu: processor_time() };
         let Some(last) = last else { return Some(now) };
-        if now.at - last.at < large::INTERVAL {
+        if now.at - last.at < WEIGH_LARGE_EVERY {
             return Some(last);
         }
         let load = |allowed, begun_at| large::Load {

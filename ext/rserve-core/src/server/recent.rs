@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// One in so many that are not known is remembered, a power of two: what is in use comes again, and most of what is
-/// invented costs nothing.
-const ADMITTED: u32 = 16;
+use crate::tuning::ADMITTED;
 
 /// Values by octets. It keeps the `half` that were used last, and at most as many again that were used before them: what
 /// is in use stays, whatever else comes by.

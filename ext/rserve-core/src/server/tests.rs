@@ -203,7 +203,7 @@ fn absences_in_which_another_thread_was_called_say_nothing() {
     poll_until(&server, "the request", || server.shared.backlog.len() == 1);
     let seat = Seat::default();
     let (connection, _) = taken(server.next(&seat)).expect("the request");
-    let long = crate::pool::staffing::LONGEST_ABSENCE;
+    let long = crate::tuning::LONGEST_ABSENCE;
     server.shared.absences.usual.store(long, Ordering::Relaxed);
     let counted = (0..160).filter(|_| {
         let before = server.shared.absences.usual.load(Ordering::Relaxed);

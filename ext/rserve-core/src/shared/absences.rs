@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
-use crate::pool::staffing::PROBE_EVERY;
+use crate::tuning::PROBE_EVERY;
 
 pub(crate) struct Absences {
     /// Of the busy threads those that have let go of the GVL and do not want it back yet, where that is told, and those

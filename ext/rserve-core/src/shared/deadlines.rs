@@ -8,7 +8,7 @@ use super::{Shared, Status};
 use crate::config::options::Options;
 use crate::connection::exchange::{Exchange, LINGER_TIME, Patience, Phase};
 use crate::connection::{Connection, NEVER};
-use crate::pool::staffing::TICK;
+use crate::tuning::TICK;
 
 /// How long a server that stops lets connections bring another request, which is then answered with
 /// `Connection: close`: closing them at once would lose the requests that are on their way.

@@ -4,6 +4,8 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 
+use rserve_core::tuning::WIPED_STACK;
+
 /// Runs `work` without the GVL and gives what it gave; `None` when it was not run, because Ruby wants this thread at
 /// once. The caller then looks after the interrupt (`Ruby::thread_check_ints`): nothing here raises, so everything
 /// that needs dropping is dropped.
@@ -37,7 +39,7 @@ where
 /// gaps, and Ruby's collector takes what stands in the gaps for references: to the last request and all that hangs on it.
 #[inline(never)]
 pub(crate) fn wipe_stack() {
-    let mut left_behind = [0_u8; 4096];
+    let mut left_behind = [0_u8; WIPED_STACK];
     std::hint::black_box(&mut left_behind);
 }
 

@@ -10,28 +10,14 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::Index;
+use crate::tuning::{LONGEST_LEFT, LOOK_AGAIN, STALLED, STUCK_AFTER};
 
 /// How many more connections a worker may have before it leaves them to another;
 /// beyond 16 times this, in proportion.
 const SLACK: u32 = 2;
 
-/// How soon a worker looks again at a connection that it left to others.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
-/// A worker that has not moved while a connection waited for it this long is
-/// taken for stuck: stopped, starved or dead. On a machine with more to do than
-/// it can, a healthy one may take some ten milliseconds to wake up.
-const PATIENCE: Duration = Duration::from_millis(50);
-
-/// A connection that nobody took for this long is taken by a worker whose threads
-/// are all busy, but get on.
-const LONGEST: Duration = Duration::from_millis(30);
-
 /// How many more connections a worker may have before it passes some on; beyond 4 times this, in proportion.
 const SKEW: u32 = 4;
-
-/// The threads of a worker that has begun no request for so long are not about to.
-const STALLED: Duration = Duration::from_millis(10);
 
 /// How busy a worker is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,9 +87,9 @@ impl Balancer {
         let waited = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| now - leaving.since);
         let gets_on = self.leaving.as_ref().is_some_and(|leaving| leaving.begun != self.begun);
         let leave = if !own.is_full() {
-            better && waited < PATIENCE
+            better && waited < STUCK_AFTER
         } else {
-            let turn = gets_on && waited >= LONGEST;
+            let turn = gets_on && waited >= LONGEST_LEFT;
             better || !(turn || others.is_empty())
         };
         if !leave {
@@ -165,7 +151,7 @@ impl Balancer {
     /// Takes for stuck who did not move since a connection was left to them, and for well who did.
     fn doubt(&mut self, others: &[Load], now: Instant) {
         self.stuck.retain(|stood| others.iter().any(|other| *stood == (other.index, other.turns)));
-        let Some(leaving) = self.leaving.as_ref().filter(|leaving| now - leaving.since >= PATIENCE) else {
+        let Some(leaving) = self.leaving.as_ref().filter(|leaving| now - leaving.since >= STUCK_AFTER) else {
             return;
         };
         for other in others {
@@ -302,10 +288,14 @@ mod tests {
         let busy = load(4, 4);
         let mut stopped = others(&[(0, 0)]);
         assert_eq!(balancer.verdict(busy, &stopped, now), LEAVE);
-        assert_eq!(balancer.verdict(busy, &stopped, now + PATIENCE), Verdict::Accept);
-        assert_eq!(balancer.verdict(busy, &stopped, now + PATIENCE), Verdict::Accept, "and the next at once");
+        assert_eq!(balancer.verdict(busy, &stopped, now + STUCK_AFTER), Verdict::Accept);
+        assert_eq!(
+            balancer.verdict(busy, &stopped, now + STUCK_AFTER),
+            Verdict::Accept,
+            "and the next at once"
+        );
         stopped[0].turns += 1;
-        assert_eq!(balancer.verdict(busy, &stopped, now + PATIENCE), LEAVE, "it lives");
+        assert_eq!(balancer.verdict(busy, &stopped, now + STUCK_AFTER), LEAVE, "it lives");
     }
 
     #[test]
@@ -330,12 +320,12 @@ mod tests {
         assert_eq!(balancer.verdict(load(9, 9), &full, now), LEAVE);
         balancer.has_begun(1);
         full[0].turns += 1;
-        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST / 2), LEAVE);
+        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST_LEFT / 2), LEAVE);
         let mut free = full.clone();
         free[0].work = 4;
-        assert_eq!(balancer.verdict(load(9, 9), &free, now + LONGEST), LEAVE, "the other has a thread");
-        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST), Verdict::Accept);
-        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST), LEAVE, "but not all of them");
+        assert_eq!(balancer.verdict(load(9, 9), &free, now + LONGEST_LEFT), LEAVE, "the other has a thread");
+        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST_LEFT), Verdict::Accept);
+        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST_LEFT), LEAVE, "but not all of them");
     }
 
     #[test]
@@ -345,8 +335,8 @@ mod tests {
         let mut lazy = others(&[(0, 0)]);
         assert_eq!(balancer.verdict(load(1, 9), &lazy, now), LEAVE);
         lazy[0].turns += 1;
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE / 2), LEAVE);
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE), Verdict::Accept);
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + PATIENCE), LEAVE, "but not all of them");
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + STUCK_AFTER / 2), LEAVE);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + STUCK_AFTER), Verdict::Accept);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + STUCK_AFTER), LEAVE, "but not all of them");
     }
 }

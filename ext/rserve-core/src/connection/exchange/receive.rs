@@ -12,9 +12,7 @@ use crate::config::options::{Options, ProxyProtocol};
 use crate::connection::body::Body;
 use crate::connection::request::{Refusal, Request};
 use crate::net::stream::{Received, Stream};
-
-/// Octets of one connection that are read before other connections get their turn.
-const READ_BUDGET: usize = 1 << 16;
+use crate::tuning::READ_BUDGET;
 
 /// Pieces of a chunked body up to this size are put together before they are stored.
 const GATHERED: usize = 16 * 1024;
