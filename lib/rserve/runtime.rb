@@ -28,9 +28,9 @@ module Rserve
       Product.new("rserve", VERSION, CODE_NAME)
     end
 
-    # @return [String] e.g. "rserve 0.1.0 as Puma 6.6.0"; under Puma's name "puma 6.6.0"
+    # @return [String] what a process' title begins with: "rserve 0.1.0 as Puma 6.6.0"; by Puma's name "puma 6.6.0"
     def identity
-      poses_as_puma? ? "puma #{Const::PUMA_VERSION}" : "rserve #{VERSION} as Puma #{Const::PUMA_VERSION}"
+      process_name == "puma" ? "puma #{Const::PUMA_VERSION}" : "rserve #{VERSION} as Puma #{Const::PUMA_VERSION}"
     end
 
     # @return [String] e.g. `rserve version: 0.1.0 ("First Light") as Puma 6.6.0`
@@ -50,13 +50,18 @@ module Rserve
       @poses_as_puma ? true : false
     end
 
-    # From here on this process goes by that name, in `$0`, too.
+    # From here on this process has that name in `$0` and titles. The server is none the less what it is.
     #
     # @param name [Symbol] `:rserve` or `:puma`
     def go_by(name)
       @program = program
-      @poses_as_puma = name == :puma
+      @process_name = name.to_s
       $PROGRAM_NAME = name == :puma ? "puma" : @program
+    end
+
+    # @return [String] "rserve" or "puma"
+    def process_name
+      @process_name || product.title
     end
 
     # @return [String] what was executed

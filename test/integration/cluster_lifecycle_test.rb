@@ -142,6 +142,9 @@ class ClusterLifecycleTest < ServerCase
     spawn_server("-w", "1", "--preload", config:, app:)
     server.wait_for_log(/booted/)
     assert_equal [at_boot, [false, true, "0"]].inspect, get("/").body
+    assert_match(/\Apuma 6\.6\.0 \(tcp:/, title(server.pid))
+    assert_log(/rserve version: .* as Puma 6\.6\.0/)
+    assert get("/")["Date"], "it answers as ever"
     spawn_server("-w", "1", app:)
     server.wait_for_log(/booted/)
     assert_equal [[false, false, nil]] * 2, JSON.parse(get("/").body.gsub("nil", "null"))

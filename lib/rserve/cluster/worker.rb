@@ -54,7 +54,7 @@ module Rserve
 
       def set_title
         tag = @options[:tag].to_s
-        title = "#{Rserve.product.title}: cluster worker #{@index}: #{@launcher.pid}"
+        title = "#{Rserve.process_name}: cluster worker #{@index}: #{@launcher.pid}"
         $0 = tag.empty? ? title : "#{title} [#{tag}]" # not setproctitle: gems read which worker this is from $0
       end
 

@@ -117,7 +117,7 @@ module Rserve
       end
 
       # What the process is called: `:rserve` or `:puma`. Gems that look for `puma` in `$0` (New Relic, Scout, GitLab's
-      # exporter) find it there with `:puma`; banner and titles then say so, too.
+      # exporter) find it there with `:puma`; titles of processes are Puma's then, too.
       #
       # The default is `:rserve`, or `:puma` where rserve was started by that name.
       def process_name(name)
