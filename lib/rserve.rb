@@ -12,14 +12,15 @@ module Rserve
     "client" => %i[Client], "cluster" => %i[Cluster],
     "common_logger" => %i[CommonLogger], "config_error" => %i[ConfigError OperatorError],
     "configuration" => %i[Configuration], "control_cli" => %i[ControlCLI], "control_server" => %i[ControlServer],
-    "dsl" => %i[DSL], "error_logger" => %i[ErrorLogger], "events" => %i[Events], "launcher" => %i[Launcher],
+    "dsl" => %i[DSL], "error_logger" => %i[ErrorLogger], "events" => %i[Events],
+    "http_errors" => %i[ConnectionError HttpParserError HttpParserError501], "launcher" => %i[Launcher],
     "listener_owner" => %i[ListenerOwner], "log_stream" => %i[LogStream], "log_writer" => %i[LogWriter],
     "mini_ssl" => %i[MiniSSL], "null_io" => %i[NullIO], "options" => %i[UserFileDefaultOptions],
     "plugin" => %i[Plugin PluginLoader PluginRegistry Plugins UnknownPlugin], "rack_handler" => %i[RackHandler],
     "runner" => %i[Runner], "sd_notify" => %i[SdNotify],
-    "server" => %i[ConnectionError HttpParserError HttpParserError501 Server ThreadPool],
+    "server" => %i[Server],
     "server_plugin_control" => %i[ServerPluginControl], "single" => %i[Single],
-    "state_file" => %i[StateFile], "util" => %i[Util]
+    "state_file" => %i[StateFile], "thread_pool" => %i[ThreadPool], "util" => %i[Util]
   }.freeze
   # What is for other programs than a server.
   TOOLS = %w[check cli control_cli rack_handler].freeze

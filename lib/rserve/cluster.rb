@@ -1,6 +1,13 @@
 # frozen_string_literal: true
 
 require "rserve/runner"
+
+module Rserve
+  class Cluster < Runner
+    # It is there before its parts: nothing needs to load it for them.
+  end
+end
+
 require "rserve/cluster/worker"
 require "rserve/cluster/worker_handle"
 

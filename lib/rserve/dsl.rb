@@ -3,6 +3,13 @@
 require "rserve/compat_level"
 require "rserve/const"
 require "rserve/processor_count"
+
+module Rserve
+  class DSL
+    # It is there before its parts: nothing needs to load it for them.
+  end
+end
+
 require "rserve/dsl/application"
 require "rserve/dsl/listeners"
 require "rserve/dsl/threads"

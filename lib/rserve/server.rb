@@ -6,13 +6,18 @@ require "rserve"
 require "rserve/options"
 require "rserve/configuration"
 require "rserve/client"
-require "rserve/server_answers"
+require "rserve/http_errors"
 require "rserve/thread_pool"
 
 module Rserve
-  # The client went away, or would not read, while a response was being sent.
-  class ConnectionError < RuntimeError; end
+  class Server
+    # It is there before its parts: nothing needs to load it for them.
+  end
+end
 
+require "rserve/server_answers"
+
+module Rserve
   # Serves an application inside this process: Puma's embedding API. May be run many times.
   #
   # The native core owns the connections. Ruby owns the threads: one that manages (`srv`), and the pool (`srv tp 001`).

@@ -3,12 +3,6 @@
 require "socket"
 
 module Rserve
-  # The octets that came are no HTTP that this server accepts.
-  class HttpParserError < IOError; end
-
-  # The request's method or transfer coding is not implemented.
-  class HttpParserError501 < IOError; end
-
   class Server
     # What the server answers by itself, and what the core asks Ruby for around a request.
     module Answers
