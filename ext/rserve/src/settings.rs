@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use magnus::{Error, RHash, Ruby, TryConvert};
 use rserve_core::cluster::master as cluster;
-use rserve_core::config::options::{self, Compat, Options, ProxyProtocol};
+use rserve_core::config::compat::Compat;
+use rserve_core::config::options::{self, Options, ProxyProtocol};
 
 use crate::core::env::RemoteAddress;
 use crate::core::thread_events;
@@ -81,11 +82,7 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     if let Some(folder) = get::<String>(settings, "temp_folder")? {
         options.temp_folder = folder.into();
     }
-    options.compat = match get::<u8>(settings, "compat")? {
-        Some(8) => Compat::Puma8,
-        Some(7) => Compat::Puma7,
-        _ => Compat::Puma6,
-    };
+    options.compat = get(settings, "compat")?.map(Compat::from_number).unwrap_or_default();
     Ok(options)
 }
 

@@ -5,19 +5,8 @@ use std::time::Duration;
 
 use rserve_http1::Limits;
 
+use crate::config::compat::Compat;
 use crate::config::network::Network;
-
-/// Which Puma a server imitates where Puma's versions contradict each other (`docs/design` §7).
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Compat {
-    /// Puma 6: the default.
-    #[default]
-    Puma6,
-    /// Puma 7.
-    Puma7,
-    /// Puma 8.
-    Puma8,
-}
 
 /// The longest time that is told from none: deadlines are sums of these, and must not wrap.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -65,8 +54,6 @@ pub struct Options {
     pub limits: Limits,
     /// Where bodies and responses too large for memory go.
     pub temp_folder: PathBuf,
-    /// How often a thread too many is let go; zero is never.
-    pub auto_trim_time: Duration,
     /// Every connection may start with a PROXY header, which then says who the client is.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Who is believed when it sends a PROXY header; from anybody else it is no HTTP. Empty is everybody.
@@ -97,7 +84,6 @@ impl Default for Options {
             max_keep_alive: None,
             limits: Limits::default(),
             temp_folder: std::env::temp_dir(),
-            auto_trim_time: Duration::from_secs(30),
             proxy_protocol: None,
             proxies: Vec::new(),
             suspensions_told: false,

@@ -11,7 +11,7 @@ use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::value::Opaque;
 use magnus::{Error, RHash, RString, Ruby, Value, gc};
 use rb_sys::VALUE;
-use rserve_core::config::options::Compat;
+use rserve_core::config::compat::Compat;
 use rserve_core::connection::Connection;
 use rserve_core::connection::body::Body;
 use rserve_core::connection::request::Request;
@@ -125,8 +125,8 @@ impl EnvBuilder {
             prototypes: Marked::new(Vec::new()),
             names: Marked::new(Recent::new(REMEMBERED_NAMES)),
             remote_address,
-            unmaps: compat >= Compat::Puma8,
-            hijack_proc: compat > Compat::Puma6,
+            unmaps: compat.unmaps_addresses(),
+            hijack_proc: compat.hijacks_by_proc(),
         }
     }
 

@@ -23,7 +23,7 @@ use magnus::{
     Class, DataTypeFunctions, Error, Module, Object, RArray, RHash, RModule, Ruby, Symbol, TypedData, Value,
     function, gc, method, typed_data::Obj,
 };
-use rserve_core::config::options::Compat;
+use rserve_core::config::compat::Compat;
 use rserve_core::pool::Seat;
 use rserve_core::server::{Manage, Next, Notice, Server, Status};
 use rserve_http1::Spelling;
@@ -78,10 +78,7 @@ impl Core {
     fn new(ruby: &Ruby, handler: Value, app: Value, settings: RHash) -> Result<Self, Error> {
         let options = settings::server(ruby, settings)?;
         let (compat, io_bound) = (options.compat, options.max_io_threads > 0);
-        let spelling = match compat {
-            Compat::Puma6 => Spelling::Title,
-            Compat::Puma7 | Compat::Puma8 => Spelling::Lower,
-        };
+        let spelling = if compat.spells_in_lower_case() { Spelling::Lower } else { Spelling::Title };
         let env = EnvBuilder::new(settings::remote_address(settings)?, compat);
         let server = Server::new(options).map_err(|failure| error::system(ruby, &failure))?;
         Ok(Self {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::value::{LazyId, ReprValue};
 use magnus::{Error, RArray, RHash, Ruby, Value, typed_data::Obj};
-use rserve_core::config::options::Compat;
 use rserve_core::connection::Connection;
 use rserve_core::connection::exchange::AfterSending;
 use rserve_core::connection::request::{Refusal, Request};
@@ -251,7 +250,7 @@ impl Core {
         let status = response::sendable(ruby, response::status(status)?)?;
         let body = Body::of(ruby, body, asked, status, &mut fields)?;
         let mut plan = response::plan(ruby, &fields, Asked { keep_alive: false, ..asked }, status)?;
-        if too_large && asked.keep_alive && self.compat < Compat::Puma8 {
+        if too_large && asked.keep_alive && !self.compat.says_close_after_too_large() {
             // Closed all the same: Puma up to 7 does not say so.
             plan.connection = None;
         }

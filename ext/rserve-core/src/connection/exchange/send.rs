@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rserve_http1::{Version, encode};
 
 use super::{AfterSending, Exchange};
-use crate::config::options::{Compat, Options};
+use crate::config::options::Options;
 use crate::connection::access::{self, Access};
 use crate::connection::outgoing::Flushed;
 use crate::connection::request::Request;
@@ -146,9 +146,9 @@ impl Exchange {
     pub(crate) fn answer_timeout(&mut self, options: &Options, peer: Peer) {
         self.access = self.access_of(&self.request, peer);
         self.note_status(408);
-        let (connection, date): (&[u8], &[u8]) = match options.compat {
-            Compat::Puma6 => (b"Connection: close\r\n", b"Date: "),
-            _ => (b"connection: close\r\n", b"date: "),
+        let (connection, date): (&[u8], &[u8]) = match options.compat.spells_in_lower_case() {
+            false => (b"Connection: close\r\n", b"Date: "),
+            true => (b"connection: close\r\n", b"date: "),
         };
         let mut reply = Vec::new();
         encode::status_line(&mut reply, Version::Http11, 408);

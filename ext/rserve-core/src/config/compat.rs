@@ -1,0 +1,44 @@
+//! Which Puma is imitated, and what hangs on it. No other file compares levels.
+
+/// Which Puma a server imitates where Puma's versions contradict each other.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Compat {
+    /// Puma 6: the default.
+    #[default]
+    Puma6,
+    /// Puma 7.
+    Puma7,
+    /// Puma 8.
+    Puma8,
+}
+
+impl Compat {
+    /// The level that `number` means; what is unknown is the default.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            7 => Self::Puma7,
+            8 => Self::Puma8,
+            _ => Self::default(),
+        }
+    }
+
+    /// Names of the server's own fields are in lower case.
+    pub fn spells_in_lower_case(self) -> bool {
+        self >= Self::Puma7
+    }
+
+    /// `rack.hijack` is a Proc, and not the client.
+    pub fn hijacks_by_proc(self) -> bool {
+        self >= Self::Puma7
+    }
+
+    /// Addresses of IPv4 clients on an IPv6 socket are told as IPv4.
+    pub fn unmaps_addresses(self) -> bool {
+        self >= Self::Puma8
+    }
+
+    /// The answer to a body that is too large says that the connection is closed. It is in any case.
+    pub fn says_close_after_too_large(self) -> bool {
+        self >= Self::Puma8
+    }
+}
