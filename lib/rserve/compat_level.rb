@@ -15,9 +15,6 @@ module Rserve
       8 => ["8.0.2", "Into the Arena"]
     }.freeze
 
-    # Handshakes that clients came through, those of them that resumed a session, those that failed, and what all took.
-    TLS_STATS = %i[tls_handshakes tls_resumed tls_failed tls_microseconds].freeze
-
     module_function
 
     # The level asked for by `RSERVE_COMPAT`, else the default.
@@ -60,22 +57,12 @@ module Rserve
         .merge(eight?(level) ? { max_io_threads: 0 } : {})
     end
 
-    # Figures of a server's stats, in their order; a server with a TLS listener has {TLS_STATS} as well, which no Puma
-    # has.
+    # Figures of a server's stats, in their order; a server with a TLS listener has some that no Puma has.
     #
     # @return [Array<Symbol>]
     def stat_names(level, tls: false)
-      tls ? pumas_stat_names(level) + TLS_STATS : pumas_stat_names(level)
+      Native.stat_names(level, tls)
     end
-
-    def pumas_stat_names(level)
-      return %i[backlog running pool_capacity max_threads requests_count busy_threads] unless seven?(level)
-
-      io_threads = eight?(level) ? [:io_threads] : []
-      [:backlog, :running, :pool_capacity, :busy_threads, *io_threads,
-       :backlog_max, :max_threads, :requests_count, :reactor_max]
-    end
-    private_class_method :pumas_stat_names
 
     # Option keys of level 6 that later levels no longer have.
     def removed_defaults(level)

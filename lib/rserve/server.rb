@@ -183,12 +183,20 @@ module Rserve
     def stats
       return { max_threads:, requests_count: } if !@reactor && CompatLevel.seven?(compat_level)
 
-      figures = @reactor ? @reactor.take_stats : idle_figures
-      CompatLevel.stat_names(compat_level, tls: @binder.tls?).to_h { |name| [name, figures.fetch(name, 0)] }
+      figures = @reactor ? @reactor.take_stats : idle_stats
+      figures.slice(*CompatLevel.stat_names(compat_level, tls: @binder.tls?))
     end
 
     CompatLevel::RELEASES.each_key.flat_map { |level| CompatLevel.stat_names(level) }.uniq.each do |name|
-      define_method(name) { (@reactor ? @reactor.stats : idle_figures).fetch(name, 0) } unless method_defined?(name)
+      define_method(name) { (@reactor ? @reactor.stats : idle_stats).fetch(name) } unless method_defined?(name)
+    end
+
+    # @api private
+    # Tells the master of a cluster the figures, all of them.
+    #
+    # @param link [Native::Worker]
+    def ping(link)
+      @reactor ? link.ping(@reactor) : link.ping_idle(@max_threads)
     end
 
     private
@@ -198,9 +206,8 @@ module Rserve
       @thread_pool.spawn_thread while @reactor.stats[:running] < @min_threads && @reactor.manage(0) == :spawn
     end
 
-    # Before there is a pool.
-    def idle_figures
-      { pool_capacity: @max_threads, max_threads: @max_threads }
+    def idle_stats
+      Native.idle_stats(@max_threads)
     end
 
     def make_options(options)

@@ -46,6 +46,32 @@ class ClusterControlTest < ServerCase
     end
   end
 
+  # What a level does not tell its operator is in the master all the same.
+  def test_the_master_knows_all_figures_of_its_workers_at_level_6
+    spawn_cluster(config: <<~RUBY)
+      worker_check_interval 1
+      worker_timeout 5
+      all_figures = Class.new do
+        def start(launcher)
+          Thread.new do
+            loop do
+              told = launcher.instance_variable_get(:@runner).native_workers.map { |worker| worker[:last_status] }
+              puts "all figures: \#{told.compact.sum { |status| status[:reactor_max] }}"
+              sleep 0.2
+            end
+          end
+        end
+      end
+      Rserve::Plugins.register("all_figures", all_figures)
+      plugin :all_figures
+    RUBY
+    socket = server.connect
+    assert_log(/all figures: [1-9]/)
+    assert_empty stats_when(&:itself).scan("reactor_max"), "no figure of Puma's 7"
+  ensure
+    socket&.close
+  end
+
   def test_master_and_workers_tell_where_their_threads_are_at_level_8
     signal = Signal.list.key?("INFO") ? :INFO : :PWR
     spawn_cluster("--compat", "8")

@@ -6,6 +6,7 @@
 mod cluster;
 mod command_line;
 mod core;
+mod figures;
 mod http_parser;
 mod log;
 mod settings;
@@ -32,6 +33,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("spare_threads?", function!(rserve_core::could_make_threads, 1))?;
     command_line::init(native)?;
     log::init(native)?;
+    figures::init(native)?;
     worker::init(ruby, native)?;
     master::init(ruby, native)?;
     thread_events::init();

@@ -152,7 +152,7 @@ module Rserve
             sleep 0.001
           end
           loop do
-            @link.ping(@server.stats)
+            @server.ping(@link)
             sleep @options[:worker_check_interval]
           end
         end

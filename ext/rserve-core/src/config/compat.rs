@@ -22,6 +22,16 @@ impl Compat {
         }
     }
 
+    /// Is it this Puma or a later one?
+    pub(crate) fn follows(self, puma: Self) -> bool {
+        self >= puma
+    }
+
+    /// `busy_threads` is the last of Puma's figures.
+    pub(crate) fn tells_busy_threads_last(self) -> bool {
+        self == Self::Puma6
+    }
+
     /// Names of the server's own fields are in lower case.
     pub fn spells_in_lower_case(self) -> bool {
         self >= Self::Puma7

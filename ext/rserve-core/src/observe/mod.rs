@@ -1,6 +1,5 @@
-//! What an operator sees of the server from outside: the log, the figures.
+//! What an operator sees of the server from outside: the log.
 
-pub mod figures;
 pub mod filter;
 pub mod format;
 pub mod line;

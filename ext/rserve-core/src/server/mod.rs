@@ -7,6 +7,7 @@
 mod abandoned;
 mod absence;
 mod answer;
+mod figures;
 mod io_bound;
 mod monitor;
 mod readers;
@@ -15,7 +16,6 @@ mod threads;
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::cluster::balance::{Gate, LargeTurns};
@@ -24,11 +24,11 @@ use crate::connection::Connection;
 use crate::connection::request::Request;
 use crate::net::listener::Listener;
 use crate::net::tls;
-use crate::observe::figures::ServerStats;
 use crate::poller::Poller;
 use crate::shared::Shared;
 
 pub use crate::shared::{Notice, Status};
+pub use figures::ServerStats;
 pub use io_bound::IoBound;
 use monitor::{Look, Monitor};
 
@@ -157,44 +157,6 @@ impl Server {
         self.monitor.join(&self.shared.monitor);
         if self.is_at_home() {
             self.lock_poller().let_go();
-        }
-    }
-
-    /// The counters at this moment, as a reading: what counts "since the last reading" starts anew.
-    pub fn take_stats(&self) -> ServerStats {
-        let stats = self.stats();
-        self.shared.backlog.forget_most();
-        self.shared.figures.forget_connections_max();
-        stats
-    }
-
-    /// The counters at this moment. A thread that stands back for one that computes, or for a large request, counts as
-    /// busy with a request of the backlog, as it would be in Puma: whoever scales by these figures sees the same load.
-    pub fn stats(&self) -> ServerStats {
-        let shared = &self.shared;
-        let threads = &shared.threads;
-        let running = threads.spawned.load(Ordering::Acquire);
-        let serving = threads.busy.load(Ordering::Acquire);
-        let kept = shared.backlog.kept();
-        let waiting = shared.backlog.len() + kept;
-        let idle = running.saturating_sub(serving);
-        let standing_back = if shared.options.suspensions_told { waiting.min(idle) } else { kept.min(idle) };
-        let (busy, backlog) = (serving + standing_back, waiting - standing_back);
-        let waiting = running.saturating_sub(busy);
-        ServerStats {
-            backlog: backlog as u64,
-            backlog_max: shared.backlog.most() as u64,
-            busy_threads: busy as u64,
-            io_threads: threads.size.io_bound() as u64,
-            max_threads: threads.size.max() as u64,
-            pool_capacity: (waiting + threads.size.limit().saturating_sub(running)) as u64,
-            reactor_max: shared.figures.connections_max() as u64,
-            requests_count: shared.figures.requests(),
-            running: running as u64,
-            tls_failed: self.handshakes.failed(),
-            tls_handshakes: self.handshakes.finished(),
-            tls_microseconds: u64::try_from(self.handshakes.cost().as_micros()).unwrap_or(u64::MAX),
-            tls_resumed: self.handshakes.resumed(),
         }
     }
 

@@ -24,7 +24,8 @@ use rserve_core::cluster::master::{
 };
 use rserve_core::cluster::{Index, Phase, Pid};
 
-use crate::cluster::worker::{self, Worker};
+use crate::cluster::worker::Worker;
+use crate::figures;
 use crate::settings;
 use crate::vm::error;
 use crate::vm::gvl::without_gvl;
@@ -307,7 +308,7 @@ fn describe(ruby: &Ruby, worker: &WorkerHandle) -> Result<RHash, Error> {
     hash.aset(ruby.to_symbol("phase"), worker.phase().0)?;
     hash.aset(ruby.to_symbol("booted"), worker.is_booted())?;
     hash.aset(ruby.to_symbol("last_checkin"), seconds(worker.last_checkin()))?;
-    let status = worker.last_status().map(|stats| worker::to_hash(ruby, stats)).transpose()?;
+    let status = worker.last_status().map(|stats| figures::to_hash(ruby, stats)).transpose()?;
     hash.aset(ruby.to_symbol("last_status"), status)?;
     Ok(hash)
 }

@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use magnus::Class;
 use magnus::{
-    DataTypeFunctions, Error, IntoValue, Module, RHash, RModule, Ruby, TypedData, Value, method,
-    typed_data::Obj,
+    DataTypeFunctions, Error, IntoValue, Module, RModule, Ruby, TypedData, Value, method, typed_data::Obj,
 };
 use rserve_core::cluster::balance::{Board, Gate};
 use rserve_core::cluster::link::Bell;
 use rserve_core::cluster::link::ipc::{ForkCommand, WorkerMessage};
 use rserve_core::cluster::link::pipes::{CommandReader, Lifeline, MessageWriter};
 use rserve_core::cluster::{Index, Pid};
-use rserve_core::observe::figures::ServerStats;
+use rserve_core::server::ServerStats;
 
+use crate::core::Core;
 use crate::vm::error;
 use crate::vm::gvl::without_gvl;
 
@@ -107,10 +107,19 @@ impl Worker {
         this.send(ruby, WorkerMessage::WakeUp)
     }
 
-    /// The worker lives, and this is how it does. One that does not fit into the pipe is left out: the next one follows.
-    fn ping(ruby: &Ruby, this: &Self, stats: RHash) -> Result<(), Error> {
-        let stats = from_hash(ruby, stats)?;
-        let _ = this.writer.send(&WorkerMessage::Ping { pid: own_pid(ruby)?, stats });
+    /// The worker lives, and this is how its server does.
+    fn ping(ruby: &Ruby, this: &Self, core: Obj<Core>) -> Result<(), Error> {
+        this.tell_stats(ruby, core.take_reading())
+    }
+
+    /// The worker lives, and its server does not run yet.
+    fn ping_idle(ruby: &Ruby, this: &Self, max_threads: u64) -> Result<(), Error> {
+        this.tell_stats(ruby, ServerStats::of_empty_pool(max_threads))
+    }
+
+    /// What does not fit into the pipe is left out: the next ping follows.
+    fn tell_stats(&self, ruby: &Ruby, stats: ServerStats) -> Result<(), Error> {
+        let _ = self.writer.send(&WorkerMessage::Ping { pid: own_pid(ruby)?, stats });
         Ok(())
     }
 
@@ -181,51 +190,6 @@ fn own_pid(ruby: &Ruby) -> Result<Pid, Error> {
     raw.and_then(Pid::new).ok_or_else(|| error::bug(ruby, "a process without pid"))
 }
 
-/// The statistics under their names.
-pub(crate) fn to_hash(ruby: &Ruby, stats: &ServerStats) -> Result<RHash, Error> {
-    let hash = ruby.hash_new();
-    for (name, value) in [
-        ("backlog", stats.backlog),
-        ("running", stats.running),
-        ("pool_capacity", stats.pool_capacity),
-        ("busy_threads", stats.busy_threads),
-        ("io_threads", stats.io_threads),
-        ("backlog_max", stats.backlog_max),
-        ("max_threads", stats.max_threads),
-        ("requests_count", stats.requests_count),
-        ("reactor_max", stats.reactor_max),
-        ("tls_handshakes", stats.tls_handshakes),
-        ("tls_resumed", stats.tls_resumed),
-        ("tls_failed", stats.tls_failed),
-        ("tls_microseconds", stats.tls_microseconds),
-    ] {
-        hash.aset(ruby.to_symbol(name), value)?;
-    }
-    Ok(hash)
-}
-
-/// What is missing is 0.
-fn from_hash(ruby: &Ruby, hash: RHash) -> Result<ServerStats, Error> {
-    let read = |name: &str| -> Result<u64, Error> {
-        Ok(hash.lookup::<_, Option<u64>>(ruby.to_symbol(name))?.unwrap_or(0))
-    };
-    Ok(ServerStats {
-        backlog: read("backlog")?,
-        backlog_max: read("backlog_max")?,
-        busy_threads: read("busy_threads")?,
-        io_threads: read("io_threads")?,
-        max_threads: read("max_threads")?,
-        pool_capacity: read("pool_capacity")?,
-        reactor_max: read("reactor_max")?,
-        requests_count: read("requests_count")?,
-        running: read("running")?,
-        tls_failed: read("tls_failed")?,
-        tls_handshakes: read("tls_handshakes")?,
-        tls_microseconds: read("tls_microseconds")?,
-        tls_resumed: read("tls_resumed")?,
-    })
-}
-
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Worker", ruby.class_object())?;
     class.undef_default_alloc_func();
@@ -239,6 +203,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("idle", method!(Worker::idle, 1))?;
     class.define_method("wake_up", method!(Worker::wake_up, 0))?;
     class.define_method("ping", method!(Worker::ping, 1))?;
+    class.define_method("ping_idle", method!(Worker::ping_idle, 1))?;
     class.define_method("outlive_master", method!(Worker::outlive_master, 0))?;
     class.define_method("next_command", method!(Worker::next_command, 0))?;
     Ok(())

@@ -25,13 +25,13 @@ use magnus::{
 };
 use rserve_core::config::compat::Compat;
 use rserve_core::pool::Seat;
-use rserve_core::server::{Manage, Next, Notice, Server, Status};
+use rserve_core::server::{Manage, Next, Notice, Server, ServerStats, Status};
 use rserve_http1::Spelling;
 
 use self::env::EnvBuilder;
 use self::thread_events::{Presence, PresenceHook};
-use crate::cluster::worker;
 use crate::cluster::worker::Worker;
+use crate::figures;
 use crate::settings;
 use crate::tls::TlsContext;
 use crate::vm::gvl::{wipe_stack, without_gvl};
@@ -255,12 +255,17 @@ impl Core {
         self.server.status() == Status::Running
     }
 
+    /// The figures, as a reading.
+    pub(crate) fn take_reading(&self) -> ServerStats {
+        self.server.take_stats()
+    }
+
     fn take_stats(ruby: &Ruby, this: &Self) -> Result<RHash, Error> {
-        worker::to_hash(ruby, &this.server.take_stats())
+        figures::to_hash(ruby, &this.take_reading())
     }
 
     fn stats(ruby: &Ruby, this: &Self) -> Result<RHash, Error> {
-        worker::to_hash(ruby, &this.server.stats())
+        figures::to_hash(ruby, &this.server.stats())
     }
 }
 

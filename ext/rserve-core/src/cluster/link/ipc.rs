@@ -11,7 +11,7 @@
 //! | `f<pid>:<index>` | worker 0 forked this worker |
 //! | `e<pid>` | got a TERM, perhaps from outside |
 //! | `t<pid>` | terminating |
-//! | `p<pid>:<numbers>` | ping with statistics: decimal numbers, separated by commas, in the order of [`ServerStats`]' fields |
+//! | `p<pid>:<numbers>` | ping with statistics: decimal numbers, separated by commas, in the order of [`ServerStats::values`] |
 //! | `i<pid>:<0 or 1>` | busy again, or idle for `idle_timeout` |
 //!
 //! Under `fork_worker` a second pipe leads from the master to worker 0:
@@ -20,7 +20,7 @@
 use std::str::FromStr;
 
 use crate::cluster::{Index, Pid};
-use crate::observe::figures::ServerStats;
+use crate::server::ServerStats;
 
 /// The most octets of a line, its end included.
 pub const LONGEST_LINE: usize = 512;
@@ -61,7 +61,7 @@ impl WorkerMessage {
             Self::GotTerm { pid } => format!("e{pid}\n"),
             Self::Terminating { pid } => format!("t{pid}\n"),
             Self::Ping { pid, stats } => {
-                let numbers = numbers(stats).map(|number| number.to_string()).join(",");
+                let numbers = stats.values().map(|number| number.to_string()).join(",");
                 format!("p{pid}:{numbers}\n")
             }
             Self::Idle { pid, idle } => format!("i{pid}:{}\n", u8::from(*idle)),
@@ -172,78 +172,9 @@ fn number<T: FromStr>(digits: &str) -> Option<T> {
     if digits.bytes().all(|octet| octet.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
-fn numbers(stats: &ServerStats) -> [u64; 13] {
-    let ServerStats {
-        backlog,
-        backlog_max,
-        busy_threads,
-        io_threads,
-        max_threads,
-        pool_capacity,
-        reactor_max,
-        requests_count,
-        running,
-        tls_failed,
-        tls_handshakes,
-        tls_microseconds,
-        tls_resumed,
-    } = *stats;
-    [
-        backlog,
-        backlog_max,
-        busy_threads,
-        io_threads,
-        max_threads,
-        pool_capacity,
-        reactor_max,
-        requests_count,
-        running,
-        tls_failed,
-        tls_handshakes,
-        tls_microseconds,
-        tls_resumed,
-    ]
-}
-
 fn stats(numbers: &str) -> Option<ServerStats> {
-    let mut values = [0; 13];
-    let mut fields = numbers.split(',');
-    for value in &mut values {
-        *value = number(fields.next()?)?;
-    }
-    if fields.next().is_some() {
-        return None;
-    }
-    let [
-        backlog,
-        backlog_max,
-        busy_threads,
-        io_threads,
-        max_threads,
-        pool_capacity,
-        reactor_max,
-        requests_count,
-        running,
-        tls_failed,
-        tls_handshakes,
-        tls_microseconds,
-        tls_resumed,
-    ] = values;
-    Some(ServerStats {
-        backlog,
-        backlog_max,
-        busy_threads,
-        io_threads,
-        max_threads,
-        pool_capacity,
-        reactor_max,
-        requests_count,
-        running,
-        tls_failed,
-        tls_handshakes,
-        tls_microseconds,
-        tls_resumed,
-    })
+    let values: Option<Vec<u64>> = numbers.split(',').map(number).collect();
+    values?.try_into().ok().map(ServerStats::from_values)
 }
 
 #[cfg(test)]
@@ -254,32 +185,22 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    fn all_messages() -> Vec<(WorkerMessage, &'static str)> {
-        let stats = ServerStats {
-            backlog: 1,
-            backlog_max: 2,
-            busy_threads: 3,
-            io_threads: 4,
-            max_threads: 5,
-            pool_capacity: 6,
-            reactor_max: 7,
-            requests_count: 8,
-            running: 9,
-            tls_failed: 10,
-            tls_handshakes: 11,
-            tls_microseconds: 12,
-            tls_resumed: 13,
-        };
-        vec![
+    fn all_messages() -> Vec<(WorkerMessage, String)> {
+        let values: [u64; ServerStats::COUNT] = std::array::from_fn(|place| place as u64);
+        let stats = ServerStats::from_values(values);
+        let ping = format!("p12:{}\n", values.map(|value| value.to_string()).join(","));
+        [
             (WorkerMessage::WakeUp, "!\n"),
             (WorkerMessage::Booted { pid: pid(12), index: Index(3) }, "b12:3\n"),
             (WorkerMessage::Forked { pid: pid(12), index: Index(3) }, "f12:3\n"),
             (WorkerMessage::GotTerm { pid: pid(12) }, "e12\n"),
             (WorkerMessage::Terminating { pid: pid(12) }, "t12\n"),
-            (WorkerMessage::Ping { pid: pid(12), stats }, "p12:1,2,3,4,5,6,7,8,9,10,11,12,13\n"),
+            (WorkerMessage::Ping { pid: pid(12), stats }, ping.as_str()),
             (WorkerMessage::Idle { pid: pid(12), idle: true }, "i12:1\n"),
             (WorkerMessage::Idle { pid: pid(12), idle: false }, "i12:0\n"),
         ]
+        .map(|(message, line)| (message, line.to_owned()))
+        .to_vec()
     }
 
     #[test]
@@ -306,7 +227,7 @@ mod tests {
 
     #[test]
     fn longest_ping_fits_into_an_atomic_write() {
-        let stats = stats(&[u64::MAX; 13].map(|number| number.to_string()).join(",")).unwrap();
+        let stats = ServerStats::from_values([u64::MAX; ServerStats::COUNT]);
         let line = WorkerMessage::Ping { pid: pid(i32::MAX), stats }.encode();
         assert!(line.len() <= LONGEST_LINE, "{} octets", line.len());
     }
@@ -326,7 +247,7 @@ mod tests {
             "e12:1",
             "i12:2",
             "p12:1,2",
-            "p12:1,2,3,4,5,6,7,8,9,0,1,2,3,4",
+            &format!("p12:{}", vec!["1"; ServerStats::COUNT + 1].join(",")),
             "é12",
         ] {
             let mut reader = Lines::default();

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::cluster::link::ipc::WorkerMessage;
 use crate::cluster::{Index, Phase, Pid};
-use crate::observe::figures::ServerStats;
+use crate::server::ServerStats;
 
 /// While workers are on their way out: how often the caller should look for
 /// those that it cannot reap (grandchildren end without a SIGCHLD).

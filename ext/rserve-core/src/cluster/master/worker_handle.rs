@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Signal;
 use crate::cluster::{Index, Phase, Pid};
-use crate::observe::figures::ServerStats;
+use crate::server::ServerStats;
 
 /// How often a signal is repeated to a worker that has not exited: the first
 /// TERM may have met a worker whose trap was not yet in place.
