@@ -59,6 +59,11 @@ module Rserve
       @master.push(:stop)
     end
 
+    # Ends a stop that takes too long; workers without a master end.
+    def cancel
+      @master.push(:stop)
+    end
+
     # As {#stop}, because of TERM.
     def terminate
       @master.push(:terminate)

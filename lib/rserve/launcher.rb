@@ -440,7 +440,7 @@ module Rserve
     def setup_signals
       signals = Signals.new(@log_writer)
       signals.on("TERM", in_child: -> { @runner.end_child }) { terminate }
-      signals.on("INT") { stop_or_interrupt(Interrupt.new("")) { stop } }
+      signals.on("INT") { stop_or_interrupt(Interrupt.new("")) { stopping? ? @runner.cancel : stop } }
       signals.on("HUP") { hang_up }
       signals.on("USR1") { phased_restart }
       signals.on("USR2") { restart } unless @env.key?("PUMA_SKIP_SIGUSR2")

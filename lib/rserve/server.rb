@@ -136,6 +136,15 @@ module Rserve
       end_with(:halt, sync)
     end
 
+    # As {#halt}, also where a stop has begun, whose requests are ended.
+    def cancel
+      return unless @reactor
+
+      @status = :halt
+      @reactor.halt
+      @thread_pool.cancel
+    end
+
     # As {#stop}, but leaves the listeners open for the next incarnation.
     def begin_restart(sync = false)
       end_with(:restart, sync)

@@ -16,6 +16,12 @@ module Rserve
       @server&.stop(false)
     end
 
+    # Ends a stop that takes too long, and the requests that it waits for.
+    def cancel
+      log "! Cancelled waiting for requests"
+      @server&.cancel
+    end
+
     # As {#stop}, because of TERM.
     def terminate
       stop

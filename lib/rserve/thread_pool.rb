@@ -116,6 +116,11 @@ module Rserve
       end
     end
 
+    # Ends every thread now.
+    def cancel
+      @workers.each(&:kill)
+    end
+
     # Waits for every thread to end.
     def join
       @workers.each(&:join)

@@ -20,6 +20,35 @@ class ClusterTest < ServerCase
     assert_serving
   end
 
+  def test_the_death_of_a_worker_is_told
+    spawn_server "-w", "1", app: file("death.ru", <<~'RUBY')
+      run ->(env) { env["PATH_INFO"] == "/exit" ? exit!(7) : [200, {}, [Process.pid.to_s]] }
+    RUBY
+    pid = Integer(get("/").body)
+    Process.kill(:KILL, pid)
+    assert_log(/! Worker 0 \(PID: #{pid}\) died: SIGKILL \(signal 9\), up [\d.]+s, perhaps out of memory$/)
+    server.wait_for_log(/booted.*booted/m)
+    pid = Integer(get("/").body)
+    assert_raises(EOFError, Errno::ECONNRESET) { get("/exit") }
+    assert_log(/! Worker 0 \(PID: #{pid}\) died.*: exit 7, up [\d.]+s$/)
+  end
+
+  # What happens first is told first; a worker that goes as it is told to is no line.
+  def test_lines_of_a_stop_come_in_the_order_of_what_happens
+    %i[INT TERM].each do |signal|
+      spawn_server "-w", "1", config: <<~RUBY
+        on_worker_shutdown { $stdout.syswrite("worker ends\n") }
+      RUBY
+      assert_serving
+      assert_log(/booted/)
+      mark = server.mark
+      server.signal(signal)
+      server.wait_exit
+      said = server.log.byteslice(mark..).lines.map { |line| line.sub(/\A\[\d+\] /, "").slice(0, 13) }
+      assert_equal ["- Gracefully ", "worker ends\n", "=== rserve sh", "- Goodbye!\n"], said, server.log
+    end
+  end
+
   def test_killing_a_worker_costs_its_own_connections_only
     spawn_cluster app: PID, threads: 2
     server.wait_until("both workers take connections", 10) { workers_of_new_connections(12).size == 2 }

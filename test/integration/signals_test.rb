@@ -33,6 +33,22 @@ class SignalsTest < ServerCase
     assert_exits 0
   end
 
+  # By any first signal, in both modes.
+  def test_a_second_ctrl_c_waits_for_nothing
+    [[], %w[-w 1]].product(%i[INT TERM]).each do |mode, first|
+      spawn_server(*mode, app: SLOW)
+      server.exchange("GET /sleep/60 HTTP/1.1\r\nHost: localhost\r\n\r\n") do
+        get("/sleep/0")
+        server.signal(first)
+        assert_log(/- Gracefully/)
+        server.signal(:INT)
+        first == :INT || mode.any? ? server.wait_exit : assert_exits(:TERM)
+        assert_match(/! Cancelled waiting for (requests|workers).*- Goodbye!/m, server.log)
+      end
+      assert_equal 1, server.log.scan("Goodbye").size
+    end
+  end
+
   def test_hup_without_log_files_stops_with_status_0
     spawn_server
     server.signal(:HUP)

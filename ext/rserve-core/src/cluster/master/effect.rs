@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use nix::libc::SIGKILL;
+
 use super::ExitStatus;
 use crate::cluster::{Index, Phase, Pid};
 
@@ -147,6 +149,23 @@ pub enum ExitReason {
     Terminate,
 }
 
+/// How far a worker had come when it ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DiedAt {
+    /// It is tried again, after a time that grows with each attempt.
+    BeforeBoot {
+        /// How long until then.
+        retry_in: Duration,
+    },
+    /// It had just booted, and not for the first time: as before.
+    Boot {
+        /// How long until then.
+        retry_in: Duration,
+    },
+    /// It had served for a while.
+    Work,
+}
+
 /// A line of the log. `Display` is the text, without prefix and newline; the
 /// texts are Puma's wherever Puma has one, and users' log scrapers know them.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,16 +185,17 @@ pub enum LogLine {
         index: Index,
         pid: Pid,
     },
-    /// Not one of Puma's: a worker ended before it had booted; `retry_in` grows with each time.
-    DiedAfterBoot {
+    /// Not one of Puma's: a worker ended, and not as it was told to.
+    Died {
         index: Index,
         pid: Pid,
-        retry_in: Duration,
-    },
-    DiedBeforeBoot {
-        index: Index,
-        pid: Pid,
-        retry_in: Duration,
+        stage: DiedAt,
+        /// `None` of a worker that is not the master's child.
+        status: Option<ExitStatus>,
+        /// Since it was forked.
+        uptime: Duration,
+        /// The master has sent the KILL that it died by.
+        killed: bool,
     },
     /// The time-out kill of a worker that never booted; `pid` is the mold's when that never forked it.
     FailedToBoot {
@@ -232,16 +252,28 @@ impl fmt::Display for LogLine {
             }
             Self::CancelledWaiting => write!(f, "! Cancelled waiting for workers"),
             Self::Culled { index, pid } => write!(f, "- Worker {index} (PID: {pid}) terminating"),
-            Self::DiedAfterBoot { index, pid, retry_in } => write!(
-                f,
-                "! Worker {index} (PID: {pid}) died as soon as it had booted, next attempt in {}s",
-                retry_in.as_secs()
-            ),
-            Self::DiedBeforeBoot { index, pid, retry_in } => write!(
-                f,
-                "! Worker {index} (PID: {pid}) died before it had booted, next attempt in {}s",
-                retry_in.as_secs()
-            ),
+            Self::Died { index, pid, stage, status, uptime, killed } => {
+                write!(f, "! Worker {index} (PID: {pid}) died")?;
+                match stage {
+                    DiedAt::BeforeBoot { retry_in } => {
+                        write!(f, " before it had booted, next attempt in {}s", retry_in.as_secs())?;
+                    }
+                    DiedAt::Boot { retry_in } => {
+                        write!(f, " as soon as it had booted, next attempt in {}s", retry_in.as_secs())?;
+                    }
+                    DiedAt::Work => {}
+                }
+                match status {
+                    None => f.write_str(": how is not known (worker 0 forked it)")?,
+                    Some(status) => write!(f, ": {status}")?,
+                }
+                write!(f, ", up {}", Rounded(*uptime))?;
+                match status {
+                    Some(ExitStatus::Signal(SIGKILL)) if *killed => f.write_str(", killed by the master"),
+                    Some(ExitStatus::Signal(SIGKILL)) => f.write_str(", perhaps out of memory"),
+                    _ => Ok(()),
+                }
+            }
             Self::FailedToBoot { index, pid, within } => {
                 let seconds = within.as_secs();
                 write!(
@@ -297,6 +329,35 @@ mod tests {
     fn boot_line_rounds_as_ruby_does() {
         for (millis, want) in [(0, "0.0s"), (4, "0.0s"), (38, "0.04s"), (1_200, "1.2s"), (61_000, "61.0s")] {
             assert_eq!(Rounded(Duration::from_millis(millis)).to_string(), want, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn death_says_by_what_and_after_how_long() {
+        let (again, second) = (Duration::from_secs(4), Duration::from_millis(1_200));
+        let (exit, kill) = (Some(ExitStatus::Code(3)), Some(ExitStatus::Signal(9)));
+        for (stage, status, killed, want) in [
+            (DiedAt::Work, exit, false, "died: exit 3, up 1.2s"),
+            (DiedAt::Work, Some(ExitStatus::Signal(11)), false, "died: SIGSEGV (signal 11), up 1.2s"),
+            (DiedAt::Work, kill, false, "died: SIGKILL (signal 9), up 1.2s, perhaps out of memory"),
+            (DiedAt::Work, kill, true, "died: SIGKILL (signal 9), up 1.2s, killed by the master"),
+            (DiedAt::Work, None, false, "died: how is not known (worker 0 forked it), up 1.2s"),
+            (
+                DiedAt::BeforeBoot { retry_in: again },
+                exit,
+                false,
+                "died before it had booted, next attempt in 4s: exit 3, up 1.2s",
+            ),
+            (
+                DiedAt::Boot { retry_in: again },
+                exit,
+                false,
+                "died as soon as it had booted, next attempt in 4s: exit 3, up 1.2s",
+            ),
+        ] {
+            let (index, pid) = (Index(2), Pid::new(7).unwrap());
+            let line = LogLine::Died { index, pid, stage, status, uptime: second, killed };
+            assert_eq!(line.to_string(), format!("! Worker 2 (PID: 7) {want}"));
         }
     }
 

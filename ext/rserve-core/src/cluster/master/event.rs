@@ -80,6 +80,13 @@ pub enum ExitStatus {
     Signal(i32),
 }
 
+impl ExitStatus {
+    /// As a worker ends that is told to: with status 0, or by TERM before it has a trap.
+    pub(super) fn is_graceful(self) -> bool {
+        matches!(self, ExitStatus::Code(0) | ExitStatus::Signal(nix::libc::SIGTERM))
+    }
+}
+
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

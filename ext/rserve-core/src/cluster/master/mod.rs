@@ -16,7 +16,7 @@ mod unclaimed;
 mod worker_handle;
 mod worker_set;
 
-pub use effect::{Effect, ExitReason, LifecycleEvent, LogLine, Signal, SpawnVia};
+pub use effect::{DiedAt, Effect, ExitReason, LifecycleEvent, LogLine, Signal, SpawnVia};
 pub use event::{Command, Event, ExitStatus};
 pub use inbox::Inbox;
 pub use options::{CullingStrategy, Options};

@@ -15,7 +15,8 @@ use super::mold::Mold;
 use super::worker_handle::{REPEAT_SIGNAL, Stage};
 use super::worker_set::WorkerSet;
 use super::{
-    Command, Effect, Event, ExitReason, ExitStatus, LifecycleEvent, LogLine, Options, Signal, WorkerHandle,
+    Command, DiedAt, Effect, Event, ExitReason, ExitStatus, LifecycleEvent, LogLine, Options, Signal,
+    WorkerHandle,
 };
 use crate::cluster::link::ipc::WorkerMessage;
 use crate::cluster::{Index, Phase, Pid};
@@ -304,17 +305,25 @@ impl Supervisor {
         if let Some(status) = status {
             effects.push(Effect::RunAfterWorkerShutdown { index, pid, phase, status });
         }
-        if worker.is_booted() && worker.by_itself && self.course == Course::Running {
-            if let Some(retry_in) = self.backoff.died(index, worker.age(now), now)
-                && !retry_in.is_zero()
-            {
-                effects.push(Effect::Log(LogLine::DiedAfterBoot { index, pid, retry_in }));
-            }
-        } else if !worker.is_booted() && self.course == Course::Running {
-            let retry_in = self.backoff.failed(index, now);
-            if !worker.is_stopping() {
-                effects.push(Effect::Log(LogLine::DiedBeforeBoot { index, pid, retry_in }));
-            }
+        let stage = self.stage_of_death(&worker, now);
+        if worker.dies_with(status) || (stage != DiedAt::Work && worker.by_itself) {
+            let uptime = now.saturating_duration_since(worker.started_at);
+            let killed = worker.is_killed();
+            effects.push(Effect::Log(LogLine::Died { index, pid, stage, status, uptime, killed }));
+        }
+    }
+
+    /// How far a worker had come that has ended; decides when its place is filled again.
+    fn stage_of_death(&mut self, worker: &WorkerHandle, now: Instant) -> DiedAt {
+        if self.course != Course::Running {
+            return DiedAt::Work;
+        }
+        if !worker.is_booted() {
+            return DiedAt::BeforeBoot { retry_in: self.backoff.failed(worker.index(), now) };
+        }
+        match worker.by_itself.then(|| self.backoff.died(worker.index(), worker.age(now), now)).flatten() {
+            Some(retry_in) if !retry_in.is_zero() => DiedAt::Boot { retry_in },
+            _ => DiedAt::Work,
         }
     }
 
@@ -364,7 +373,6 @@ impl Supervisor {
             (Course::Ending(Ending::Stop | Ending::Restart), Command::Terminate) => {
                 self.course = Course::Ending(Ending::Terminate);
                 effects.push(Effect::CloseListeners);
-                effects.push(Effect::AnnounceShutdown);
             }
             (_, Command::ReopenLogs) if self.options.redirects_io => {
                 effects.push(Effect::ReopenLogs);
@@ -423,9 +431,6 @@ impl Supervisor {
         if ending != Ending::Restart {
             effects.push(Effect::CloseListeners);
         }
-        if ending == Ending::Terminate {
-            effects.push(Effect::AnnounceShutdown);
-        }
         effects.push(Effect::AnnounceWorkersStop);
         // What worker 0 was asked to fork and still does is killed when it reports.
         self.workers.remove_all_requested();
@@ -444,6 +449,8 @@ impl Supervisor {
         match self.course {
             Course::Ending(Ending::Restart) => effects.push(Effect::Exec),
             Course::Ending(Ending::Terminate) => {
+                // The hook after the good-bye, as with Puma, whose tests read them in this order.
+                effects.push(Effect::AnnounceShutdown);
                 effects.push(Effect::Fire(LifecycleEvent::Stopped));
                 effects.push(Effect::Exit(ExitReason::Terminate));
             }

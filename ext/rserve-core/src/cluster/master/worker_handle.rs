@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Signal;
+use super::{ExitStatus, Signal};
 use crate::cluster::{Index, Phase, Pid};
 use crate::server::ServerStats;
 
@@ -113,6 +113,16 @@ impl WorkerHandle {
 
     pub(super) fn is_stopping(&self) -> bool {
         matches!(self.stage, Stage::Stopping { .. })
+    }
+
+    /// The master has sent KILL.
+    pub(super) fn is_killed(&self) -> bool {
+        matches!(self.stage, Stage::Stopping { signal: Signal::Kill, .. })
+    }
+
+    /// Whether it is a death that it has ended with `status`: it was not told to go, or did not go as it was told.
+    pub(super) fn dies_with(&self, status: Option<ExitStatus>) -> bool {
+        self.by_itself || status.map_or(self.is_killed(), |status| !status.is_graceful())
     }
 
     pub(super) fn forked(&mut self, pid: Pid, now: Instant) {

@@ -167,7 +167,7 @@ fn booted_is_fired_once_when_every_worker_has_pinged() {
 #[test]
 fn dead_worker_is_replaced_at_its_index_at_once() {
     let mut cluster = Cluster::booted(options(3));
-    assert_eq!(cluster.handle(exit(pid(101))), [shut_down(1, pid(101), 0), spawn(1, 0)]);
+    assert_eq!(cluster.do_(exit(pid(101))), [shut_down(1, pid(101), 0), spawn(1, 0)]);
     cluster.replace(1, pid(200));
     assert_eq!(cluster.pids(), [100, 200, 102]);
 }
@@ -350,7 +350,7 @@ fn worker_that_dies_as_soon_as_it_has_booted_is_retried_like_one_that_cannot_boo
     assert!(cluster.handle(exit(pid(100))).contains(&spawn(0, 0)));
     assert!(die(&mut cluster, 200).contains(&spawn(0, 0)), "an accident");
     let effects = die(&mut cluster, 201);
-    let line = "! Worker 0 (PID: 201) died as soon as it had booted, next attempt in 1s";
+    let line = "! Worker 0 (PID: 201) died as soon as it had booted, next attempt in 1s: exit 0, up 0.0s";
     assert_eq!(log(&effects), [line]);
     assert!(!effects.contains(&spawn(0, 0)));
     assert_eq!(cluster.after(SECOND), [spawn(0, 0)]);
@@ -454,16 +454,61 @@ fn second_stop_does_not_wait() {
 }
 
 #[test]
-fn term_says_goodbye_before_it_waits() {
+fn term_says_goodbye_when_the_workers_are_gone() {
     let mut cluster = Cluster::booted(options(1));
     assert_eq!(
         cluster.handle(operator(Command::Terminate)),
-        [Effect::CloseListeners, Effect::AnnounceShutdown, Effect::AnnounceWorkersStop, term(pid(100))]
+        [Effect::CloseListeners, Effect::AnnounceWorkersStop, term(pid(100))]
     );
     assert_eq!(
         cluster.do_(exit(pid(100)))[1..],
-        [Effect::Fire(LifecycleEvent::Stopped), Effect::Exit(ExitReason::Terminate)]
+        [
+            Effect::AnnounceShutdown,
+            Effect::Fire(LifecycleEvent::Stopped),
+            Effect::Exit(ExitReason::Terminate)
+        ]
     );
+}
+
+#[test]
+fn death_is_told_unless_the_worker_went_as_it_was_told() {
+    use ExitStatus::{Code, Signal};
+    let told = |command: Command| operator(command);
+    let by_hand = || Event::Worker(WorkerMessage::GotTerm { pid: pid(100) });
+    for (before, status, want) in [
+        (None, Some(Code(0)), "died: exit 0, up 5.0s"),
+        (None, Some(Signal(9)), "died: SIGKILL (signal 9), up 5.0s, perhaps out of memory"),
+        (None, Some(Signal(11)), "died: SIGSEGV (signal 11), up 5.0s"),
+        (None, None, "died: how is not known (worker 0 forked it), up 5.0s"),
+        (Some(by_hand()), Some(Code(0)), ""),
+        (Some(told(Command::Stop)), Some(Code(0)), ""),
+        (Some(told(Command::Stop)), Some(Signal(15)), ""),
+        (Some(told(Command::Stop)), None, ""),
+        (Some(told(Command::Stop)), Some(Code(1)), "died: exit 1, up 5.0s"),
+        (
+            Some(told(Command::Stop)),
+            Some(Signal(9)),
+            "died: SIGKILL (signal 9), up 5.0s, perhaps out of memory",
+        ),
+    ] {
+        let mut cluster = Cluster::booted(options(1));
+        let case = format!("{before:?} {status:?}");
+        if let Some(before) = before {
+            cluster.handle(before);
+        }
+        let ended = match status {
+            Some(status) => Event::Exited { pid: pid(100), status },
+            None => Event::Vanished { pid: pid(100) },
+        };
+        let lines = log(&cluster.handle(ended));
+        let want = (!want.is_empty()).then(|| format!("! Worker 0 (PID: 100) {want}"));
+        assert_eq!(lines, Vec::from_iter(want), "{case}");
+    }
+    let mut cluster = Cluster::booted(options(1));
+    cluster.handle(operator(Command::Stop));
+    cluster.after(30 * SECOND);
+    let lines = log(&cluster.handle(Event::Exited { pid: pid(100), status: Signal(9) }));
+    assert_eq!(lines, ["! Worker 0 (PID: 100) died: SIGKILL (signal 9), up 35.0s, killed by the master"]);
 }
 
 #[test]
