@@ -174,7 +174,7 @@ impl Master {
         match effect {
             Effect::Spawn { index, phase, via: SpawnVia::Master } => self.spawn(ruby, index, phase)?,
             Effect::Spawn { index, via: SpawnVia::Mold, .. } => {
-                self.board.vacate(index);
+                self.board.prepare(index);
                 self.command_mold(ForkCommand::Fork(index));
             }
             Effect::PauseMold => self.command_mold(ForkCommand::Pause),
@@ -211,7 +211,7 @@ impl Master {
 
     /// Has Ruby fork a worker. In the worker this never returns.
     fn spawn(&self, ruby: &Ruby, index: Index, phase: Phase) -> Result<(), Error> {
-        self.board.vacate(index);
+        self.board.prepare(index);
         let forks = index == Index::MOLD && self.supervisor.borrow().can_refork();
         if forks {
             let (reader, writer) = fork_pipe().map_err(|failure| error::system(ruby, &failure))?;

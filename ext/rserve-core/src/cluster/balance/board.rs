@@ -58,10 +58,19 @@ impl Board {
     }
 
     /// Wipes the place of a worker that is no more, so that nobody leaves
-    /// connections to it. The master does it before each spawn.
+    /// connections to it.
     pub fn vacate(&self, index: Index) {
         if let Some(place) = self.place(index) {
             place.close();
+        }
+    }
+
+    /// Wipes the place of a worker that is no more, as [`Board::vacate`], for one that is about to come: it counts for
+    /// [`Place::has_siblings`] from here on.
+    pub fn prepare(&self, index: Index) {
+        self.vacate(index);
+        if index.0 < Self::PLACES {
+            self.used().fetch_max(index.0 + 1, Ordering::Relaxed);
         }
     }
 
@@ -189,6 +198,11 @@ impl Place {
     pub fn others(&self, others: &mut Vec<Load>) {
         others.clear();
         others.extend(self.board.open().filter(|load| load.index != self.index));
+    }
+
+    /// Whether there are other workers, or were: one that takes no connections now may boot, or be replaced.
+    pub fn has_siblings(&self) -> bool {
+        self.board.used().load(Ordering::Relaxed) > 1
     }
 
     fn line(&self) -> &[AtomicU32] {

@@ -111,7 +111,7 @@ impl Gate {
     /// `None` when none waits.
     pub fn ask(&mut self, one_waits: impl FnOnce() -> bool, now: Instant) -> Result<(), Option<Duration>> {
         self.place.others(&mut self.others);
-        match self.balancer.verdict(self.place.own(), &self.others, now) {
+        match self.balancer.verdict(self.place.own(), &self.others, self.place.has_siblings(), now) {
             Verdict::Accept => Ok(()),
             Verdict::Leave { look_again } => Err(one_waits().then_some(look_again)),
         }

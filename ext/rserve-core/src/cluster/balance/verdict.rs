@@ -78,10 +78,11 @@ impl Balancer {
     /// Decides about a connection that waits now. `others` are the workers that accept.
     ///
     /// A worker without an idle thread leaves all connections in the listener's
-    /// queue, where whoever is free first takes them; unless there is no other worker. But where
+    /// queue, where whoever is free first takes them; unless it has no siblings at all, not even one that boots or is being replaced:
+    /// a request that one of its own threads waits for must not be behind that thread. But where
     /// connections are kept alive nobody may ever be free: when all are full, one whose threads get on
     /// takes a connection that has waited for long. One whose threads hang never does.
-    pub fn verdict(&mut self, own: Load, others: &[Load], now: Instant) -> Verdict {
+    pub fn verdict(&mut self, own: Load, others: &[Load], siblings: bool, now: Instant) -> Verdict {
         self.doubt(others, now);
         let better = self.alive(others).any(|other| is_better(other, &own));
         let waited = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| now - leaving.since);
@@ -90,7 +91,7 @@ impl Balancer {
             better && waited < STUCK_AFTER
         } else {
             let turn = gets_on && waited >= LONGEST_LEFT;
-            better || !(turn || others.is_empty())
+            better || !(turn || (others.is_empty() && !siblings))
         };
         if !leave {
             self.leaving = None;
@@ -213,9 +214,25 @@ mod tests {
             ((0, 100), &[(0, 95)], Verdict::Accept, "within the proportional slack"),
             ((0, 100), &[(0, 93)], LEAVE, "beyond it"),
         ] {
-            let got = Balancer::default().verdict(load(own.0, own.1), &others(siblings), Instant::now());
+            let (own, others) = (load(own.0, own.1), others(siblings));
+            let got = Balancer::default().verdict(own, &others, !others.is_empty(), Instant::now());
             assert_eq!(got, want, "{why}");
         }
+    }
+
+    #[test]
+    fn full_worker_waits_for_siblings_that_boot_or_are_replaced() {
+        let mut balancer = Balancer::default();
+        let now = Instant::now();
+        assert_eq!(balancer.verdict(load(4, 4), &[], true, now), Verdict::Accept, "it has a thread");
+        assert_eq!(balancer.verdict(load(5, 5), &[], true, now), LEAVE);
+        assert_eq!(
+            balancer.verdict(load(5, 5), &[], true, now + STUCK_AFTER),
+            LEAVE,
+            "its threads do not get on"
+        );
+        balancer.has_begun(1);
+        assert_eq!(balancer.verdict(load(5, 5), &[], true, now + STUCK_AFTER), Verdict::Accept, "they do");
     }
 
     #[test]
@@ -227,7 +244,7 @@ mod tests {
             (load(4, 40), large(load(1, 1)), Verdict::Accept, "the other way round"),
             (large(load(1, 9)), large(load(1, 1)), LEAVE, "both do"),
         ] {
-            assert_eq!(Balancer::default().verdict(own, &[other], Instant::now()), want, "{why}");
+            assert_eq!(Balancer::default().verdict(own, &[other], true, Instant::now()), want, "{why}");
         }
     }
 
@@ -272,7 +289,7 @@ mod tests {
         let mut balancer = Balancer::default();
         let (mut one, mut other) = (0, 0);
         for _ in 0..20 {
-            match balancer.verdict(load(0, one), &others(&[(0, other)]), Instant::now()) {
+            match balancer.verdict(load(0, one), &others(&[(0, other)]), true, Instant::now()) {
                 Verdict::Accept => one += 1,
                 Verdict::Leave { .. } => other += 1,
             }
@@ -287,15 +304,15 @@ mod tests {
         let mut balancer = Balancer::default();
         let busy = load(4, 4);
         let mut stopped = others(&[(0, 0)]);
-        assert_eq!(balancer.verdict(busy, &stopped, now), LEAVE);
-        assert_eq!(balancer.verdict(busy, &stopped, now + STUCK_AFTER), Verdict::Accept);
+        assert_eq!(balancer.verdict(busy, &stopped, true, now), LEAVE);
+        assert_eq!(balancer.verdict(busy, &stopped, true, now + STUCK_AFTER), Verdict::Accept);
         assert_eq!(
-            balancer.verdict(busy, &stopped, now + STUCK_AFTER),
+            balancer.verdict(busy, &stopped, true, now + STUCK_AFTER),
             Verdict::Accept,
             "and the next at once"
         );
         stopped[0].turns += 1;
-        assert_eq!(balancer.verdict(busy, &stopped, now + STUCK_AFTER), LEAVE, "it lives");
+        assert_eq!(balancer.verdict(busy, &stopped, true, now + STUCK_AFTER), LEAVE, "it lives");
     }
 
     #[test]
@@ -306,7 +323,7 @@ mod tests {
             let mut other = others(&[(work, work)]);
             for millis in 0..1_000 {
                 other[0].turns += u32::from(lives);
-                let verdict = balancer.verdict(load(5, 5), &other, now + Duration::from_millis(millis));
+                let verdict = balancer.verdict(load(5, 5), &other, true, now + Duration::from_millis(millis));
                 assert_eq!(verdict, LEAVE, "after {millis} ms, {lives} {work}");
             }
         }
@@ -317,15 +334,23 @@ mod tests {
         let now = Instant::now();
         let mut balancer = Balancer::default();
         let mut full = others(&[(5, 5)]);
-        assert_eq!(balancer.verdict(load(9, 9), &full, now), LEAVE);
+        assert_eq!(balancer.verdict(load(9, 9), &full, true, now), LEAVE);
         balancer.has_begun(1);
         full[0].turns += 1;
-        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST_LEFT / 2), LEAVE);
+        assert_eq!(balancer.verdict(load(9, 9), &full, true, now + LONGEST_LEFT / 2), LEAVE);
         let mut free = full.clone();
         free[0].work = 4;
-        assert_eq!(balancer.verdict(load(9, 9), &free, now + LONGEST_LEFT), LEAVE, "the other has a thread");
-        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST_LEFT), Verdict::Accept);
-        assert_eq!(balancer.verdict(load(9, 9), &full, now + LONGEST_LEFT), LEAVE, "but not all of them");
+        assert_eq!(
+            balancer.verdict(load(9, 9), &free, true, now + LONGEST_LEFT),
+            LEAVE,
+            "the other has a thread"
+        );
+        assert_eq!(balancer.verdict(load(9, 9), &full, true, now + LONGEST_LEFT), Verdict::Accept);
+        assert_eq!(
+            balancer.verdict(load(9, 9), &full, true, now + LONGEST_LEFT),
+            LEAVE,
+            "but not all of them"
+        );
     }
 
     #[test]
@@ -333,10 +358,14 @@ mod tests {
         let now = Instant::now();
         let mut balancer = Balancer::default();
         let mut lazy = others(&[(0, 0)]);
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now), LEAVE);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, true, now), LEAVE);
         lazy[0].turns += 1;
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + STUCK_AFTER / 2), LEAVE);
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + STUCK_AFTER), Verdict::Accept);
-        assert_eq!(balancer.verdict(load(1, 9), &lazy, now + STUCK_AFTER), LEAVE, "but not all of them");
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, true, now + STUCK_AFTER / 2), LEAVE);
+        assert_eq!(balancer.verdict(load(1, 9), &lazy, true, now + STUCK_AFTER), Verdict::Accept);
+        assert_eq!(
+            balancer.verdict(load(1, 9), &lazy, true, now + STUCK_AFTER),
+            LEAVE,
+            "but not all of them"
+        );
     }
 }
