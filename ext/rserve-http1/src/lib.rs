@@ -2,7 +2,8 @@
 //!
 //! Read [`Receiver`] first: it is what a connection is made of. It fills a [`Head`] and
 //! decides by [`Framing`] where the body ends. [`encode`] writes heads and chunks of
-//! responses, [`ResponsePlan`] decides how a response is framed and whether the connection lives on. [`cgi`] names fields for
+//! responses, [`ResponsePlan`] decides how a response is framed and whether the connection lives on,
+//! [`ResponseBody`] keeps to it. [`cgi`] names fields for
 //! Rack; [`proxy`] reads the PROXY protocol that may come before all of it.
 //!
 //! The grammar is Puma's where Puma is the stricter or the more tolerant one without harm, RFC 9110 and 9112
@@ -31,6 +32,7 @@ mod limits;
 mod plan;
 pub mod proxy;
 mod receiver;
+mod response_body;
 pub mod status;
 mod strict;
 mod version;
@@ -44,4 +46,5 @@ pub use head::{Field, Head, Span};
 pub use limits::Limits;
 pub use plan::{Connection, ResponseFacts, ResponseFraming, ResponsePlan, Spelling, TransferEncoding};
 pub use receiver::{Progress, Receiver};
+pub use response_body::{AfterBody, ResponseBody};
 pub use version::Version;
