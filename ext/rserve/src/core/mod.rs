@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod early_hints;
 pub(crate) mod env;
 mod input;
+mod lease;
 mod prototype;
 mod response;
 mod serve;
@@ -29,6 +30,7 @@ use rserve_core::server::{Manage, Next, Notice, Server, ServerStats, Status};
 use rserve_http1::Spelling;
 
 use self::env::EnvBuilder;
+use self::lease::Lease;
 use self::thread_events::{Presence, PresenceHook};
 use crate::cluster::worker::Worker;
 use crate::figures;
@@ -140,7 +142,7 @@ impl Core {
                 Next::Serve(connection, request) => {
                     let served = {
                         let _serving = (!seat.serves_large()).then(|| presence.serving());
-                        this.serve(ruby, &connection, request)
+                        this.serve(ruby, Lease::new(&server, connection), request)
                     };
                     server.served(&seat);
                     served?;

@@ -10,11 +10,12 @@ use rserve_core::connection::Connection;
 use rserve_core::connection::exchange::AfterSending;
 use rserve_core::connection::request::{Refusal, Request};
 use rserve_core::observe::line::Octets;
-use rserve_http1::ResponseFraming;
+use rserve_http1::{ResponseFraming, ResponsePlan};
 
 use super::Core;
 use crate::core::client::Client;
 use crate::core::env::{self, Extras};
+use crate::core::lease::Lease;
 use crate::core::response::{self, Asked, Body, Fields};
 use crate::core::stream::Stream;
 use crate::core::writer::Writer;
@@ -25,22 +26,27 @@ use crate::vm::{buffer, error, protect};
 /// exception but an exit that goes on (`Thread#kill`).
 type Sent = Result<(), Error>;
 
+/// A response that turned out not to be one: nothing was sent, and the request is still to be answered.
+type Unsent = (Lease, Error);
+
+/// A response that can be sent.
+struct Checked {
+    status: u16,
+    body: Body,
+    plan: ResponsePlan,
+    head: Vec<u8>,
+}
+
 /// Looking a name up costs as much as half of the environment's values.
 static CALL: LazyId = LazyId::new("call");
 
 impl Core {
     /// Serves one request. Errors are the thread's, not the application's: a `Thread#kill`, an interrupt.
-    pub(super) fn serve(
-        &self,
-        ruby: &Ruby,
-        connection: &Arc<Connection>,
-        request: Request,
-    ) -> Result<(), Error> {
-        match catch_unwind(AssertUnwindSafe(|| self.serve_request(ruby, connection, request))) {
+    pub(super) fn serve(&self, ruby: &Ruby, lease: Lease, request: Request) -> Result<(), Error> {
+        match catch_unwind(AssertUnwindSafe(|| self.serve_request(ruby, lease, request))) {
             Ok(outcome) => outcome,
             Err(_) => {
-                // The panic hook has told where. The connection's state is unknown: it goes.
-                self.server.finish(connection, AfterSending::Close);
+                // The panic hook has told where, and the connection went with its lease.
                 let _ = self
                     .handler(ruby)
                     .funcall::<_, _, Value>("log_failure", ("a panic while serving a request",));
@@ -49,12 +55,7 @@ impl Core {
         }
     }
 
-    fn serve_request(
-        &self,
-        ruby: &Ruby,
-        connection: &Arc<Connection>,
-        request: Request,
-    ) -> Result<(), Error> {
+    fn serve_request(&self, ruby: &Ruby, lease: Lease, request: Request) -> Result<(), Error> {
         let asked = Asked {
             version: request.head.version,
             head_request: request.head.method.of(&request.octets) == b"HEAD",
@@ -63,37 +64,37 @@ impl Core {
             dated: !self.server.options().poses_as_puma,
         };
         if request.refusal.is_some() {
-            return self.refuse(ruby, connection, &request, asked);
+            return self.refuse(ruby, lease, &request, asked);
         }
         let method = request.head.method.of(&request.octets);
         if self.methods.as_ref().is_some_and(|known| !known.iter().any(|known| known.as_bytes() == method)) {
-            return self.unsupported(ruby, connection, &request, asked);
+            return self.unsupported(ruby, lease, &request, asked);
         }
         let client: Obj<Client> =
-            ruby.obj_wrap(Client::new(&self.server, connection, request.head.takes_interim()));
-        let outcome = self.run(ruby, connection, request, asked, client);
+            ruby.obj_wrap(Client::new(&self.server, lease.connection(), request.head.takes_interim()));
+        let outcome = self.run(ruby, lease, request, asked, client);
         protect::ensure(outcome, || error::forgive(client.settle(ruby)))
     }
 
     fn run(
         &self,
         ruby: &Ruby,
-        connection: &Arc<Connection>,
+        lease: Lease,
         mut request: Request,
         asked: Asked,
         client: Obj<Client>,
     ) -> Result<(), Error> {
-        let built = self.environment(ruby, connection, &mut request, client);
-        self.server.recycle(connection, request);
+        let built = self.environment(ruby, lease.connection(), &mut request, client);
+        self.server.recycle(lease.connection(), request);
         let env = match built {
             Ok(env) => env,
-            Err(failure) => return self.failed(ruby, connection, asked, failure, None, client),
+            Err(failure) => return self.failed(ruby, lease, asked, failure, None, client),
         };
         let app = ruby.get_inner(self.app.get());
         let outcome = app.funcall::<_, _, Value>(*CALL, (env,));
         match outcome {
-            Ok(triple) => self.respond(ruby, connection, asked, triple, env, client),
-            Err(failure) => self.failed(ruby, connection, asked, failure, Some(env), client),
+            Ok(triple) => self.respond(ruby, lease, asked, triple, env, client),
+            Err(failure) => self.failed(ruby, lease, asked, failure, Some(env), client),
         }
     }
 
@@ -133,7 +134,7 @@ impl Core {
     fn failed(
         &self,
         ruby: &Ruby,
-        connection: &Arc<Connection>,
+        lease: Lease,
         asked: Asked,
         failure: Error,
         env: Option<RHash>,
@@ -142,65 +143,53 @@ impl Core {
         let Some(exception) = error::exception(&failure) else {
             // A `throw` past us, or `Thread#kill`: the connection is visibly aborted, the thread goes its way.
             client.end();
-            self.server.finish(connection, AfterSending::Close);
+            lease.finish(AfterSending::Close);
             return Err(failure);
         };
         if client.is_hijacked() {
             client.end();
-            self.server.finish(connection, AfterSending::Close);
+            lease.finish(AfterSending::Close);
             return error::forgive(self.handler(ruby).funcall::<_, _, Value>("late_error", (exception, env)));
         }
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_error", (exception, env));
         let answered = answer.as_ref().ok().copied();
-        let sent = answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client));
+        let sent = self.send(ruby, lease, asked, answer, None, client);
         // What was to say what went wrong went wrong itself.
-        let sent = sent.or_else(|failure| match error::exception(&failure) {
-            Some(_) => self.send(ruby, connection, asked, plain_error(ruby, 500)?, None, client),
-            None => Err(failure),
+        let sent = sent.or_else(|(lease, failure)| match error::exception(&failure) {
+            Some(_) => self.send(ruby, lease, asked, plain_error(ruby, 500), None, client),
+            None => Err((lease, failure)),
         });
         match sent {
             Ok(sent) => protect::ensure(sent, || self.after(ruby, env, client, answered, Some(exception))),
-            Err(failure) => {
+            Err((lease, failure)) => {
                 client.end();
-                self.server.finish(connection, AfterSending::Close);
+                lease.finish(AfterSending::Close);
                 error::forgive::<()>(Err(failure))
             }
         }
     }
 
     /// A request whose method the operator does not want served (RFC 9110 §15.6.2).
-    fn unsupported(
-        &self,
-        ruby: &Ruby,
-        connection: &Arc<Connection>,
-        request: &Request,
-        asked: Asked,
-    ) -> Result<(), Error> {
+    fn unsupported(&self, ruby: &Ruby, lease: Lease, request: &Request, asked: Asked) -> Result<(), Error> {
         let client: Obj<Client> =
-            ruby.obj_wrap(Client::new(&self.server, connection, request.head.takes_interim()));
+            ruby.obj_wrap(Client::new(&self.server, lease.connection(), request.head.takes_interim()));
         let octets = request.octets.as_slice();
         let about = (
             ruby.str_from_slice(request.head.method.of(octets)),
             ruby.str_from_slice(request.head.target.of(octets)),
-            connection.peer().ip().to_string(),
+            lease.connection().peer().ip().to_string(),
         );
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", about);
         // What follows may be of another protocol, and is on its way.
         let asked = Asked { keep_alive: false, linger: true, ..asked };
-        match answer.and_then(|triple| self.send(ruby, connection, asked, triple, None, client)) {
+        match self.send(ruby, lease, asked, answer, None, client) {
             Ok(sent) => sent,
-            Err(failure) => self.failed(ruby, connection, asked, failure, None, client),
+            Err((lease, failure)) => self.failed(ruby, lease, asked, failure, None, client),
         }
     }
 
     /// A request that the server itself answers.
-    fn refuse(
-        &self,
-        ruby: &Ruby,
-        connection: &Arc<Connection>,
-        request: &Request,
-        asked: Asked,
-    ) -> Result<(), Error> {
+    fn refuse(&self, ruby: &Ruby, lease: Lease, request: &Request, asked: Asked) -> Result<(), Error> {
         let Some(refusal) = &request.refusal else { return Ok(()) };
         let octets = request.octets.as_slice();
         let status = refusal.status(self.server.options());
@@ -211,7 +200,7 @@ impl Core {
             reason = %refusal,
             method = %Octets(request.head.method.of(octets)),
             path = %Octets(request.head.target.of(octets)),
-            client_addr = %connection.peer().ip(),
+            client_addr = %lease.connection().peer().ip(),
             "refuses a request"
         );
         let about = (
@@ -219,31 +208,51 @@ impl Core {
             refusal.to_string(),
             ruby.str_from_slice(request.head.method.of(octets)),
             ruby.str_from_slice(request.head.target.of(octets)),
-            (!malformed).then(|| connection.peer().ip().to_string()),
+            (!malformed).then(|| lease.connection().peer().ip().to_string()),
         );
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_refusal", about);
-        let send = |triple| self.send_refusal(ruby, connection, asked, refusal, triple);
-        let sent = answer.and_then(send).or_else(|failure| match error::exception(&failure) {
-            Some(_) => plain_error(ruby, status).and_then(send),
-            None => Err(failure),
+        let send = |lease, answer| self.send_refusal(ruby, lease, asked, refusal, answer);
+        let sent = send(lease, answer).or_else(|(lease, failure)| match error::exception(&failure) {
+            Some(_) => send(lease, plain_error(ruby, status)),
+            None => Err((lease, failure)),
         });
-        if let Err(failure) = sent {
-            self.server.finish(connection, AfterSending::Linger);
+        if let Err((lease, failure)) = sent {
+            lease.finish(AfterSending::Linger);
             return error::forgive::<()>(Err(failure));
         }
         Ok(())
     }
 
-    /// Sends `triple`, whose body is an Array, as the last answer on this connection. An error means that nothing was
-    /// sent.
+    /// Sends `answer`, a triple whose body is an Array, as the last one on this connection.
     fn send_refusal(
         &self,
         ruby: &Ruby,
-        connection: &Arc<Connection>,
+        lease: Lease,
+        asked: Asked,
+        refusal: &Refusal,
+        answer: Result<Value, Error>,
+    ) -> Result<(), Unsent> {
+        let checked = answer.and_then(|triple| self.check_refusal(ruby, asked, refusal, triple));
+        let Checked { status, body, plan, head, .. } = match checked {
+            Ok(checked) => checked,
+            Err(failure) => return Err((lease, failure)),
+        };
+        self.server.note_status(lease.connection(), status);
+        let mut writer = Writer::new(lease, plan.framing, head, false);
+        if let Body::Strings(strings, length) = body {
+            response::send_strings(&mut writer, strings, length);
+        }
+        writer.finish_lingering();
+        Ok(())
+    }
+
+    fn check_refusal(
+        &self,
+        ruby: &Ruby,
         asked: Asked,
         refusal: &Refusal,
         triple: Value,
-    ) -> Result<(), Error> {
+    ) -> Result<Checked, Error> {
         let too_large = refusal.status(self.server.options()) == 413;
         let (status, headers, body) = RArray::try_convert_triple(triple)?;
         let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
@@ -260,80 +269,65 @@ impl Core {
         } else {
             response::head(&fields, asked, status, &plan, self.spelling, &mut head);
         }
-        self.server.note_status(connection, status);
-        let mut writer = Writer::new(&self.server, connection, plan.framing, head, false);
-        if let Body::Strings(strings, length) = body {
-            response::send_strings(&mut writer, strings, length);
-        }
-        writer.finish_lingering();
-        Ok(())
+        Ok(Checked { status, body, plan, head })
     }
 
     /// Sends the application's response, whatever comes of it.
     fn respond(
         &self,
         ruby: &Ruby,
-        connection: &Arc<Connection>,
+        lease: Lease,
         asked: Asked,
         triple: Value,
         env: RHash,
         client: Obj<Client>,
     ) -> Result<(), Error> {
         if client.is_hijacked() {
-            self.server.finish(connection, AfterSending::Close);
+            lease.finish(AfterSending::Close);
             self.close(ruby, body_of(triple), env)?;
             return self.after(ruby, Some(env), client, Some(triple), None);
         }
-        match self.send(ruby, connection, asked, triple, Some(env), client) {
+        match self.send(ruby, lease, asked, Ok(triple), Some(env), client) {
             Ok(sent) => {
                 protect::ensure(sent, || self.close(ruby, body_of(triple), env))?;
                 self.after(ruby, Some(env), client, Some(triple), None)
             }
-            Err(failure) => {
-                let outcome = self.failed(ruby, connection, asked, failure, Some(env), client);
+            Err((lease, failure)) => {
+                let outcome = self.failed(ruby, lease, asked, failure, Some(env), client);
                 protect::ensure(outcome, || self.close(ruby, body_of(triple), env))
             }
         }
     }
 
-    /// Sends `triple`. An error means that nothing was sent and the connection is still ours.
+    /// Sends `triple`.
     fn send(
         &self,
         ruby: &Ruby,
-        connection: &Arc<Connection>,
+        lease: Lease,
         asked: Asked,
-        triple: Value,
+        triple: Result<Value, Error>,
         env: Option<RHash>,
         client: Obj<Client>,
-    ) -> Result<Sent, Error> {
-        let (status, headers, body) = RArray::try_convert_triple(triple)?;
-        let status = response::status(status)?;
-        if status == -1 {
+    ) -> Result<Sent, Unsent> {
+        let checked = match triple.and_then(|triple| self.check(ruby, asked, triple)) {
+            Ok(checked) => checked,
+            Err(failure) => return Err((lease, failure)),
+        };
+        let Some(Checked { status, body, plan, head }) = checked else {
             // Puma's asynchronous response: the application answers on the socket, or never.
             client.keep_input();
             client.end();
-            self.server.finish(connection, AfterSending::Close);
+            lease.finish(AfterSending::Close);
             return Ok(Ok(()));
-        }
-        let status = response::sendable(ruby, status)?;
-        let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
-        let body = Body::of(ruby, body, asked, status, &mut fields)?;
-        let mut plan = response::plan(ruby, &fields, asked, status)?;
-        if matches!(body, Body::Hijack(_)) && fields.content_length.is_none() {
-            plan.framing = ResponseFraming::UntilClose;
-            plan.chunked = false;
-        }
-        let mut head = buffer::take();
-        response::head(&fields, asked, status, &plan, self.spelling, &mut head);
-        fields.recycle();
-        self.server.note_status(connection, status);
-        let mut writer = Writer::new(&self.server, connection, plan.framing, head, plan.keep_alive);
+        };
+        self.server.note_status(lease.connection(), status);
+        let mut writer = Writer::new(lease, plan.framing, head, plan.keep_alive);
         if !matches!(body, Body::Hijack(_)) {
             client.answer();
         }
         let bodiless = plan.framing == ResponseFraming::None;
         let outcome = match body {
-            Body::Hijack(callable) => return self.hand_over(ruby, connection, writer, callable, env, client),
+            Body::Hijack(callable) => return Ok(self.hand_over(ruby, writer, callable, env, client)),
             Body::Strings(strings, length) => {
                 response::send_strings(&mut writer, strings, length);
                 Ok(())
@@ -355,7 +349,7 @@ impl Core {
                 return Ok(Ok(()));
             }
             Body::Call(callable) if !bodiless => {
-                return self.stream(ruby, connection, writer, callable, env, client);
+                return Ok(self.stream(ruby, writer, callable, env, client));
             }
             Body::Each(each) if !bodiless => {
                 client.writer.put(writer);
@@ -381,7 +375,9 @@ impl Core {
                 Ok(Ok(()))
             }
             // Nothing has left: there is still time for a proper error.
-            Err(failure) if writer.is_unsent() && error::exception(&failure).is_some() => Err(failure),
+            Err(failure) if writer.is_unsent() && error::exception(&failure).is_some() => {
+                Err((writer.into_lease(), failure))
+            }
             Err(failure) => {
                 client.end();
                 let lost = writer.has_failed();
@@ -389,6 +385,27 @@ impl Core {
                 Ok(self.cut_short(ruby, failure, env, lost))
             }
         }
+    }
+
+    /// Checks a response of the application's, and makes its head; `None` if there will be none.
+    fn check(&self, ruby: &Ruby, asked: Asked, triple: Value) -> Result<Option<Checked>, Error> {
+        let (status, headers, body) = RArray::try_convert_triple(triple)?;
+        let status = response::status(status)?;
+        if status == -1 {
+            return Ok(None);
+        }
+        let status = response::sendable(ruby, status)?;
+        let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
+        let body = Body::of(ruby, body, asked, status, &mut fields)?;
+        let mut plan = response::plan(ruby, &fields, asked, status)?;
+        if matches!(body, Body::Hijack(_)) && fields.content_length.is_none() {
+            plan.framing = ResponseFraming::UntilClose;
+            plan.chunked = false;
+        }
+        let mut head = buffer::take();
+        response::head(&fields, asked, status, &plan, self.spelling, &mut head);
+        fields.recycle();
+        Ok(Some(Checked { status, body, plan, head }))
     }
 
     /// It failed when part of the response was out: all that is left is to tell the log, and whoever collects errors.
@@ -404,12 +421,12 @@ impl Core {
     fn stream(
         &self,
         ruby: &Ruby,
-        connection: &Connection,
         writer: Writer,
         callable: Value,
         env: Option<RHash>,
         client: Obj<Client>,
-    ) -> Result<Sent, Error> {
+    ) -> Sent {
+        let connection = Arc::clone(writer.connection());
         let stream: Obj<Stream> = ruby.obj_wrap(Stream::new(writer));
         client.keep_input();
         let outcome = callable.funcall::<_, _, Value>("call", (stream,));
@@ -420,42 +437,41 @@ impl Core {
                 lost = writer.has_failed();
                 writer.abort();
             }
-            return Ok(self.cut_short(ruby, failure, env, lost));
+            return self.cut_short(ruby, failure, env, lost);
         }
         if !stream.is_closed() {
-            self.server.leave_to_application(connection);
+            self.server.leave_to_application(&connection);
         }
         // The head must not wait for the first write of a stream that was only put aside.
-        Ok(stream.flush_head(ruby))
+        stream.flush_head(ruby)
     }
 
     /// Partial hijack: the head goes out, then the application gets the socket.
     fn hand_over(
         &self,
         ruby: &Ruby,
-        connection: &Arc<Connection>,
         mut writer: Writer,
         callable: Value,
         env: Option<RHash>,
         client: Obj<Client>,
-    ) -> Result<Sent, Error> {
+    ) -> Sent {
         let flushed = writer.flush(ruby).and_then(|()| writer.wait(ruby));
         if let Err(failure) = flushed {
             client.end();
             let lost = writer.has_failed();
             writer.abort();
-            return Ok(self.cut_short(ruby, failure, env, lost));
+            return self.cut_short(ruby, failure, env, lost);
         }
         client.keep_input();
         let socket: Result<Value, Error> = client.funcall("call", ());
         let outcome = socket.and_then(|socket| callable.funcall::<_, _, Value>("call", (socket,)));
-        self.server.finish(connection, AfterSending::Close);
+        writer.into_lease().finish(AfterSending::Close);
         match outcome {
-            Ok(_) => Ok(Ok(())),
+            Ok(_) => Ok(()),
             Err(failure) => {
                 let told = self.cut_short(ruby, failure, env, false);
                 // Nobody has the socket now.
-                Ok(protect::ensure(told, || error::forgive(client.funcall::<_, _, Value>("close", ()))))
+                protect::ensure(told, || error::forgive(client.funcall::<_, _, Value>("close", ())))
             }
         }
     }

@@ -9,7 +9,8 @@ use crate::core::writer::Writer;
 use crate::core::writer_slot::WriterSlot;
 use crate::vm::{error, text};
 
-/// Holds the response's writer until the stream is closed.
+/// Holds the response's writer until the stream is closed. If it is forgotten without, the client sees an incomplete
+/// response: a writer that is dropped aborts it.
 #[derive(TypedData)]
 #[magnus(class = "Rserve::Stream", free_immediately)]
 pub(crate) struct Stream {
@@ -17,15 +18,6 @@ pub(crate) struct Stream {
 }
 
 impl DataTypeFunctions for Stream {}
-
-impl Drop for Stream {
-    /// Forgotten without having been closed: the client sees an incomplete response.
-    fn drop(&mut self) {
-        if let Some(writer) = self.writer.take() {
-            writer.abort();
-        }
-    }
-}
 
 impl Stream {
     pub(crate) fn new(writer: Writer) -> Self {

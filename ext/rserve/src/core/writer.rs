@@ -1,4 +1,4 @@
-//! Sending the parts of one response: framing, Content-Length kept, and waiting for clients that read slowly.
+//! Sending the parts of one response, and waiting for clients that read slowly.
 
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use magnus::{Error, RString, Ruby};
 use rserve_core::connection::Connection;
 use rserve_core::connection::exchange::AfterSending;
-use rserve_core::server::Server;
-use rserve_http1::{ChunkWatch, ResponseFraming, encode};
+use rserve_http1::{AfterBody, ResponseBody, ResponseFraming};
 
 use crate::core::body_file::BodyFile;
+use crate::core::lease::Lease;
 use crate::vm::buffer;
 use crate::vm::gvl::without_gvl;
 use crate::vm::text;
@@ -19,75 +19,20 @@ use crate::vm::text;
 /// The longest wait without looking whether Ruby wants the thread.
 const WAIT_SLICE: Duration = Duration::from_millis(100);
 
-/// The body of one response on its way out.
+/// One response on its way out. Dropped before its end, it is aborted.
 pub(crate) struct Writer {
-    server: Arc<Server>,
-    connection: Arc<Connection>,
-    framing: ResponseFraming,
+    lease: Lease,
+    body: ResponseBody,
     /// The head, until the first octets of the body go with it.
     head: Vec<u8>,
-    /// Octets that the Content-Length still promises.
-    remaining: u64,
-    /// Finds the end of a body that the application has chunked itself.
-    chunks: Option<Box<ChunkWatch>>,
     keep_alive: bool,
     failed: bool,
 }
 
 impl Writer {
     /// `head` is the complete head of the response.
-    pub(crate) fn new(
-        server: &Arc<Server>,
-        connection: &Arc<Connection>,
-        framing: ResponseFraming,
-        head: Vec<u8>,
-        keep_alive: bool,
-    ) -> Self {
-        let remaining = match framing {
-            ResponseFraming::Length(length) => length,
-            _ => u64::MAX,
-        };
-        let (server, connection) = (Arc::clone(server), Arc::clone(connection));
-        let chunked = matches!(framing, ResponseFraming::AsSent | ResponseFraming::Unwrapped);
-        let chunks = chunked.then(Box::default);
-        Self { server, connection, framing, head, remaining, chunks, keep_alive, failed: false }
-    }
-
-    /// `part` as it is to be sent: without the application's own chunks, where the client does not know them.
-    fn unwrap<'a>(&mut self, part: &'a [u8]) -> Cow<'a, [u8]> {
-        match self.chunks.as_mut() {
-            Some(chunks) if self.framing == ResponseFraming::Unwrapped => {
-                let mut data = Vec::with_capacity(part.len());
-                chunks.unwrap(part, &mut data);
-                Cow::Owned(data)
-            }
-            _ => Cow::Borrowed(part),
-        }
-    }
-
-    /// How many octets of `part` the framing has room for; counts them as sent.
-    fn admit(&mut self, part: &[u8]) -> usize {
-        match self.framing {
-            ResponseFraming::None => 0,
-            ResponseFraming::AsSent => self.chunks.as_mut().map_or(0, |chunks| chunks.pass(part)),
-            ResponseFraming::Length(_) => {
-                let kept = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(part.len());
-                self.remaining -= kept as u64;
-                kept
-            }
-            ResponseFraming::Chunked | ResponseFraming::UntilClose | ResponseFraming::Unwrapped => part.len(),
-        }
-    }
-
-    /// Whether the framing has come to its end.
-    fn is_whole(&self) -> bool {
-        match self.framing {
-            ResponseFraming::Length(_) => self.remaining == 0,
-            ResponseFraming::AsSent | ResponseFraming::Unwrapped => {
-                self.chunks.as_ref().is_some_and(|chunks| chunks.is_complete())
-            }
-            _ => true,
-        }
+    pub(crate) fn new(lease: Lease, framing: ResponseFraming, head: Vec<u8>, keep_alive: bool) -> Self {
+        Self { lease, body: ResponseBody::new(framing), head, keep_alive, failed: false }
     }
 
     /// Sends one part of the body, without waiting. `true` when too much waits for the client now.
@@ -95,19 +40,14 @@ impl Writer {
         if self.failed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let part = &*self.unwrap(part);
-        let part = &part[..self.admit(part)];
+        let part = self.body.admit(part);
         if part.is_empty() && self.head.is_empty() {
             return Ok(false);
         }
         let mut prefix = std::mem::take(&mut self.head);
-        let mut suffix: &[u8] = &[];
-        if self.framing == ResponseFraming::Chunked && !part.is_empty() {
-            encode::chunk_head(&mut prefix, part.len());
-            suffix = encode::CHUNK_END;
-        }
-        let slices = [IoSlice::new(&prefix), IoSlice::new(part), IoSlice::new(suffix)];
-        let outcome = self.server.write_part(&self.connection, &slices);
+        let suffix = self.body.enclose(part.len(), &mut prefix);
+        let slices = [IoSlice::new(&prefix), IoSlice::new(&part), IoSlice::new(suffix)];
+        let outcome = self.lease.server().write_part(self.lease.connection(), &slices);
         self.failed |= outcome.is_err();
         buffer::give(prefix);
         outcome
@@ -134,41 +74,41 @@ impl Writer {
         std::mem::take(&mut self.head)
     }
 
-    /// Sends a whole response: a head of `start` octets and the body in one buffer.
+    /// Sends a whole response: a head of `start` octets and the body in one buffer. The body is not chunked here.
     pub(crate) fn write_joined(&mut self, mut joined: Vec<u8>, start: usize) {
-        if let Cow::Owned(unwrapped) = self.unwrap(&joined[start..]) {
-            joined.truncate(start);
-            joined.extend_from_slice(&unwrapped);
+        match self.body.admit(&joined[start..]) {
+            Cow::Borrowed(kept) => {
+                let end = start + kept.len();
+                joined.truncate(end);
+            }
+            Cow::Owned(unwrapped) => {
+                joined.truncate(start);
+                joined.extend_from_slice(&unwrapped);
+            }
         }
-        let wanted = self.admit(&joined[start..]);
-        joined.truncate(start + wanted);
-        self.failed |= self.server.write(&self.connection, &[IoSlice::new(&joined)]).is_err();
+        self.write(&[IoSlice::new(&joined)]);
         buffer::give(joined);
     }
 
-    /// Sends `head` (may be empty) and `parts` of the body, gathered, in order.
+    /// Sends `head` (may be empty) and `parts` of the body, gathered, in order. The body is not chunked here.
     pub(crate) fn write_gathered(&mut self, head: &[u8], parts: &[&[u8]]) {
-        let unwrapped: Vec<_> = parts.iter().map(|part| self.unwrap(part)).collect();
+        let parts: Vec<_> = parts.iter().map(|part| self.body.admit(part)).collect();
         let mut slices = Vec::with_capacity(parts.len() + 1);
         slices.push(IoSlice::new(head));
-        for part in &unwrapped {
-            let kept = self.admit(part);
-            if kept > 0 {
-                slices.push(IoSlice::new(&part[..kept]));
-            }
-        }
-        self.failed |= self.server.write(&self.connection, &slices).is_err();
+        slices.extend(parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)));
+        self.write(&slices);
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) {
+        self.failed |= self.lease.server().write(self.lease.connection(), slices).is_err();
     }
 
     /// Queues a file after the head.
     pub(crate) fn write_file(&mut self, ruby: &Ruby, body: BodyFile) -> Result<(), Error> {
         self.flush(ruby)?;
-        if self.framing != ResponseFraming::None {
-            let kept = self.remaining.min(body.length);
-            self.server.write_file(&self.connection, body.file, body.offset, kept);
-            if self.remaining != u64::MAX {
-                self.remaining -= kept;
-            }
+        let kept = self.body.admit_unseen(body.length);
+        if kept > 0 {
+            self.lease.server().write_file(self.lease.connection(), body.file, body.offset, kept);
         }
         Ok(())
     }
@@ -186,7 +126,7 @@ impl Writer {
 
     fn wait_for_reader(&mut self, ruby: &Ruby, all: bool) -> Result<(), Error> {
         loop {
-            let (server, connection) = (&self.server, &self.connection);
+            let (server, connection) = (self.lease.server(), self.lease.connection());
             let waited = without_gvl(|| server.wait_for_reader(connection, WAIT_SLICE, all), &|| {});
             ruby.thread_check_ints()?;
             let failure = match waited {
@@ -205,25 +145,21 @@ impl Writer {
 
     /// The body is complete: ends its framing and lets go of the connection.
     pub(crate) fn finish(mut self) {
-        if self.framing == ResponseFraming::Chunked {
-            self.head.extend_from_slice(encode::LAST_CHUNK);
-        }
+        self.head.extend_from_slice(self.body.end());
         if !self.head.is_empty() {
             let head = std::mem::take(&mut self.head);
-            self.failed |= self.server.write(&self.connection, &[IoSlice::new(&head)]).is_err();
+            self.write(&[IoSlice::new(&head)]);
         }
-        let after = match self.is_whole() {
-            true if self.keep_alive && !self.failed => AfterSending::KeepAlive,
-            // The end of the connection would pass for the end of the body.
-            false if self.framing == ResponseFraming::Unwrapped => AfterSending::Abort,
-            _ => AfterSending::Close,
-        };
-        self.server.finish(&self.connection, after);
+        self.lease.finish(match self.body.after(self.keep_alive && !self.failed) {
+            AfterBody::KeepAlive => AfterSending::KeepAlive,
+            AfterBody::Close => AfterSending::Close,
+            AfterBody::Abort => AfterSending::Abort,
+        });
     }
 
     /// As [`Writer::finish`], by a thread that may be none of the pool's: another one has to serve what comes next.
     pub(crate) fn finish_from_anywhere(self) {
-        let server = Arc::clone(&self.server);
+        let server = Arc::clone(self.lease.server());
         self.finish();
         server.nudge();
     }
@@ -231,12 +167,21 @@ impl Writer {
     /// As [`Writer::finish`], and never keeps the connection; what the client still sends is read for a while, so that
     /// it sees the answer.
     pub(crate) fn finish_lingering(self) {
-        self.server.finish(&self.connection, AfterSending::Linger);
+        self.lease.finish(AfterSending::Linger);
     }
 
     /// The body will never be complete: the client must see that, so no end is written.
     pub(crate) fn abort(self) {
-        self.server.finish(&self.connection, AfterSending::Abort);
+        self.lease.finish(AfterSending::Abort);
+    }
+
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        self.lease.connection()
+    }
+
+    /// The connection without the rest of the response.
+    pub(crate) fn into_lease(self) -> Lease {
+        self.lease
     }
 
     /// Nothing of the response has left yet.
