@@ -36,7 +36,7 @@ help:
 	@echo 'make fuzz-long  a quarter of an hour of hostile requests (FUZZ_SEEDS=1,2,…)'
 	@echo 'make sanitize  run the app tables with an address sanitizer (TESTS="FILE …" for others)'
 	@echo 'make starvation  measure what greedy and hostile clients cost'
-	@echo 'make package  build the gems into pkg/, and try both (SUITES="trixie sid": the native one for their Rubies, too)'
+	@echo 'make package  build the gems into pkg/, and try both (SUITES="trixie sid": the native one for their Rubies; HOMEPAGE=URL)'
 	@echo 'make rails    test with Rails and other frameworks; make rails-trixie on Debian 13 (DEBIAN_ROOT=TOOL)'
 	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
@@ -139,7 +139,7 @@ rails-trixie:
 
 # The native gem brings a library for this Ruby, and for those of the Debian suites that SUITES names.
 package: compile
-	SUITES='$(SUITES)' DEBIAN_ROOT='$(DEBIAN_ROOT)' $(RUBY) -S rake --quiet package
+	SUITES='$(SUITES)' HOMEPAGE='$(HOMEPAGE)' DEBIAN_ROOT='$(DEBIAN_ROOT)' $(RUBY) -S rake --quiet package
 	@$(MAKE) smoke
 
 clean:

@@ -10,11 +10,17 @@ Gem::Specification.new do |spec|
   spec.authors = ["The rserve authors"]
   spec.license = "MIT"
   spec.required_ruby_version = ">= 3.1"
+  # Whoever publishes it says where it lives: `make package HOMEPAGE=URL`.
+  spec.metadata = { "rubygems_mfa_required" => "true" }
 
   spec.bindir = "gem/exe"
   spec.executables = %w[rserve rservectl]
   spec.require_paths = ["lib"]
-  spec.extensions = ["ext/rserve/extconf.rb"]
+  # Bundler does not compile a `path:` gem, and RubyGems says again and again that it is not built ("Ignoring rserve
+  # …"), although `rake compile` has put the library where it is looked for. So there is nothing to build then.
+  library = "lib/rserve/#{RbConfig::CONFIG.fetch("ruby_version")}/rserve.#{RbConfig::CONFIG.fetch("DLEXT")}"
+  in_use = defined?(Bundler) && !defined?(Gem::Commands::BuildCommand)
+  spec.extensions = ["ext/rserve/extconf.rb"] unless in_use && File.exist?(File.join(__dir__, library))
 
   # What a Bundler `path:` or `git:` gem and a built gem need alike: the Ruby, the executables, and the whole Rust
   # workspace, because the extension is compiled where the gem is installed.

@@ -9,6 +9,7 @@ require "tmpdir"
 # PACKAGES     folder for the gems ("pkg")
 # SUITES       Debian suites whose Rubies the native gem is also to serve, e.g. "trixie sid"
 # DEBIAN_ROOT  tool that runs a command in such a suite
+# HOMEPAGE     URL of the repository that the gems are published from, for their metadata
 module Packages
   ROOT = File.expand_path("../..", __dir__)
   # What a suite needs to compile, and how its Ruby is called.
@@ -19,7 +20,25 @@ module Packages
 
   def folder = File.expand_path(ENV.fetch("PACKAGES", "pkg"), ROOT)
 
-  def spec = Gem::Specification.load(File.join(ROOT, "rserve.gemspec"))
+  # Minor versions of Ruby, one after the other.
+  MINORS = %w[3.1 3.2 3.3 3.4 4.0].freeze
+
+  # The source gem's, whatever was compiled here.
+  def spec
+    Gem::Specification.load(File.join(ROOT, "rserve.gemspec")).tap do |source|
+      source.extensions = ["ext/rserve/extconf.rb"]
+      publish(source, ENV.fetch("HOMEPAGE", ""))
+    end
+  end
+
+  def publish(spec, homepage)
+    return if homepage.empty?
+
+    tree = "#{homepage.chomp("/")}/blob/v#{spec.version}"
+    spec.homepage = homepage
+    spec.metadata.update("homepage_uri" => homepage, "source_code_uri" => homepage,
+                         "changelog_uri" => "#{tree}/CHANGELOG.md", "documentation_uri" => "#{tree}/README.md")
+  end
 
   # Compiles for the suites' Rubies.
   #
@@ -34,13 +53,24 @@ module Packages
     [RbConfig::CONFIG.fetch("ruby_version"), *others].sort
   end
 
-  # A gem with the libraries instead of their sources. It is only for the Rubies that it has libraries for.
+  # A gem can only say from which Ruby to which it is: those up to a hole in what was compiled get the source gem.
+  #
+  # @param abis [Array<String>] e.g. 3.1.0, 3.3.0, 3.4.0
+  # @return [Array<String>] those of the newest Rubies without a hole, e.g. 3.3.0, 3.4.0
+  def without_hole(abis)
+    minors = abis.to_h { |abi| [MINORS.index(abi[/\A\d+\.\d+/]) || raise("no such Ruby in MINORS: #{abi}"), abi] }
+    served = minors.keys.max.downto(0).take_while { |index| minors.key?(index) }
+    minors.values_at(*served).reverse
+  end
+
+  # A gem with the libraries instead of their sources. It is only for the Rubies that it has libraries for, and not for
+  # musl.
   def native_spec(abis)
-    minors = abis.map { |abi| Gem::Version.new(abi.split(".").first(2).join(".")) }
+    minors = abis.map { |abi| abi[/\A\d+\.\d+/] }
     spec.tap do |native|
-      native.platform = Gem::Platform.local.then { |here| "#{here.cpu}-#{here.os}" }
+      native.platform = Gem::Platform.new([Gem::Platform.local.cpu, Gem::Platform.local.os, "gnu"])
       native.extensions = []
-      native.required_ruby_version = [">= #{minors.min}", "< #{minors.max.bump}.dev"]
+      native.required_ruby_version = [">= #{minors.first}", "< #{Gem::Version.new("#{minors.last}.0").bump}.dev"]
       native.files = native.files.grep_v(%r{\A(ext/|Cargo\.)}) + abis.map { |abi| library(abi) }
     end
   end
@@ -77,7 +107,11 @@ namespace :package do
 
   desc "Build the gem that brings its library, for this Ruby and those of SUITES"
   task native: :compile do
-    spec = Packages.native_spec(Packages.abis)
+    compiled = Packages.abis
+    served = Packages.without_hole(compiled)
+    left = compiled - served
+    puts "Left to the source gem, because of a hole before #{served.first}: #{left.join(", ")}" if left.any?
+    spec = Packages.native_spec(served)
     Packages.stage(spec) { |place| Packages.build(spec, from: place) }
   end
 end
