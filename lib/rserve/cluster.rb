@@ -38,7 +38,7 @@ module Rserve
         booted_workers: workers.count { |worker| worker[:booted] },
         old_workers: workers.count { |worker| worker[:phase] != phase },
         worker_status: workers.map { |worker| worker_status(worker) },
-        **versions
+        **common_stats
       }
     end
 

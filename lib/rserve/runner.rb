@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rserve/runtime"
+require "rserve/accept_queue"
 require "rserve/blame"
 require "rserve/const"
 require "rserve/config_error"
@@ -192,7 +193,11 @@ module Rserve
       raise ConfigError, "Cannot redirect #{name} to #{path}: #{SystemCallError.new(nil, e.errno).message}"
     end
 
-    # What `stats` has in both modes, after the mode's own figures.
+    # What `stats` has in both modes, after the mode's own figures; Puma has the versions alone.
+    def common_stats
+      { **versions, **AcceptQueue.stats(@launcher.binder.ios) }
+    end
+
     def versions
       {
         versions: {

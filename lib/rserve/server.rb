@@ -239,7 +239,7 @@ module Rserve
 
     def settings
       settings = %i[max_io_threads first_data_timeout persistent_timeout idle_timeout queue_requests
-                    enable_keep_alives http_content_length_limit write_timeout unread_limit
+                    enable_keep_alives http_content_length_limit write_timeout unread_limit stuck_after
                     remote_address_header early_hints]
                  .to_h { |name| [name, @options[name]] }
       keep = @options[:max_keep_alive]

@@ -112,6 +112,7 @@ module Rserve
         return @log_writer.unknown_error(nil, nil, "Listen loop: #{notice}") if notice.is_a?(String)
 
         message, ip, der = notice
+        return @log_writer.log("! #{message}") if notice.size == 1
         return @log_writer.connection_error(ConnectionError.new("#{message} from #{ip}"), nil) if notice.size == 2
 
         @log_writer.ssl_error(MiniSSL::SSLError.new(message), LoggedPeer.new(ip, MiniSSL.certificate(der)))

@@ -7,7 +7,7 @@ module Rserve
   class Single < Runner
     # @return [Hash] the server's figures between when it started and what it runs on
     def stats
-      { started_at: utc_iso8601(@started_at), **(@server&.stats || {}), **versions }
+      { started_at: utc_iso8601(@started_at), **(@server&.stats || {}), **common_stats }
     end
 
     # Begins to stop; requests at hand are answered.

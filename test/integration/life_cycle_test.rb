@@ -131,6 +131,17 @@ class LifeCycleTest < ServerCase
     end
   end
 
+  def test_requests_that_hang_are_told
+    spawn_server "-t", "2:2", app: "rackup/slow.ru", config: "rserve { stuck_after 0.2 }"
+    server.exchange("GET /sleep/5?secret=1 HTTP/1.1\r\nHost: localhost\r\n\r\n") do
+      assert_log(/! 1 thread has been in the application for more than 0\.2 s; the oldest request, for \d s: /)
+      assert_log(%r{GET /sleep/5$})
+    end
+    server.signal(:INT)
+    server.signal_taken(:INT)
+    assert_equal 1, server.log.scan("in the application").size, server.log
+  end
+
   def test_shutdown_debug_says_where_each_thread_is
     spawn_server config: "shutdown_debug"
     get("/")

@@ -49,7 +49,8 @@ class OperatorTest < ServerCase
     out, status = control("-C", url, "-T", "secret", "stats")
     assert_predicate status, :success?, out
     stats = JSON.parse(out.lines.last)
-    assert_equal %w[started_at backlog running pool_capacity max_threads requests_count busy_threads versions],
+    assert_equal %w[started_at backlog running pool_capacity max_threads requests_count busy_threads versions
+                    accept_queue accept_queue_limit],
                  stats.keys
     assert_equal 1, stats["requests_count"]
 

@@ -40,6 +40,21 @@ class TopTest < ServerCase
     sockets&.each(&:close)
   end
 
+  def test_connections_that_nobody_accepts_are_told
+    state = spawn_controlled(mode: "workers 1")
+    worker = Integer(server.wait_for_log(/Worker 0 \(PID: (\d+)\) booted/)[1])
+    Process.kill(:STOP, worker)
+    sockets = Array.new(3) { server.connect }
+    server.wait_until("the master counts them", 10) do
+      control("-S", state, "status").include?(", 3 connections not accepted yet:")
+    end
+    top "-S", state
+    @screen.wait_for(/3 connections not accepted yet/)
+  ensure
+    Process.kill(:CONT, worker) if worker
+    sockets&.each(&:close)
+  end
+
   def test_counts_requests_a_second
     state = spawn_controlled(mode: "threads 1, 2")
     top "-S", state

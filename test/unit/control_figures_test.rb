@@ -35,6 +35,13 @@ class ControlFiguresTest < Minitest::Test
                  Words.status(figures, NOW)
   end
 
+  def test_connections_that_nobody_has_accepted
+    { 0 => "", 1 => ", 1 connection not accepted yet", 20 => ", 20 connections not accepted yet" }.each do |n, text|
+      figures = Figures.parse(JSON.generate(LOAD.merge(started_at: START, accept_queue: n, accept_queue_limit: 1024)))
+      assert_equal "single mode, up 2 h 5 min#{text}", Words.mode(figures, NOW)
+    end
+  end
+
   def test_what_is_no_statistics_is_said_so
     ["", "{}", "[]", "null", '{"started_at":"soon"}'].each do |json|
       assert_raises(Rserve::ControlRequest::Failure, json) { Figures.parse(json) }

@@ -41,6 +41,8 @@ class DSLTest < Minitest::Test
     "environment 'x'\ntag get(:environment)" => { tag: "x" },
     "inject { workers 4 }" => { workers: 4 },
     "rserve { write_timeout 3 } if respond_to?(:rserve)" => { write_timeout: 3.0 },
+    "rserve { stuck_after 3 }" => { stuck_after: 3.0 },
+    "rserve { stuck_after false }" => { stuck_after: 0.0 },
     "rserve { unread_limit '1000' }" => { unread_limit: 1000 },
     "worker_check_interval 0.1" => { worker_check_interval: 0.1 },
     "worker_check_interval '0.5'\nworker_timeout 1" => { worker_check_interval: 0.5, worker_timeout: 1 },

@@ -43,6 +43,9 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     seconds(settings, "first_data_timeout", &mut options.first_data_timeout)?;
     seconds(settings, "persistent_timeout", &mut options.persistent_timeout)?;
     seconds(settings, "write_timeout", &mut options.write_timeout)?;
+    if let Some(limit) = get::<f64>(settings, "stuck_after")? {
+        options.stuck_after = (limit > 0.0).then(|| options::seconds(limit));
+    }
     if let Some(octets) = get(settings, "unread_limit")? {
         options.unread_limit = octets;
     }

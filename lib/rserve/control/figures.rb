@@ -30,9 +30,13 @@ module Rserve
       # @return [Integer, nil] nil in single mode
       attr_reader :phase
 
+      # @return [Integer, nil] connections that no process has accepted yet; nil where that is not known
+      attr_reader :accept_queue
+
       def initialize(stats, pid: nil)
         @started_at = time(stats.fetch("started_at"))
         @phase = stats["phase"]
+        @accept_queue = stats["accept_queue"]
         @cluster = stats.key?("worker_status")
         @workers = @cluster ? stats["worker_status"].map { |status| worker(status) } : [single(stats, pid)]
       end

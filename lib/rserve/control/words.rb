@@ -21,11 +21,19 @@ module Rserve
       # @return [String] e.g. "cluster of 2 workers, 1 of them booted, phase 3, up 2 h 5 min"
       def mode(figures, now = Time.now)
         up = "up #{duration(now - figures.started_at)}"
+        up = [up, accept_queue(figures)].compact.join(", ")
         return "single mode, #{up}" unless figures.cluster?
 
         count = figures.workers.size
         booted = ", #{figures.booted} of them booted" if figures.booted < count
         "cluster of #{counted(count, "worker")}#{booted}, phase #{figures.phase}, #{up}"
+      end
+
+      # @return [String, nil] nil when nobody waits there
+      def accept_queue(figures)
+        return unless figures.accept_queue&.positive?
+
+        "#{counted(figures.accept_queue, "connection")} not accepted yet"
       end
 
       # @param seconds [Numeric]

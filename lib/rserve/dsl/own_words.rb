@@ -38,6 +38,16 @@ module Rserve
         @options[:write_timeout] = Float(seconds)
       end
 
+      # How long the application may have a request before the log says so: how many threads have had one for so long,
+      # and which is the oldest. A body that is being sent does not count. `false` for never.
+      #
+      # The default is 60 seconds.
+      #
+      # @param seconds [Numeric, false]
+      def stuck_after(seconds)
+        @options[:stuck_after] = seconds ? Float(seconds) : 0.0
+      end
+
       # How much clients may leave unread of their responses, all clients of a process together, in memory and temporary
       # files. When it is more those that read most slowly are cut off.
       #

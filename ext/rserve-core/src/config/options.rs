@@ -40,6 +40,8 @@ pub struct Options {
     pub persistent_timeout: Duration,
     /// How long a response may make no progress.
     pub write_timeout: Duration,
+    /// The application's part of a request is told to the operator when it takes longer; `None` is never.
+    pub stuck_after: Option<Duration>,
     /// Octets of responses that clients may leave unread, all of them together, before the slowest are cut off.
     pub unread_limit: u64,
     /// After so long without any request the server stops; `None` is never.
@@ -77,6 +79,7 @@ impl Default for Options {
             first_data_timeout: Duration::from_secs(30),
             persistent_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(10),
+            stuck_after: Some(Duration::from_secs(60)),
             unread_limit: 256 << 20,
             idle_timeout: None,
             enable_keep_alives: true,

@@ -27,7 +27,7 @@ use crate::net::tls;
 use crate::poller::Poller;
 use crate::shared::Shared;
 
-pub use crate::shared::{Notice, Status};
+pub use crate::shared::{InHand, Notice, Status};
 pub use figures::ServerStats;
 pub use io_bound::IoBound;
 use monitor::{Look, Monitor};

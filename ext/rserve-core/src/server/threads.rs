@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Manage, Next, Server, Status, readers};
+use super::{InHand, Manage, Next, Notice, Server, Status, readers};
 use crate::connection::Connection;
 use crate::connection::request::Request;
 use crate::poller::Poller;
@@ -179,6 +179,12 @@ impl Server {
         self.put_down(seat);
     }
 
+    /// `request` is the application's until what this returns is dropped; see [`Notice::Stalled`].
+    pub fn give(&self, request: &Request) -> Option<InHand<'_>> {
+        let (octets, head) = (request.octets.as_slice(), &request.head);
+        self.shared.calls.begin(head.method.of(octets), head.path.of(octets), Instant::now())
+    }
+
     /// Gives the buffers of a request back to its connection, for the next one.
     pub fn recycle(&self, connection: &Connection, request: Request) {
         connection.exchange().recycle(request);
@@ -213,6 +219,9 @@ impl Server {
         let threads = &self.shared.threads;
         if self.status() == Status::Done {
             return Manage::Done;
+        }
+        if let Some(stall) = self.shared.calls.stall(Instant::now()) {
+            self.shared.notify(Notice::Stalled(stall));
         }
         if self.shared.life.begins_to_drain() {
             return Manage::Drain;

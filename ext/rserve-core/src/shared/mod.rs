@@ -2,6 +2,7 @@
 //! and nothing else of the server that it belongs to.
 
 mod absences;
+mod calls;
 mod deadlines;
 mod figures;
 mod life;
@@ -28,6 +29,8 @@ use crate::pool::backlog::Backlog;
 use crate::pool::large;
 
 use absences::Absences;
+use calls::Calls;
+pub use calls::InHand;
 pub(crate) use deadlines::DRAIN_GRACE;
 use deadlines::Deadlines;
 use figures::Figures;
@@ -61,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) threads: Threads,
     pub(crate) absences: Absences,
     pub(crate) figures: Figures,
+    pub(crate) calls: Calls,
     pub(crate) notices: Notices,
     pub(crate) backlog: Backlog,
     /// What clients leave unread of their responses.
@@ -83,6 +87,7 @@ impl Shared {
             threads: Threads::new(&options),
             absences: Absences::default(),
             figures: Figures::default(),
+            calls: Calls::new(options.stuck_after),
             notices: Notices::default(),
             backlog: Backlog::default(),
             unread: Arc::new(Unread::new(options.unread_limit)),

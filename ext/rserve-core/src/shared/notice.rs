@@ -6,6 +6,7 @@ use std::{fmt, io, mem};
 
 use nix::errno::Errno;
 
+use super::calls::Stall;
 use crate::net::Peer;
 use crate::net::tls::Fault;
 
@@ -18,6 +19,8 @@ pub enum Notice {
     PollFailed(io::Error),
     /// So many clients were cut off, because they read too slowly.
     ReadersCut(usize),
+    /// Requests hang in the application.
+    Stalled(Stall),
     /// This part of a request did not come in time.
     TimedOut(Peer, &'static str),
     /// A client and the server did not come to terms.
@@ -29,7 +32,9 @@ impl Notice {
     pub fn peer(&self) -> Option<IpAddr> {
         match self {
             Notice::TimedOut(peer, _) | Notice::TlsFailed(peer, _) => Some(peer.ip()),
-            Notice::AcceptFailed(_) | Notice::PollFailed(_) | Notice::ReadersCut(_) => None,
+            Notice::AcceptFailed(_) | Notice::PollFailed(_) | Notice::ReadersCut(_) | Notice::Stalled(_) => {
+                None
+            }
         }
     }
 }
@@ -45,6 +50,7 @@ impl fmt::Display for Notice {
                     "clients that read too slowly were cut off (unread_limit, or a thread was wanted): {count}"
                 )
             }
+            Notice::Stalled(stall) => stall.fmt(formatter),
             Notice::TimedOut(_, part) => write!(formatter, "timed out waiting for the {part} of a request"),
             Notice::TlsFailed(_, fault) => formatter.write_str(&fault.message),
         }

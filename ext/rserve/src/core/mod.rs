@@ -206,7 +206,7 @@ impl Core {
     }
 
     /// What is to be logged: messages; of a request that did not come in time `[message, peer's address]`, of failed TLS
-    /// `[message, peer's address, DER of a certificate or nil]`.
+    /// `[message, peer's address, DER of a certificate or nil]`; `[message]` of what hangs in the application.
     fn notices(ruby: &Ruby, this: &Self) -> RArray {
         let text = |text: String| ruby.str_new(&text).as_value();
         let notices = this.server.take_notices().into_iter().map(|notice| {
@@ -217,6 +217,7 @@ impl Core {
                     let certificate = fault.certificate.map(|der| ruby.str_from_slice(&der));
                     ruby.into_value((message, peer, certificate))
                 }
+                (Notice::Stalled(_), _) => ruby.into_value((message,)),
                 (_, Some(peer)) => ruby.into_value((message, peer)),
                 (_, None) => message,
             }

@@ -85,6 +85,7 @@ impl Core {
         client: Obj<Client>,
     ) -> Result<(), Error> {
         let built = self.environment(ruby, lease.connection(), &mut request, client);
+        let in_hand = self.server.give(&request);
         self.server.recycle(lease.connection(), request);
         let env = match built {
             Ok(env) => env,
@@ -92,6 +93,7 @@ impl Core {
         };
         let app = ruby.get_inner(self.app.get());
         let outcome = app.funcall::<_, _, Value>(*CALL, (env,));
+        drop(in_hand);
         match outcome {
             Ok(triple) => self.respond(ruby, lease, asked, triple, env, client),
             Err(failure) => self.failed(ruby, lease, asked, failure, Some(env), client),
