@@ -13,38 +13,27 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod body;
 pub mod cgi;
-mod chunk_watch;
-mod chunked;
-mod connection;
 mod date;
 pub mod decimal;
-pub mod encode;
 mod error;
-mod field_line;
-mod field_section;
-mod fields;
-mod framing;
 mod grammar;
 mod head;
-mod head_reader;
 mod limits;
-mod plan;
 pub mod proxy;
 mod receiver;
-mod response_body;
-pub mod status;
-mod strict;
+mod response;
 mod version;
 
-pub use chunk_watch::ChunkWatch;
-pub use connection::ConnectionOptions;
+pub use body::ChunkWatch;
 pub use date::{civil, date};
 pub use error::{Element, Error, Excerpt};
-pub use framing::Framing;
-pub use head::{Field, Head, Span};
+pub use head::{Field, Framing, Head, Span};
 pub use limits::Limits;
-pub use plan::{Connection, ResponseFacts, ResponseFraming, ResponsePlan, Spelling, TransferEncoding};
 pub use receiver::{Progress, Receiver};
-pub use response_body::{AfterBody, ResponseBody};
+pub use response::{
+    AfterBody, Connection, ConnectionOptions, ResponseBody, ResponseFacts, ResponseFraming, ResponsePlan,
+    Spelling, TransferEncoding, encode, status,
+};
 pub use version::Version;

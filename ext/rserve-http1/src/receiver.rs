@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use crate::chunked::{Decoded, Decoder};
-use crate::framing::Framing;
-use crate::head::Head;
-use crate::head_reader::{HeadReader, Read};
+use crate::body::{Decoded, Decoder};
+use crate::head::{Framing, Head, HeadReader, Read};
 use crate::{Error, Limits};
 
 /// Reads the requests of one connection, one after the other.

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use crate::ChunkWatch;
-use crate::encode;
-use crate::plan::ResponseFraming;
+use crate::response::encode;
+use crate::response::plan::ResponseFraming;
 
 /// Keeps the framing that the head has announced, whatever the application gives.
 ///

@@ -5,12 +5,12 @@
 
 use crate::decimal::decimal;
 use crate::grammar;
-use crate::status::reason;
+use crate::response::status::reason;
 use crate::version::Version;
 
 /// Appends `HTTP/1.1 200 OK` and CRLF.
 ///
-/// `status` has three digits ([`crate::status::is_legal`]); the reason phrase is that of [`reason`].
+/// `status` has three digits ([`crate::response::status::is_legal`]); the reason phrase is that of [`reason`].
 pub fn status_line(out: &mut Vec<u8>, version: Version, status: u16) {
     match (version, status) {
         (Version::Http11, 200) => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),

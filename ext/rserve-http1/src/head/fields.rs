@@ -1,9 +1,9 @@
 //! What the fields of a head say to the server: framing, persistence, host, and which of them the app may see.
 
 use crate::cgi;
-use crate::field_line::FieldLine;
-use crate::framing::{Coding, Framing};
 use crate::grammar;
+use crate::head::field_line::FieldLine;
+use crate::head::framing::{Coding, Framing};
 use crate::head::{Field, Head, Span};
 use crate::version::Version;
 use crate::{Error, Excerpt, Limits};

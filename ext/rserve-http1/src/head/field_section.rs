@@ -8,7 +8,7 @@ use httparse::{EMPTY_HEADER, Status};
 use memchr::memmem::Finder;
 
 use crate::Error;
-use crate::field_line::FieldLine;
+use crate::head::field_line::FieldLine;
 
 /// What ends a section: the line feed of its last line, and the empty line.
 const END: &[u8] = b"\r\n\r\n";

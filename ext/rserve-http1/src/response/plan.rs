@@ -1,7 +1,7 @@
 //! How a response is framed, and whether the connection lives on after it (RFC 9112 §§6, 9).
 
 use crate::decimal::decimal;
-use crate::status::no_body;
+use crate::response::status::no_body;
 use crate::version::Version;
 
 /// What is known about a response before its head is written.
@@ -13,7 +13,7 @@ pub struct ResponseFacts {
     pub head_request: bool,
     /// Status of the response.
     pub status: u16,
-    /// The app's Content-Length ([`crate::encode::content_length`]), else the length of a body that can be measured.
+    /// The app's Content-Length ([`crate::response::encode::content_length`]), else the length of a body that can be measured.
     pub content_length: Option<u64>,
     /// The app's Transfer-Encoding, if it has one: the last one, when there are several.
     pub transfer_encoding: TransferEncoding,
@@ -58,7 +58,7 @@ pub enum ResponseFraming {
     None,
     /// Exactly this many octets are sent. A longer body is cut; after a shorter one the connection is closed.
     Length(u64),
-    /// The server chunks ([`crate::encode::chunk_head`]).
+    /// The server chunks ([`crate::response::encode::chunk_head`]).
     Chunked,
     /// The app's octets are sent as they are, up to the end that its own chunks mark ([`crate::ChunkWatch`]).
     AsSent,

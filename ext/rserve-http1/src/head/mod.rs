@@ -1,6 +1,15 @@
 //! The head of a request: request line and fields, as ranges of the octets they came in.
 
-use crate::framing::Framing;
+pub(crate) mod field_line;
+pub(crate) mod field_section;
+mod fields;
+mod framing;
+mod reader;
+mod strict;
+
+pub use framing::Framing;
+pub(crate) use reader::{HeadReader, Read};
+
 use crate::version::Version;
 
 /// A half-open range of octets in the buffer that a head was parsed from.

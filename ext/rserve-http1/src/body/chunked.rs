@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::field_line::FieldLine;
-use crate::field_section::{self, Outcome};
 use crate::grammar::{self, TOKEN};
+use crate::head::field_line::FieldLine;
+use crate::head::field_section::{self, Outcome};
 use crate::{Error, Excerpt, Limits};
 
 /// Decodes one chunked body, as ranges of the octets it comes in.

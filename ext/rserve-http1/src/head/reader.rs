@@ -1,12 +1,13 @@
 //! Reads the head of a request while it arrives.
 
-use crate::field_line::FieldLine;
-use crate::field_section::{self, Outcome};
-use crate::fields::Meaning;
+use super::strict;
 use crate::grammar::{self, METHOD, PATH, QUERY, TOKEN};
+use crate::head::field_line::FieldLine;
+use crate::head::field_section::{self, Outcome};
+use crate::head::fields::Meaning;
 use crate::head::{Head, Span};
 use crate::version::Version;
-use crate::{Element, Error, Excerpt, Limits, strict};
+use crate::{Element, Error, Excerpt, Limits};
 
 /// What is being read. The request line is read octet by octet as it arrives, so that garbage is refused at once
 /// and not when its sender chooses to end the line; fields are read a line at a time.

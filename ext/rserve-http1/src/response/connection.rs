@@ -1,8 +1,8 @@
 //! The Connection field of a response (RFC 9110 §7.6.1): what the application says in it, and what is true.
 
-use crate::encode;
 use crate::grammar;
-use crate::plan::{Connection, ResponsePlan};
+use crate::response::encode;
+use crate::response::plan::{Connection, ResponsePlan};
 
 /// The options of all of an application's Connection fields, each once, in its own spelling.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ impl ConnectionOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{ResponseFacts, TransferEncoding};
+    use crate::response::plan::{ResponseFacts, TransferEncoding};
     use crate::version::Version;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where a body ends that an application has chunked by itself.
 
+use super::chunked::{Decoded, Decoder};
 use crate::Limits;
-use crate::chunked::{Decoded, Decoder};
 
 /// Reads along with a chunked body that is passed on as it is.
 ///
