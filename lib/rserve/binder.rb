@@ -341,7 +341,7 @@ module Rserve
     end
 
     def refuse(url)
-      @log_writer.error("Invalid URI: #{url} (tcp://HOST:PORT, unix:///PATH and ssl://HOST:PORT?… can be bound)")
+      raise ConfigError, "Invalid URI: #{url} (#{DSL::Listeners::BINDABLE})"
     end
 
     def parse_uri(url)

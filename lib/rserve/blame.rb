@@ -16,8 +16,13 @@ module Rserve
     # @param error [Exception]
     # @return [String, nil] the innermost frame that is neither a library's nor the program's
     def frame(error)
+      frames(error).first
+    end
+
+    # @return [Array<String>] all of them, the innermost first
+    def frames(error)
       others = [*LIBRARIES, *gem_folders, "#{Rserve.program}:"]
-      error.backtrace&.find { |frame| !frame.start_with?(*others) }
+      (error.backtrace || []).reject { |frame| frame.start_with?(*others) }
     end
 
     # @return [String] e.g. "config.ru:3: cannot load such file -- rails (LoadError)"

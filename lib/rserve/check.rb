@@ -5,6 +5,7 @@ require "rserve/config_error"
 require "rserve/listener_owner"
 require "rserve/log_writer"
 require "rserve/null_io"
+require "rserve/own_files_check"
 require "rserve/state_file"
 
 module Rserve
@@ -32,6 +33,7 @@ module Rserve
 
     # @raise [OperatorError] what would keep the server from starting
     def run
+      OwnFilesCheck.new(@options).run { |pid| (@options[:binds] + control_urls).any? { |url| listens?(pid, url) } }
       seconds = load_application
       listening = try_listeners
       facts(seconds, listening).each do |name, lines|
@@ -56,12 +58,20 @@ module Rserve
 
     # @return [Array<String>] each URL, with a remark where one is due
     def try_listeners
-      urls = @options[:binds] + [@options[:control_url]].compact
-      ours = urls.select { |url| ListenerOwner.of_url(url)&.pids&.include?(running_pid) }
+      urls = @options[:binds] + control_urls
+      ours = urls.select { |url| listens?(running_pid, url) }
       @launcher.binder.parse(urls - ours, LogWriter.new(NullIO.new, $stderr))
       @options[:binds].map { |url| ours.include?(url) ? "#{url} (now pid #{running_pid}'s)" : url }
     ensure
       @launcher.binder.close_listeners
+    end
+
+    def control_urls
+      [@options[:control_url]].compact
+    end
+
+    def listens?(pid, url)
+      ListenerOwner.of_url(url)&.pids&.include?(pid)
     end
 
     # @return [Integer, nil] of the server that these files say is running

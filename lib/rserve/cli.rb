@@ -31,17 +31,19 @@ module Rserve
     end
 
     # Starts the server as an executable does: what the operator has to mend is one line on `stderr`, and status 1.
-    def self.start(argv = ARGV)
-      configured(argv).run
+    def self.start(argv = ARGV, log_writer = LogWriter.stdio)
+      configured(argv, log_writer).run
     rescue OperatorError => e
       give_up(e.message)
+    rescue ToldError
+      ENV.key?("PUMA_DEBUG") ? raise : exit(1)
     rescue Interrupt # while the application was being loaded
       exit 130
     end
 
     # @return [CLI] unless the options or the config files are wrong: then the process ends
-    def self.configured(argv)
-      new(argv)
+    def self.configured(argv, log_writer)
+      new(argv, log_writer)
     rescue OperatorError => e
       give_up(e.message)
     rescue SystemCallError => e

@@ -6,6 +6,10 @@ module Rserve
   module OperatorError
   end
 
+  # Marks exceptions that the log has told of in full: the executables end with status 1 and say no more.
+  module ToldError
+  end
+
   # Something in the configuration that has to be mended. The message is one line that names it.
   class ConfigError < RuntimeError
     include OperatorError

@@ -366,7 +366,7 @@ module Rserve
       # The restart command is made of the program's name, and has to be the server's.
       server = $PROGRAM_NAME.sub(/ctl\z/, "")
       $PROGRAM_NAME = server if File.exist?(server)
-      CLI.new(start_arguments, LogWriter.new(@stdout, @stderr)).run
+      CLI.start(start_arguments, LogWriter.new(@stdout, @stderr))
     end
 
     def start_arguments

@@ -7,6 +7,7 @@ require "rserve/events"
 require "rserve/access_log"
 require "rserve/log_writer"
 require "rserve/own_file"
+require "rserve/own_files_check"
 require "rserve/restart"
 require "rserve/signals"
 require "rserve/single"
@@ -84,6 +85,7 @@ module Rserve
     # @raise [SignalException] SIGTERM, when that is what ended it and `raise_exception_on_sigterm` is set
     def run
       @run_thread = Thread.current
+      OwnFilesCheck.new(@options).run
       limit_arenas
       Rserve.load_all
       previous_env = @restart.environment
@@ -372,7 +374,7 @@ module Rserve
 
       pid = Process.pid
       OwnFile.write(path, pid)
-      at_exit { delete_pidfile if pid == Process.pid }
+      at_exit { delete_own_pidfile if pid == Process.pid }
     end
 
     def set_process_title
@@ -421,9 +423,15 @@ module Rserve
 
     # The server ends before it serves: what an earlier incarnation left to this one is of no use any more.
     def remove_traces
+      delete_own_pidfile
+      @binder.remove_unix_paths
+    end
+
+    def delete_own_pidfile
       path = @options[:pidfile]
       delete_pidfile if path && File.file?(path) && File.read(path).to_i == Process.pid
-      @binder.remove_unix_paths
+    rescue SystemCallError
+      nil
     end
 
     # While the application is being loaded there is no server to stop, and nothing to lose.

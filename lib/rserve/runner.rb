@@ -112,8 +112,8 @@ module Rserve
         @app = @config.app
       rescue StandardError, ScriptError => e
         log "! Unable to load application: #{e.class}: #{e.message}"
-        frame = Blame.frame(e)
-        log "!   at #{frame}" if frame
+        Blame.frames(e).each { |frame| log "!   at #{frame}" }
+        e.extend(ToldError) unless e.frozen? || e.is_a?(OperatorError)
         raise
       end
 
@@ -140,7 +140,9 @@ module Rserve
     private
 
     def check_app_configured
-      error "No application configured, nothing to run: there is no #{@config.rackup}" unless @config.app_configured?
+      return if @config.app_configured?
+
+      raise ConfigError, "No application configured, nothing to run: there is no #{@config.rackup}"
     end
 
     def bind

@@ -17,6 +17,110 @@ class FailedStartTest < ServerCase
     assert_exits 1
   end
 
+  # The application's own frames, in the order of a backtrace, and none of anybody else's; the process says no more.
+  def test_application_that_fails_shows_its_own_frames_and_no_others
+    app = file("config.ru", "def helper = raise('no luck')\n\nhelper\n")
+    [[], %w[-w 2 --preload]].each do |mode|
+      spawn_server(*mode, app:, wait: false)
+      assert_exits 1
+      text = server.log.gsub(/^\[\d+\] /, "")
+      frames = /!   at #{app}:1:.*\n!   at #{app}:3:.*\n/
+      assert_match(/^! Unable to load application: RuntimeError: no luck\n#{frames}\z/, text)
+    end
+  end
+
+  def test_application_that_fails_in_workers_is_told_once
+    app = file("config.ru", "def helper = raise('no luck')\n\nhelper\n")
+    spawn_server("-w", "2", app:)
+    server.wait_until("each worker was tried again", 20) { server.log.scan("died before it had booted").size >= 4 }
+    text = server.log.gsub(/^\[\d+\] /, "")
+    assert_match(/^! Unable to start worker\nRuntimeError: no luck\n  at #{app}:1:.*\n  at #{app}:3:/, text)
+    assert_equal 1, text.scan("no luck").size, text
+    refute_match(%r{lib/rserve/}, text)
+  end
+
+  def test_pid_file_of_a_server_that_lives_is_left_alone
+    pid_file = File.join(folder, "server.pid")
+    spawn_server "--pidfile", pid_file
+    first = server
+    2.times do
+      spawn_server "--pidfile", pid_file, wait: false
+      assert_exits 1
+      line = /\Arserve: pidfile #{pid_file}: pid #{first.pid}: rserve .* is running\. Stop it, or remove the file/
+      assert_match line, server.log
+      assert_equal 1, server.log.lines.size
+    end
+    assert_equal first.pid, Integer(File.read(pid_file))
+    hot = first.mark
+    first.signal(:USR2)
+    first.wait_for_log(/Ctrl-C/, after: hot)
+    first.stop
+    refute_path_exists pid_file
+  end
+
+  # A number that somebody else has got since: the process is younger than the file.
+  def test_pid_file_that_is_left_over_is_written_anew
+    pid_file = file("server.pid", "")
+    spawn_server unix: true
+    File.write(pid_file, server.pid)
+    File.utime(Time.now - 60, Time.now - 60, pid_file)
+    spawn_server "--pidfile", pid_file
+    assert_equal server.pid, Integer(File.read(pid_file))
+    server.stop
+    File.write(pid_file, 2**22)
+    spawn_server "--pidfile", pid_file
+    assert_equal server.pid, Integer(File.read(pid_file))
+  end
+
+  def test_pid_file_that_another_server_has_taken_over_is_not_removed
+    pid_file = File.join(folder, "server.pid")
+    spawn_server "--pidfile", pid_file
+    File.write(pid_file, Process.pid)
+    server.stop
+    assert_equal Process.pid, Integer(File.read(pid_file))
+  end
+
+  # Each is said by a start before anything was loaded, and by `--check`.
+  def test_files_that_cannot_be_written_are_told_in_one_line
+    place = folder
+    plain = file("plain", "")
+    broken = file("never_loaded.ru", "raise 'loaded'")
+    [
+      [%W[--pidfile #{place}/no/pid], "pidfile #{place}/no/pid: there is no folder #{place}/no (mkdir -p #{place}/no)"],
+      [%W[--state #{plain}/state], "state_path #{plain}/state: #{plain} is no folder"],
+      [%W[--state #{place}], "state_path #{place}: is a folder"],
+      [%W[--redirect-stdout #{place}/no/log], "Cannot redirect STDOUT to #{place}/no/log: there is no folder"],
+      [%W[--redirect-stderr #{plain}/log], "Cannot redirect STDERR to #{plain}/log: #{plain} is no folder"]
+    ].each { |arguments, reason| assert_told(/\Arserve: #{Regexp.escape(reason)}.*\n\z/, *arguments, app: broken) }
+  end
+
+  def test_folder_of_somebody_else_is_told
+    skip "root may write everywhere" if Process.uid.zero?
+    place = folder
+    File.chmod(0o500, place)
+    assert_told(/\Arserve: pidfile .*: the folder #{place} may not be written to\n\z/, "--pidfile", "#{place}/pid")
+  end
+
+  def test_wrong_scheme_is_told_with_its_place
+    assert_told(%r{\Arserve: \S+/config\.rb:2: Invalid URI: http://127\.0\.0\.1:1 \(tcp://HOST:PORT, .*\)\n\z},
+                config: "threads 1, 2\nbind 'http://127.0.0.1:1'\n")
+    assert_told(/\Arserve: Invalid URI: http:.* can be bound\)\n\z/, "-b", "http://127.0.0.1:1")
+  end
+
+  def test_missing_application_is_told_in_the_same_way
+    assert_told(/^rserve: [Nn]o application.*nosuch\.ru\n\z/, app: "nosuch.ru")
+  end
+
+  def test_start_by_the_control_client_is_told_as_any_other
+    spawn_server
+    config = file("puma.rb", "bind 'tcp://127.0.0.1:#{server.port}'\napp { [200, {}, []] }\n")
+    output, status = Open3.capture2e(RbConfig.ruby, "-Ilib", TestServer.rservectl, "-F", config, "start",
+                                     chdir: TestServer::ROOT)
+    assert_equal 1, status.exitstatus, output
+    assert_match(/^rserve: Address already in use.*\(pid #{server.pid}: rserve .*\)\n\z/, output)
+    refute_match(/\.rb:\d+:in/, output)
+  end
+
   def test_taken_unix_socket_says_by_whom
     spawn_server unix: true
     taken = server
@@ -42,6 +146,15 @@ class FailedStartTest < ServerCase
   end
 
   private
+
+  # By a start and by a check.
+  def assert_told(line, *arguments, app: "test/rackup/hello.ru", config: nil)
+    [[], %w[--check], %w[-w 2]].each do |mode|
+      spawn_server("-b", "tcp://127.0.0.1:0", *arguments, *mode, app:, config:, listen: false, wait: false)
+      assert_exits 1
+      assert_match(line, server.log)
+    end
+  end
 
   def start(root)
     output, status = Open3.capture2e(unbundled, RbConfig.ruby, File.join(root, "gem/exe/rserve"), "-V", chdir: root)

@@ -124,9 +124,9 @@ class BinderTest < Minitest::Test
     assert_empty @binder.activated_sockets
   end
 
-  def test_unknown_scheme_ends_the_process
-    assert_raises(SystemExit) { @binder.parse ["foo://127.0.0.1:1"] }
-    assert_match(/ERROR: Invalid URI: foo:/, @log.stderr.string)
+  def test_unknown_scheme_is_refused
+    error = assert_raises(Rserve::ConfigError) { @binder.parse ["foo://127.0.0.1:1"] }
+    assert_match(/\AInvalid URI: foo:.*can be bound/, error.message)
   end
 
   def test_what_the_env_of_every_request_says_follows_the_options

@@ -123,12 +123,18 @@ module Rserve
       def booting
         yield
       rescue Exception => e # rubocop:disable Lint/RescueException
-        log "! Unable to start worker"
-        log "#{e.class}: #{e.message}"
-        frame = Blame.frame(e)
-        log "  at #{frame}" if frame
-        log e.backtrace.map { |line| "    #{line}" }.join("\n") if e.backtrace
+        tell_why(e)
         exit 1
+      end
+
+      # All workers fail alike as a rule, and each again and again: the same reason is told once.
+      def tell_why(error)
+        frames = @log_writer.debug? ? error.backtrace || [] : Blame.frames(error)
+        reason = ["#{error.class}: #{error.message}", *frames.map { |frame| "  at #{frame}" }]
+        return unless @link.news?(reason.hash & 0xffff_ffff)
+
+        log "! Unable to start worker"
+        reason.each { |line| log line }
       end
 
       def tell_idle(idle)

@@ -6,6 +6,8 @@ module Rserve
   class DSL
     # Words about what the server listens on, and whom it takes its peers for.
     module Listeners
+      BINDABLE = "tcp://HOST:PORT, unix:///PATH and ssl://HOST:PORT?… can be bound"
+
       # Listens at a URL; each call adds one.
       #
       # The default is "tcp://0.0.0.0:9292".
@@ -15,7 +17,10 @@ module Rserve
       #   bind "unix:///var/run/puma.sock?umask=0111&backlog=512"
       #   bind "unix://@abstract"
       #   bind "ssl://0.0.0.0:9292?key=path_to_key&cert=path_to_cert"
+      # @raise [ConfigError] when it is nothing of the kind
       def bind(url)
+        raise ConfigError, "#{place}Invalid URI: #{url} (#{BINDABLE})" unless url.to_s.match?(/\A(?:tcp|unix|ssl):/i)
+
         (@options[:binds] ||= []) << url
       end
 

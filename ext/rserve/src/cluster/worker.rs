@@ -72,6 +72,11 @@ impl Worker {
         self.board.place(self.index).map(Gate::new)
     }
 
+    /// Whether no worker has given this reason for not booting just before.
+    fn is_news(&self, reason: u32) -> bool {
+        self.board.is_news(reason)
+    }
+
     fn phase(&self) -> Option<u32> {
         self.phase
     }
@@ -83,6 +88,7 @@ impl Worker {
     // ---- to the master ------------------------------------------------------------------------------------------
 
     fn booted(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.board.forget_news();
         this.send(ruby, WorkerMessage::Booted { pid: own_pid(ruby)?, index: this.index })
     }
 
@@ -196,6 +202,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("descendant", method!(Worker::descendant, 1))?;
     class.define_method("mold?", method!(Worker::is_mold, 0))?;
     class.define_method("phase", method!(Worker::phase, 0))?;
+    class.define_method("news?", method!(Worker::is_news, 1))?;
     class.define_method("booted", method!(Worker::booted, 0))?;
     class.define_method("forked", method!(Worker::forked, 2))?;
     class.define_method("got_term", method!(Worker::got_term, 0))?;

@@ -26,6 +26,9 @@ const TURNS: usize = 3;
 const BEGUN: usize = 4;
 const LARGE: usize = 5;
 
+/// In the first line: why the last worker that could not boot could not, as a number; 0 for none.
+const REASON: usize = 1;
+
 // Values of LARGE.
 const SERVES: u32 = 1;
 const ASKS: u32 = 2;
@@ -72,6 +75,16 @@ impl Board {
         if index.0 < Self::PLACES {
             self.used().fetch_max(index.0 + 1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a worker that cannot boot is the first to say why, or the first to have another reason than the last.
+    pub fn is_news(&self, reason: u32) -> bool {
+        self.line(0)[REASON].swap(reason.max(1), Ordering::Relaxed) != reason.max(1)
+    }
+
+    /// A worker has booted: whatever keeps the next one from it is news.
+    pub fn forget_news(&self) {
+        self.line(0)[REASON].store(0, Ordering::Relaxed);
     }
 
     fn line(&self, number: usize) -> &[AtomicU32] {
@@ -222,6 +235,16 @@ mod tests {
         let mut others = Vec::new();
         place.others(&mut others);
         others
+    }
+
+    #[test]
+    fn reason_is_news_until_it_was_told_or_a_worker_has_booted() {
+        let board = Board::new().unwrap();
+        let told = [3, 3, 0, 4, 3].map(|reason| board.clone().is_news(reason));
+        assert_eq!(told, [true, false, true, true, true]);
+        board.forget_news();
+        assert!(board.is_news(3));
+        assert_eq!(board.used().load(Ordering::Relaxed), 0);
     }
 
     #[test]

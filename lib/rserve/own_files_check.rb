@@ -1,0 +1,84 @@
+# frozen_string_literal: true
+
+require "etc"
+require "rserve/config_error"
+require "rserve/listener_owner"
+
+module Rserve
+  # Looks, before anything is loaded or forked, whether the server's own files can be written, and whether the pid file
+  # is another server's.
+  class OwnFilesCheck
+    FILES = { pidfile: "pidfile", state: "state_path", redirect_stdout: "Cannot redirect STDOUT to",
+              redirect_stderr: "Cannot redirect STDERR to" }.freeze
+    # Files that replace a symbolic link.
+    REPLACING = %i[pidfile state].freeze
+    # Clocks of a file system and of the kernel differ a little.
+    LEEWAY = 2
+    private_constant :FILES, :REPLACING, :LEEWAY
+
+    # @param options [UserFileDefaultOptions]
+    def initialize(options)
+      @options = options
+    end
+
+    # @yieldparam pid [Integer] of a process that lives and is in the pid file
+    # @yieldreturn [Boolean] whether that is no mistake
+    # @raise [ConfigError]
+    def run
+      FILES.each do |option, name|
+        path = @options[option]
+        reason = fault(path, REPLACING.include?(option)) if path
+        raise ConfigError, "#{name} #{path}: #{reason}" if reason
+      end
+      pid = running
+      return unless pid && !(block_given? && yield(pid))
+
+      raise ConfigError, "pidfile #{@options[:pidfile]}: #{ListenerOwner.new([pid])} is running. " \
+                         "Stop it, or remove the file if that is no server of yours"
+    end
+
+    private
+
+    # @return [String, nil]
+    def fault(path, replacing)
+      folder = File.dirname(path)
+      if File.exist?(path) && !(replacing && File.symlink?(path))
+        return "is a folder" if File.directory?(path)
+
+        "may not be written" unless File.writable?(path)
+      elsif !File.exist?(folder) then "there is no folder #{folder} (mkdir -p #{folder})"
+      elsif !File.directory?(folder) then "#{folder} is no folder"
+      elsif !File.writable?(folder) then "the folder #{folder} may not be written to"
+      end
+    end
+
+    # @return [Integer, nil] who is in the pid file, lives, and lived already when it was written
+    def running
+      path = @options[:pidfile]
+      return unless path && File.file?(path) && File.readable?(path)
+
+      pid = Integer(File.read(path), exception: false)
+      return if pid.nil? || !pid.positive? || pid == Process.pid || thread_of_ours?(pid)
+
+      Process.kill(0, pid)
+      began = began_at(pid)
+      pid unless began && began > File.mtime(path) + LEEWAY
+    rescue Errno::ESRCH, Errno::EPERM # gone; or another user's, as what has got an old number may be
+      nil
+    end
+
+    # In a container the numbers are small, and threads have numbers, too.
+    def thread_of_ours?(pid)
+      File.exist?("/proc/self/task/#{pid}")
+    end
+
+    # @return [Time, nil] when the process was started, as far as Linux tells
+    def began_at(pid)
+      ticks = File.read("/proc/#{pid}/stat").rpartition(")").last.split[19].to_f
+      since_boot = Process.clock_gettime(Process::CLOCK_BOOTTIME)
+      Time.now - since_boot + (ticks / Etc.sysconf(Etc::SC_CLK_TCK))
+    rescue NameError, SystemCallError
+      nil
+    end
+  end
+end
