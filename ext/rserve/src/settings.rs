@@ -80,6 +80,7 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     options.limits.show_version = flag(settings, "show_version")?;
     options.limits.hide_underscores = flag(settings, "hide_underscores")?;
     options.poses_as_puma = flag(settings, "poses_as_puma")?;
+    options.methods = get(settings, "supported_http_methods")?;
     options.max_keep_alive = get(settings, "max_keep_alive")?;
     options.limits.body = get(settings, "http_content_length_limit")?;
     if let Some(folder) = get::<String>(settings, "temp_folder")? {
@@ -87,11 +88,6 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     }
     options.compat = get(settings, "compat")?.map(Compat::from_number).unwrap_or_default();
     Ok(options)
-}
-
-/// `supported_http_methods`.
-pub(crate) fn methods(settings: RHash) -> Result<Option<Vec<String>>, Error> {
-    get(settings, "supported_http_methods")
 }
 
 /// `set_remote_address`.

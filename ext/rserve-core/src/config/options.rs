@@ -50,6 +50,8 @@ pub struct Options {
     pub enable_keep_alives: bool,
     /// `false`: no connection is taken while all threads are busy, and none is kept alive.
     pub queue_requests: bool,
+    /// Methods that are served; `None` is any (`supported_http_methods`).
+    pub methods: Option<Vec<String>>,
     /// Responses after which a connection is closed; `None` is no limit.
     pub max_keep_alive: Option<u32>,
     /// What a request may be at most.
@@ -84,6 +86,7 @@ impl Default for Options {
             idle_timeout: None,
             enable_keep_alives: true,
             queue_requests: true,
+            methods: None,
             max_keep_alive: None,
             limits: Limits::default(),
             temp_folder: std::env::temp_dir(),

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod body;
 pub mod exchange;
+pub mod origin;
 pub mod outgoing;
 pub mod request;
 pub(crate) mod slots;

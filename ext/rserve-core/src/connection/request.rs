@@ -55,9 +55,38 @@ impl Refusal {
             Refusal::Storage(_) => 507,
         }
     }
+
+    /// Whether what came is no request, rather than one that is not wanted: nobody knows what it asked for.
+    pub fn is_of_malformed(&self, options: &Options) -> bool {
+        matches!(self, Refusal::Head(_)) && !self.is_of_too_large(options)
+    }
+
+    /// Whether the answer says that the connection is closed, as it is in any case; `kept` is whether the request wanted
+    /// it kept.
+    pub fn says_close(&self, options: &Options, kept: bool) -> bool {
+        !kept || !self.is_of_too_large(options) || options.compat.says_close_after_too_large()
+    }
+
+    fn is_of_too_large(&self, options: &Options) -> bool {
+        self.status(options) == 413
+    }
 }
 
 impl Request {
+    /// Whether its method is one that is served (else 501, RFC 9110 §15.6.2).
+    pub fn is_supported(&self, options: &Options) -> bool {
+        let method = self.head.method.of(&self.octets);
+        options.methods.as_ref().is_none_or(|known| known.iter().any(|known| known.as_bytes() == method))
+    }
+
+    /// Whether another request may follow it on its connection, as far as its client and the options have a say.
+    pub fn may_be_followed(&self, options: &Options) -> bool {
+        self.head.keep_alive
+            && options.enable_keep_alives
+            && options.queue_requests
+            && options.max_keep_alive.is_none_or(|most| self.serial + 1 < most)
+    }
+
     pub(super) fn blank(now: Instant) -> Self {
         Self {
             octets: Vec::new(),
@@ -68,6 +97,89 @@ impl Request {
             ready_at: now,
             serial: 0,
             client: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rserve_http1::{Limits, Receiver};
+
+    use super::*;
+    use crate::config::compat::Compat;
+
+    fn request(octets: &str) -> Request {
+        let mut request = Request { octets: octets.into(), ..Request::blank(Instant::now()) };
+        let read = Receiver::new(Limits::default()).advance(octets.as_bytes(), &mut request.head);
+        assert!(read.is_ok(), "{octets:?}: {read:?}");
+        request
+    }
+
+    /// How the head of `octets` is refused.
+    fn refusal(octets: &str) -> HttpError {
+        let limits = Limits { body: Some(1), ..Limits::default() };
+        Receiver::new(limits).advance(octets.as_bytes(), &mut Head::default()).expect_err(octets)
+    }
+
+    #[test]
+    fn a_refusal_knows_whether_it_is_of_a_request() {
+        let malformed = || refusal("GET / HTTP/1.1\r\nA : b\r\n\r\n");
+        let too_large = || refusal("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n");
+        let storage = || Refusal::Storage(io::ErrorKind::StorageFull.into());
+        for (refusal, status, of_malformed, says_close) in [
+            (Refusal::Head(malformed()), 400, true, [true; 3]),
+            (Refusal::Head(too_large()), 413, false, [false, false, true]),
+            (Refusal::Body(too_large()), 413, false, [false, false, true]),
+            (Refusal::Body(malformed()), 400, false, [true; 3]),
+            (storage(), 507, false, [true; 3]),
+        ] {
+            for (compat, says_close) in
+                [Compat::Puma6, Compat::Puma7, Compat::Puma8].into_iter().zip(says_close)
+            {
+                let options = Options { compat, ..Options::default() };
+                assert_eq!(refusal.status(&options), status, "{refusal:?}");
+                assert_eq!(refusal.is_of_malformed(&options), of_malformed, "{refusal:?}");
+                assert_eq!(refusal.says_close(&options, true), says_close, "{refusal:?} {compat:?}");
+                assert!(refusal.says_close(&options, false), "{refusal:?} {compat:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_method_is_served_that_nobody_has_left_out() {
+        let two = || Some(vec!["GET".to_owned(), "PURGE".to_owned()]);
+        for (method, methods, want) in [
+            ("GET", None, true),
+            ("BREW", None, true),
+            ("GET", two(), true),
+            ("PURGE", two(), true),
+            ("POST", two(), false),
+            ("GETX", two(), false),
+            ("GE", two(), false),
+            ("GET", Some(Vec::new()), false),
+        ] {
+            let options = Options { methods, ..Options::default() };
+            let request = request(&format!("{method} / HTTP/1.1\r\n\r\n"));
+            assert_eq!(request.is_supported(&options), want, "{method} {:?}", options.methods);
+        }
+    }
+
+    #[test]
+    fn a_request_is_followed_when_everybody_agrees() {
+        let (kept, closed) = ("GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.0\r\n\r\n");
+        let options = Options::default;
+        for (octets, serial, options, want) in [
+            (kept, 0, options(), true),
+            (kept, 1_000_000, options(), true),
+            (closed, 0, options(), false),
+            (kept, 0, Options { enable_keep_alives: false, ..options() }, false),
+            (kept, 0, Options { queue_requests: false, ..options() }, false),
+            (kept, 1, Options { max_keep_alive: Some(3), ..options() }, true),
+            (kept, 2, Options { max_keep_alive: Some(3), ..options() }, false),
+            (kept, 0, Options { max_keep_alive: Some(1), ..options() }, false),
+        ] {
+            let request = Request { serial, ..request(octets) };
+            assert_eq!(request.may_be_followed(&options), want, "{octets:?} {serial}");
         }
     }
 }

@@ -211,9 +211,6 @@ impl Server {
 
     /// Whether a response may keep its connection open: not while stopping, and not for ever.
     pub fn may_keep_alive(&self, request: &Request) -> bool {
-        self.shared.options.enable_keep_alives
-            && self.shared.options.queue_requests
-            && self.status() == Status::Running
-            && self.shared.options.max_keep_alive.is_none_or(|most| request.serial + 1 < most)
+        request.may_be_followed(&self.shared.options) && self.status() == Status::Running
     }
 }

@@ -14,6 +14,7 @@ use rb_sys::VALUE;
 use rserve_core::config::compat::Compat;
 use rserve_core::connection::Connection;
 use rserve_core::connection::body::Body;
+use rserve_core::connection::origin;
 use rserve_core::connection::request::Request;
 use rserve_core::server::recent::Recent;
 use rserve_http1::{Field, Framing, Span, cgi, decimal};
@@ -192,10 +193,7 @@ impl EnvBuilder {
         let host = head.fields.iter().find(|field| is_host(field, octets));
         let host = host.map(|field| field.value.of(octets));
         let http_host = host.map_or(rb_sys::Qnil as VALUE, text::binary);
-        let (name, port) = match head.host {
-            Some(authority) => split_authority(authority.of(octets)),
-            None => (&b"localhost"[..], None),
-        };
+        let (name, port) = origin::host_and_port(head.host.map(|host| host.of(octets)));
         // SAFETY: plain constructors, and `socket` responds to `method` as every object.
         unsafe {
             Own {
@@ -252,7 +250,7 @@ impl EnvBuilder {
             }
             let name = field.name.of(octets);
             let value = field.value.of(octets);
-            https |= says_https(name, value);
+            https |= origin::says_https(name, value);
             let name = self.name(ruby, name);
             // SAFETY: `env` is a Hash, `name` a frozen string.
             unsafe {
@@ -330,8 +328,8 @@ impl EnvBuilder {
             };
         };
         set(keys.url_scheme, keys.https);
-        let port = request.head.host.and_then(|host| split_authority(host.of(&request.octets)).1);
-        if port.is_none() {
+        let host = request.head.host.map(|host| host.of(&request.octets));
+        if origin::host_and_port(host).1.is_none() {
             set(keys.server_port, keys.port_https);
         }
     }
@@ -355,18 +353,10 @@ fn remote_address_of_header(env: VALUE, key: VALUE, header: &str) {
         let header = rb_sys::rb_interned_str(header.as_ptr().cast(), header.len() as _);
         let value = rb_sys::rb_hash_aref(env, header);
         let Some(string) = RString::from_value(Value::from_raw(value)) else { return };
-        if let Some((start, length)) = text::with_octets(string, first_token) {
+        if let Some((start, length)) = text::with_octets(string, origin::first_token) {
             rb_sys::rb_hash_aset(env, key, rb_sys::rb_str_subseq(value, start as _, length as _));
         }
     }
-}
-
-/// Where the first token of a list is, and how long.
-fn first_token(octets: &[u8]) -> Option<(usize, usize)> {
-    let separates = |octet: &u8| octet.is_ascii_whitespace() || *octet == b',';
-    let start = octets.iter().position(|octet| !separates(octet))?;
-    let length = octets[start..].iter().position(separates);
-    Some((start, length.unwrap_or(octets.len() - start)))
 }
 
 /// `rack.hijack` of Puma 7 and newer: the client's `call` as a Proc.
@@ -386,27 +376,6 @@ unsafe fn hijack_proc(client: VALUE) -> VALUE {
 /// Whether this is the `Host` that has its place in the prototype.
 fn is_host(field: &Field, octets: &[u8]) -> bool {
     field.visible && !field.repeated && field.name.of(octets).eq_ignore_ascii_case(b"host")
-}
-
-/// `Host` as name and port; an IPv6 literal keeps its brackets.
-fn split_authority(host: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let name_end = match host.first() {
-        Some(b'[') => host.iter().position(|&octet| octet == b']').map_or(host.len(), |end| end + 1),
-        _ => host.iter().position(|&octet| octet == b':').unwrap_or(host.len()),
-    };
-    let (name, rest) = host.split_at(name_end);
-    (name, rest.strip_prefix(b":").filter(|port| !port.is_empty()))
-}
-
-/// Whether a proxy says that its client came by https (Puma, `default_server_port`).
-fn says_https(name: &[u8], value: &[u8]) -> bool {
-    if name.len() < 15 || !name[..11].eq_ignore_ascii_case(b"x-forwarded") {
-        return false;
-    }
-    let starts = |value: &[u8]| value.len() >= 5 && value[..5].eq_ignore_ascii_case(b"https");
-    (name.eq_ignore_ascii_case(b"x-forwarded-proto") && starts(value))
-        || (name.eq_ignore_ascii_case(b"x-forwarded-scheme") && value.eq_ignore_ascii_case(b"https"))
-        || (name.eq_ignore_ascii_case(b"x-forwarded-ssl") && value.eq_ignore_ascii_case(b"on"))
 }
 
 /// [`cgi::env_name`] into a buffer on the stack, which a longjmp may abandon; a name has at most 256 octets.

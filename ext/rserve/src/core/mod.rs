@@ -24,7 +24,6 @@ use magnus::{
     Class, DataTypeFunctions, Error, Module, Object, RArray, RHash, RModule, Ruby, Symbol, TypedData, Value,
     function, gc, method, typed_data::Obj,
 };
-use rserve_core::config::compat::Compat;
 use rserve_core::pool::Seat;
 use rserve_core::server::{Manage, Next, Notice, Server, ServerStats, Status};
 use rserve_http1::Spelling;
@@ -54,11 +53,8 @@ pub(crate) struct Core {
     out_of_band: bool,
     /// Which listeners ask clients for certificates.
     verifying: RefCell<Vec<bool>>,
-    /// `supported_http_methods`; `None` is any.
-    methods: Option<Vec<String>>,
     spelling: Spelling,
     presence_hook: RefCell<Option<PresenceHook>>,
-    compat: Compat,
 }
 
 impl DataTypeFunctions for Core {
@@ -92,10 +88,8 @@ impl Core {
             io_bound,
             out_of_band: settings::flag(settings, "out_of_band")?,
             verifying: RefCell::default(),
-            methods: settings::methods(settings)?,
             spelling,
             presence_hook: RefCell::new(None),
-            compat,
         })
     }
 

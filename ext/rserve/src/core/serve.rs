@@ -59,15 +59,14 @@ impl Core {
         let asked = Asked {
             version: request.head.version,
             head_request: request.head.method.of(&request.octets) == b"HEAD",
-            keep_alive: request.head.keep_alive && self.server.may_keep_alive(&request),
+            keep_alive: self.server.may_keep_alive(&request),
             linger: false,
             dated: !self.server.options().poses_as_puma,
         };
         if request.refusal.is_some() {
             return self.refuse(ruby, lease, &request, asked);
         }
-        let method = request.head.method.of(&request.octets);
-        if self.methods.as_ref().is_some_and(|known| !known.iter().any(|known| known.as_bytes() == method)) {
+        if !request.is_supported(self.server.options()) {
             return self.unsupported(ruby, lease, &request, asked);
         }
         let client: Obj<Client> =
@@ -195,7 +194,7 @@ impl Core {
         let Some(refusal) = &request.refusal else { return Ok(()) };
         let octets = request.octets.as_slice();
         let status = refusal.status(self.server.options());
-        let malformed = matches!(refusal, Refusal::Head(_)) && status != 413;
+        let malformed = refusal.is_of_malformed(self.server.options());
         tracing::debug!(
             target: "rserve_core::connection",
             status,
@@ -255,18 +254,16 @@ impl Core {
         refusal: &Refusal,
         triple: Value,
     ) -> Result<Checked, Error> {
-        let too_large = refusal.status(self.server.options()) == 413;
         let (status, headers, body) = RArray::try_convert_triple(triple)?;
         let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
         let status = response::sendable(ruby, response::status(status)?)?;
         let body = Body::of(ruby, body, asked, status, &mut fields)?;
         let mut plan = response::plan(ruby, &fields, Asked { keep_alive: false, ..asked }, status)?;
-        if too_large && asked.keep_alive && !self.compat.says_close_after_too_large() {
-            // Closed all the same: Puma up to 7 does not say so.
+        if !refusal.says_close(self.server.options(), asked.keep_alive) {
             plan.connection = None;
         }
         let mut head = buffer::take();
-        if matches!(refusal, Refusal::Head(_)) && !too_large {
+        if refusal.is_of_malformed(self.server.options()) {
             response::malformed_head(&fields, asked, status, &plan, self.spelling, &mut head);
         } else {
             response::head(&fields, asked, status, &plan, self.spelling, &mut head);
