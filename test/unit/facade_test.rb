@@ -52,6 +52,16 @@ class FacadeTest < Minitest::Test
     RUBY
   end
 
+  # The table of Puma 6 to 8, which has neither 5's teapot nor its 510.
+  def test_reason_phrases_are_those_that_are_sent
+    assert_equal 'OK:nil:"Too Early":"Not Extended (OBSOLETED)":61:true', ruby(<<~RUBY)
+      require "puma/const"
+      codes = Puma::HTTP_STATUS_CODES
+      print [codes[200], *codes.values_at(418, 425, 510).map(&:inspect), codes.size, codes.frozen?].join(":")
+    RUBY
+    assert_equal "[204, 205, 304]", ruby("require 'puma/const'; print Puma::STATUS_WITH_NO_ENTITY_BODY.keys")
+  end
+
   def test_names_of_fields_are_spelled_as_the_level_does
     script = "require 'puma'; p Puma::Const::CONNECTION_CLOSE, Puma::Const::CONTENT_LENGTH_S"
     { "6" => ["Connection: close\r\n", "Content-Length: "],

@@ -13,7 +13,7 @@ mod settings;
 mod tls;
 mod vm;
 
-use magnus::{Error, Module, Object, Ruby, TypedData, function};
+use magnus::{Error, Module, Object, RHash, Ruby, TypedData, function};
 
 use crate::cluster::{master, worker};
 use crate::core::{client, early_hints, env, stream, thread_events};
@@ -31,6 +31,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("limit_arenas", function!(rserve_core::limit_arenas, 1))?;
     native.define_singleton_method("release_stack", function!(rserve_core::release_stack, 0))?;
     native.define_singleton_method("spare_threads?", function!(rserve_core::could_make_threads, 1))?;
+    native.define_singleton_method("reason_phrases", function!(reason_phrases, 0))?;
     command_line::init(native)?;
     log::init(native)?;
     figures::init(native)?;
@@ -40,6 +41,15 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     env::init(ruby);
     look_up_classes(ruby);
     Ok(())
+}
+
+/// The reason phrases that are sent, by their status.
+fn reason_phrases(ruby: &Ruby) -> Result<RHash, Error> {
+    let phrases = ruby.hash_new();
+    for (status, phrase) in rserve_http1::status::reasons() {
+        phrases.aset(status, ruby.str_new(phrase).to_interned_str())?;
+    }
+    Ok(phrases)
 }
 
 /// Looks each class up once, while there is one thread. Magnus does it at first use, behind a lock, and the lookup runs

@@ -5,9 +5,19 @@ pub fn is_legal(status: i64) -> bool {
     (100..=999).contains(&status)
 }
 
-/// Reason phrase by Puma's table; `CUSTOM` for a status it does not know.
+/// Its reason phrase; `CUSTOM`, as Puma has it, for a status without one.
 pub fn reason(status: u16) -> &'static str {
-    match status {
+    known_reason(status).unwrap_or("CUSTOM")
+}
+
+/// Every status that has a reason phrase, and the phrase.
+pub fn reasons() -> impl Iterator<Item = (u16, &'static str)> {
+    (100..=999).filter_map(|status| Some((status, known_reason(status)?)))
+}
+
+/// Puma's table, from 6 to 8.
+fn known_reason(status: u16) -> Option<&'static str> {
+    Some(match status {
         100 => "Continue",
         101 => "Switching Protocols",
         102 => "Processing",
@@ -69,11 +79,37 @@ pub fn reason(status: u16) -> &'static str {
         508 => "Loop Detected",
         510 => "Not Extended (OBSOLETED)",
         511 => "Network Authentication Required",
-        _ => "CUSTOM",
-    }
+        _ => return None,
+    })
 }
 
 /// Whether a response with this status has no body whatever its fields say: 1xx, 204, 205 and 304.
 pub fn no_body(status: u16) -> bool {
     status < 200 || matches!(status, 204 | 205 | 304)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_a_phrase_that_may_be_sent() {
+        let known: Vec<_> = reasons().collect();
+        assert_eq!((known.len(), known[0], known[known.len() - 1].0), (61, (100, "Continue"), 511));
+        assert!(known.iter().all(|&(status, phrase)| is_legal(status.into()) && reason(status) == phrase));
+        for (status, want) in
+            [(418, "CUSTOM"), (425, "Too Early"), (510, "Not Extended (OBSOLETED)"), (999, "CUSTOM")]
+        {
+            assert_eq!(reason(status), want, "{status}");
+        }
+    }
+
+    #[test]
+    fn some_have_no_body() {
+        for (status, want) in
+            [(100, true), (199, true), (200, false), (204, true), (205, true), (206, false), (304, true)]
+        {
+            assert_eq!(no_body(status), want, "{status}");
+        }
+    }
 }
