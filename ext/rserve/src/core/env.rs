@@ -17,7 +17,7 @@ use rserve_core::connection::body::Body;
 use rserve_core::connection::origin;
 use rserve_core::connection::request::Request;
 use rserve_core::server::recent::Recent;
-use rserve_http1::{Field, Framing, Span, cgi, decimal};
+use rserve_http1::{Field, Framing, cgi, decimal};
 
 use crate::core::prototype::{Own, Prototype};
 use crate::vm::marked::Marked;
@@ -185,31 +185,32 @@ impl EnvBuilder {
     ) -> Own {
         let octets = request.octets.as_slice();
         let head = &request.head;
-        let new = |span: Span| text::binary(span.of(octets));
-        let path = new(head.path);
-        let protocol = new(head.protocol);
+        // SAFETY: the caller's promise.
+        let new = |octets: &[u8]| unsafe { text::binary(octets) };
+        let path = new(head.path.of(octets));
+        let protocol = new(head.protocol.of(octets));
         let ip = request.client.unwrap_or_else(|| connection.peer().ip());
         let socket = extras.client.as_raw();
         let host = head.fields.iter().find(|field| is_host(field, octets));
         let host = host.map(|field| field.value.of(octets));
-        let http_host = host.map_or(rb_sys::Qnil as VALUE, text::binary);
+        let http_host = host.map_or(rb_sys::Qnil as VALUE, new);
         let (name, port) = origin::host_and_port(head.host.map(|host| host.of(octets)));
-        // SAFETY: plain constructors, and `socket` responds to `method` as every object.
+        // SAFETY: the caller's promise; plain constructors, and `socket` responds to `method` as every object.
         unsafe {
             Own {
                 socket,
                 hijack: if self.hijack_proc { hijack_proc(socket) } else { socket },
                 after_reply: rb_sys::rb_ary_new(),
                 response_finished: rb_sys::rb_ary_new(),
-                request_uri: new(head.target),
+                request_uri: new(head.target.of(octets)),
                 request_path: path,
                 path_info: path,
                 // One object where both are the same, as Puma's.
-                server_name: if host == Some(name) { http_host } else { text::binary(name) },
-                server_port: port.map_or_else(|| prototype.server_port(ruby), text::binary),
+                server_name: if host == Some(name) { http_host } else { new(name) },
+                server_port: port.map_or_else(|| prototype.server_port(ruby), new),
                 remote_addr: self.remote_address(ip),
                 http_host,
-                request_method: new(head.method),
+                request_method: new(head.method.of(octets)),
                 server_protocol: protocol,
                 http_version: protocol,
             }
@@ -229,14 +230,15 @@ impl EnvBuilder {
             // SAFETY: `env` is a Hash; keys are frozen strings, which it need not copy.
             unsafe { rb_sys::rb_hash_aset(env, key(name), value) };
         };
-        let new = |span: Span| text::binary(span.of(octets));
+        // SAFETY: the caller's promise.
+        let new = |octets: &[u8]| unsafe { text::binary(octets) };
 
         // What most requests have in common is in the prototype.
         if let Some(query) = head.query {
-            set(keys.query_string, new(query));
+            set(keys.query_string, new(query.of(octets)));
         }
         if let Some(fragment) = head.fragment {
-            set(keys.fragment, new(fragment));
+            set(keys.fragment, new(fragment.of(octets)));
         }
         let mut https = false;
         let mut host = false;
@@ -251,9 +253,9 @@ impl EnvBuilder {
             let name = field.name.of(octets);
             let value = field.value.of(octets);
             https |= origin::says_https(name, value);
-            let name = self.name(ruby, name);
-            // SAFETY: `env` is a Hash, `name` a frozen string.
+            // SAFETY: the caller's promise; `env` is a Hash, `name` a frozen string.
             unsafe {
+                let name = self.name(ruby, name);
                 if field.repeated {
                     let before = rb_sys::rb_hash_aref(env, name);
                     if before != rb_sys::Qnil as VALUE {
@@ -262,7 +264,7 @@ impl EnvBuilder {
                         continue;
                     }
                 }
-                rb_sys::rb_hash_aset(env, name, text::binary(value));
+                rb_sys::rb_hash_aset(env, name, new(value));
             }
         }
         if !host {
@@ -270,16 +272,18 @@ impl EnvBuilder {
             unsafe { rb_sys::rb_hash_delete(env, key(keys.http_host)) };
         }
         if https {
-            self.forwarded_https(ruby, env, request);
+            // SAFETY: the caller's promise.
+            unsafe { self.forwarded_https(ruby, env, request) };
         }
         if let RemoteAddress::Header(name) = &self.remote_address {
-            remote_address_of_header(env, key(keys.remote_addr), name);
+            // SAFETY: the caller's promise.
+            unsafe { remote_address_of_header(env, key(keys.remote_addr), name) };
         }
 
         match head.framing {
             Framing::Chunked => {
                 let mut digits = [0u8; 20];
-                set(keys.content_length, text::binary(decimal::digits(extras.length, &mut digits)));
+                set(keys.content_length, new(decimal::digits(extras.length, &mut digits)));
             }
             Framing::None | Framing::Length(_) => {}
         }
@@ -300,13 +304,17 @@ impl EnvBuilder {
     }
 
     /// The frozen environment key of a field.
-    fn name(&self, ruby: &Ruby, name: &[u8]) -> VALUE {
+    ///
+    /// # Safety
+    ///
+    /// As [`text::binary`].
+    unsafe fn name(&self, ruby: &Ruby, name: &[u8]) -> VALUE {
         if let Some(known) = self.names.with(|names| names.get(name)) {
             return ruby.get_inner(known).as_raw();
         }
         let mut buffer = [0u8; 320];
         let spelled = spell(name, &mut buffer);
-        // SAFETY: `spelled` is valid for its length; the interned string is copied from it.
+        // SAFETY: the caller's promise; `spelled` is valid for its length, and the interned string is copied from it.
         let key = unsafe { rb_sys::rb_interned_str(spelled.as_ptr().cast(), spelled.len() as _) };
         if name.len() <= REMEMBERED_LENGTH {
             // SAFETY: just made.
@@ -318,8 +326,10 @@ impl EnvBuilder {
 
     /// A proxy's word for the scheme, and for the port of a `Host` without one (Puma, `normalize_env`).
     ///
-    /// SAFETY of the calls within: as [`EnvBuilder::fill`].
-    fn forwarded_https(&self, ruby: &Ruby, env: VALUE, request: &Request) {
+    /// # Safety
+    ///
+    /// As [`EnvBuilder::fill`].
+    unsafe fn forwarded_https(&self, ruby: &Ruby, env: VALUE, request: &Request) {
         let keys = keys();
         let set = |name: Opaque<Value>, value: Opaque<Value>| {
             // SAFETY: as in `fill`.
@@ -334,20 +344,27 @@ impl EnvBuilder {
         }
     }
 
-    fn remote_address(&self, ip: IpAddr) -> VALUE {
-        if let RemoteAddress::Value(value) = &self.remote_address {
-            return text::binary(value.as_bytes());
-        }
-        let ip = if self.unmaps { ip.to_canonical() } else { ip };
-        text::binary(cgi::address(ip, &mut [0u8; 48]))
+    /// # Safety
+    ///
+    /// As [`text::binary`].
+    unsafe fn remote_address(&self, ip: IpAddr) -> VALUE {
+        let mut buffer = [0u8; 48];
+        let octets = match &self.remote_address {
+            RemoteAddress::Value(value) => value.as_bytes(),
+            _ => cgi::address(if self.unmaps { ip.to_canonical() } else { ip }, &mut buffer),
+        };
+        // SAFETY: the caller's promise.
+        unsafe { text::binary(octets) }
     }
 }
 
 /// `REMOTE_ADDR` of a proxy's field, if it came: its first token.
 ///
-/// SAFETY of the calls within: as [`EnvBuilder::fill`].
-fn remote_address_of_header(env: VALUE, key: VALUE, header: &str) {
-    // SAFETY: `env` is a Hash, and `value` a String in it, of which a part is copied by its place: its octets may move
+/// # Safety
+///
+/// As [`EnvBuilder::fill`].
+unsafe fn remote_address_of_header(env: VALUE, key: VALUE, header: &str) {
+    // SAFETY: the caller's promise; `env` is a Hash, and `value` a String in it, of which a part is copied by its place: its octets may move
     // when Ruby allocates.
     unsafe {
         let header = rb_sys::rb_interned_str(header.as_ptr().cast(), header.len() as _);

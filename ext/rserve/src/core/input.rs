@@ -9,7 +9,10 @@ use crate::vm::text;
 
 /// A `StringIO` over a copy of `octets`.
 pub(crate) fn string_io(ruby: &Ruby, octets: &[u8]) -> Result<Value, Error> {
-    let string = magnus::rb_sys::protect(|| text::binary(octets))?;
+    let string = magnus::rb_sys::protect(|| {
+        // SAFETY: what this raises is caught, and nothing here needs dropping.
+        unsafe { text::binary(octets) }
+    })?;
     // SAFETY: made above.
     let string = unsafe { Value::from_raw(string) };
     class(ruby, "StringIO")?.new_instance((string,)).map(ReprValue::as_value)

@@ -5,8 +5,12 @@ use magnus::value::ReprValue;
 use magnus::{RArray, RString, Ruby, Symbol, Value};
 use rb_sys::VALUE;
 
-/// A new unfrozen ASCII-8BIT string. May raise `NoMemoryError`: to be called under `protect`.
-pub(crate) fn binary(octets: &[u8]) -> VALUE {
+/// A new unfrozen ASCII-8BIT string.
+///
+/// # Safety
+///
+/// It may raise `NoMemoryError`: to be called under `protect`, in frames that have nothing that needs dropping.
+pub(crate) unsafe fn binary(octets: &[u8]) -> VALUE {
     // A Rust empty slice's pointer is no address; Ruby must not see it.
     let pointer = if octets.is_empty() { c"".as_ptr() } else { octets.as_ptr().cast() };
     // SAFETY: `pointer` is valid for `octets.len()` octets, which are copied.
@@ -15,9 +19,7 @@ pub(crate) fn binary(octets: &[u8]) -> VALUE {
 
 /// A frozen, deduplicated string in UTF-8 (or US-ASCII, as Ruby sees fit).
 pub(crate) fn interned(ruby: &Ruby, text: &str) -> Value {
-    let string = ruby.str_new(text);
-    // SAFETY: `string` is a string.
-    unsafe { Value::from_raw(rb_sys::rb_str_to_interned_str(string.as_raw())) }
+    ruby.str_new(text).to_interned_str().as_value()
 }
 
 /// Lets `read` have the octets of `string`, where they are.
