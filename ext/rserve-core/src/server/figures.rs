@@ -84,8 +84,6 @@ figures! {
     tls_handshakes, Told::WithTls, |now| now.server.handshakes.finished();
     /// Those of them that went on from an earlier session.
     tls_resumed, Told::WithTls, |now| now.server.handshakes.resumed();
-    /// Those of `tls_handshakes` that began a session.
-    tls_new, Told::WithTls, |now| now.server.handshakes.finished() - now.server.handshakes.resumed();
     /// TLS handshakes in which a client and the server did not come to terms.
     tls_failed, Told::WithTls, |now| now.server.handshakes.failed();
     /// What all TLS handshakes took, without waiting.
