@@ -3,8 +3,8 @@
 require "rserve/config_error"
 
 module Rserve
-  # Puma 6, 7 and 8 contradict each other. The level says which one is followed, and this table holds what differs:
-  # no other file compares version numbers.
+  # Puma 6, 7 and 8 contradict each other. The level says which one is followed, and this file holds what differs,
+  # each thing by its name: no other one compares levels (the core has `config/compat.rs`).
   module CompatLevel
     DEFAULT = 6
 
@@ -39,14 +39,69 @@ module Rserve
       raise ArgumentError, "compat level must be one of #{RELEASES.keys.join(", ")}, not #{level.inspect}"
     end
 
-    # Are the options of Puma 7 and later in force (header case, preload default, `clamp`)?
-    def seven?(level)
-      level >= 7
+    # The hook at a hot restart.
+    #
+    # @return [Symbol]
+    def restart_hook(level)
+      seven?(level) ? :before_restart : :on_restart
     end
 
-    # Are Puma 8's ways in force (a refused request closes its connection, SIGPWR)?
-    def eight?(level)
-      level >= 8
+    # What a hook is called in messages.
+    #
+    # @param word [Symbol] as written in the config file
+    # @param option [Symbol] the option that holds the blocks
+    # @return [Symbol]
+    def hook_name(level, word, option)
+      seven?(level) ? option : word
+    end
+
+    # Do old names, such as those of hooks with `on_`, warn?
+    def deprecates?(level) = seven?(level)
+
+    # Is a hook without a block refused, and a Hash in the options?
+    def strict_hooks?(level) = seven?(level)
+
+    # Is a number of workers refused that is none? Else it is 0.
+    def strict_numbers?(level) = seven?(level)
+
+    # Are `clean_thread_locals` and `max_fast_inline` other names of options of today?
+    def renamed_options?(level) = seven?(level)
+
+    # Must a configuration be loaded and clamped before it is read?
+    def guarded_configuration?(level) = seven?(level)
+
+    # Do environment variables set the options that came with Puma 7?
+    def reads_new_variables?(level) = seven?(level)
+
+    # Does the number of workers in the files, and not only in `WEB_CONCURRENCY`, decide whether to preload?
+    def preloads_by_files?(level) = seven?(level)
+
+    # Are hooks that never run told in Puma 7's words?
+    def wordy_warnings?(level) = seven?(level)
+
+    # Are the server's own fields in lower case?
+    def lower_case_fields?(level) = seven?(level)
+
+    # Does an environment always have `HTTP_VERSION`? Else only before Rack 3.1.
+    def always_http_version?(level) = !seven?(level)
+
+    # Are there figures of a pool before a server runs?
+    def figures_before_run?(level) = !seven?(level)
+
+    # Is `puma.mark_as_io_bound` in every environment?
+    def marks_io_bound?(level) = eight?(level)
+
+    # Is a method that the server does not support a malformed request?
+    def unsupported_is_malformed?(level) = eight?(level)
+
+    # Are binds without a host to any IPv6 address, where the machine has IPv6?
+    def prefers_ipv6?(level) = eight?(level)
+
+    # Signals at which a server tells where its threads are; the first that the system has.
+    #
+    # @return [Array<String>]
+    def backtrace_signals(level)
+      eight?(level) ? %w[INFO PWR] : %w[INFO]
     end
 
     # Option defaults in which the level differs from level 6.
@@ -68,5 +123,9 @@ module Rserve
     def removed_defaults(level)
       seven?(level) ? %i[clean_thread_locals max_fast_inline] : []
     end
+
+    def seven?(level) = level >= 7
+    def eight?(level) = level >= 8
+    private_class_method :seven?, :eight?
   end
 end

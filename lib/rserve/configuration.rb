@@ -51,7 +51,7 @@ module Rserve
 
       # The host of a bind that names none: any, which at level 8 includes IPv6 where the machine has it.
       def default_tcp_host(level = CompatLevel.from_env)
-        CompatLevel.eight?(level) && ipv6_interface_available? ? "::" : BASE_DEFAULTS[:tcp_host]
+        CompatLevel.prefers_ipv6?(level) && ipv6_interface_available? ? "::" : BASE_DEFAULTS[:tcp_host]
       end
 
       # @return [String] URL of {default_tcp_host} with `port`
@@ -187,7 +187,7 @@ module Rserve
     # @return [UserFileDefaultOptions]
     # @raise [NotClampedError] at level 7 and 8, before {#clamp}
     def options
-      return @_options if @clamped || !CompatLevel.seven?(@compat_level)
+      return @_options if @clamped || !CompatLevel.guarded_configuration?(@compat_level)
 
       raise NotClampedError, "ensure clamp is called before accessing options"
     end
@@ -250,7 +250,7 @@ module Rserve
     #   of `config/puma/ENVIRONMENT.rb` and `config/puma.rb` (`[nil]` when there is neither)
     # @raise [NotLoadedError] at level 7 and 8, before {#load}
     def config_files
-      if !@loaded && CompatLevel.seven?(@compat_level)
+      if !@loaded && CompatLevel.guarded_configuration?(@compat_level)
         raise NotLoadedError, "ensure load is called before accessing config_files"
       end
 
@@ -328,7 +328,7 @@ module Rserve
     # @param word [Symbol] as written in the config file
     # @param option [Symbol] the option that holds the hooks
     def note_cluster_hook(word, option)
-      hook = CompatLevel.seven?(@compat_level) ? option : word
+      hook = CompatLevel.hook_name(@compat_level, word, option)
       @unheard_hooks << hook unless @unheard_hooks.include?(hook)
     end
 
@@ -351,7 +351,7 @@ module Rserve
         workers:,
         environment: env_value("APP_ENV") || env_value("RACK_ENV") || env_value("RAILS_ENV") || "development"
       }
-      if CompatLevel.seven?(@compat_level)
+      if CompatLevel.reads_new_variables?(@compat_level)
         from_env[:persistent_timeout] = integer_from_env("PUMA_PERSISTENT_TIMEOUT")
         from_env[:fiber_per_request] = env_value("PUMA_FIBER_PER_REQUEST")&.then { |v| !%w[0 false].include?(v) }
       else
@@ -394,7 +394,7 @@ module Rserve
 
     # From level 7 on a cluster preloads unless it prunes or is told otherwise, which only the loaded files can tell.
     def late_bind_defaults
-      return unless CompatLevel.seven?(@compat_level)
+      return unless CompatLevel.preloads_by_files?(@compat_level)
 
       defaults = @_options.default_options
       defaults[:preload_app] = @_options[:workers] > 1 && !@_options[:prune_bundler] && Rserve.forkable?
@@ -402,7 +402,7 @@ module Rserve
 
     # At level 8 binds to any IPv6 address are to any IPv4 address on a machine that has no IPv6.
     def leave_missing_ipv6
-      return if !CompatLevel.eight?(@compat_level) || self.class.ipv6_interface_available?
+      return if !CompatLevel.prefers_ipv6?(@compat_level) || self.class.ipv6_interface_available?
 
       unless @_options[:binds].grep(IPV6).empty?
         warn "WARNING: IPv6 bind requested but no non-loopback IPv6 interface was detected"
@@ -430,7 +430,7 @@ module Rserve
     end
 
     def unheard_text(hook)
-      unless CompatLevel.seven?(@compat_level)
+      unless CompatLevel.wordy_warnings?(@compat_level)
         return "there are no worker processes without `workers` above zero, so your `#{hook}` block will not run."
       end
 

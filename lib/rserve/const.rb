@@ -29,7 +29,7 @@ module Rserve
       @level = level
       release, code_name = CompatLevel::RELEASES.fetch(level)
       server = "puma #{release} #{code_name}"
-      fields = CompatLevel.seven?(level) ? FIELDS.transform_values(&:downcase) : FIELDS
+      fields = CompatLevel.lower_case_fields?(level) ? FIELDS.transform_values(&:downcase) : FIELDS
       { PUMA_VERSION: release, VERSION: release, CODE_NAME: code_name,
         PUMA_SERVER_STRING: server, **fields }.each do |name, value|
         remove_const(name) if const_defined?(name, false)

@@ -48,8 +48,7 @@ module Rserve
     #
     # @return [String, nil]
     def backtrace_signal(level = CompatLevel.from_env)
-      names = CompatLevel.eight?(level) ? %w[INFO PWR] : %w[INFO]
-      names.find { |name| Signal.list.key?(name) }&.then { |name| "SIG#{name}" }
+      CompatLevel.backtrace_signals(level).find { |name| Signal.list.key?(name) }&.then { |name| "SIG#{name}" }
     end
 
     # @return [Boolean] can `ssl://` be bound?

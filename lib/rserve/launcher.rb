@@ -365,7 +365,7 @@ module Rserve
     end
 
     def restart_hook
-      CompatLevel.seven?(@config.compat_level) ? :before_restart : :on_restart
+      CompatLevel.restart_hook(@config.compat_level)
     end
 
     def write_pid

@@ -101,7 +101,7 @@ module Rserve
     # @param new_name [Symbol]
     # @param level [Integer] compat level; at 6 the old name is the name
     def deprecate_method_change(old_name, called, new_name, level = Const.level)
-      return unless old_name == called && CompatLevel.seven?(level)
+      return unless old_name == called && CompatLevel.deprecates?(level)
 
       warn "Use '#{new_name}', '#{called}' is deprecated and will be removed in v8"
     end

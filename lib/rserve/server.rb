@@ -190,7 +190,7 @@ module Rserve
     # @return [Hash{Symbol => Integer}] the level's figures, in Puma's order; before {#run}, those of an empty pool, or
     #   from level 7 on the two that there are without one
     def stats
-      return { max_threads:, requests_count: } if !@reactor && CompatLevel.seven?(compat_level)
+      return { max_threads:, requests_count: } unless @reactor || CompatLevel.figures_before_run?(compat_level)
 
       figures = @reactor ? @reactor.take_stats : idle_stats
       figures.slice(*CompatLevel.stat_names(compat_level, tls: @binder.tls?))
@@ -315,12 +315,12 @@ module Rserve
       )
       prototype["HTTP_VERSION"] = "" if http_version?
       prototype["puma.peercert"] = nil if https
-      prototype["puma.mark_as_io_bound"] = COUNTS_AS_ANY if CompatLevel.eight?(compat_level) || io_threads?
+      prototype["puma.mark_as_io_bound"] = COUNTS_AS_ANY if CompatLevel.marks_io_bound?(compat_level) || io_threads?
       prototype
     end
 
     def http_version?
-      !CompatLevel.seven?(compat_level) || (defined?(::Rack.release) && ::Rack.release < "3.1")
+      CompatLevel.always_http_version?(compat_level) || (defined?(::Rack.release) && ::Rack.release < "3.1")
     end
 
     EMPTY_INPUT = NullIO.new

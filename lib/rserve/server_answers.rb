@@ -60,7 +60,7 @@ module Rserve
       # A method that `supported_http_methods` does not name. From level 8 on such a request counts as malformed.
       def answer_unsupported(method, target, peer)
         text = "#{method} method is not supported"
-        return [501, {}, [text]] unless CompatLevel.eight?(compat_level)
+        return [501, {}, [text]] unless CompatLevel.unsupported_is_malformed?(compat_level)
 
         parse_error(HttpParserError501.new(text), refused_env(method, target, peer), 501)
       end

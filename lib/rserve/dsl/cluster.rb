@@ -14,7 +14,7 @@ module Rserve
           case count
           when :auto, "auto" then ProcessorCount.detect
           when nil then 0
-          else CompatLevel.seven?(compat_level) ? Integer(count) : count.to_i
+          else CompatLevel.strict_numbers?(compat_level) ? Integer(count) : count.to_i
           end
       rescue ArgumentError, TypeError, NoMethodError
         raise ArgumentError, "workers must be an Integer or :auto, not #{count.inspect}"

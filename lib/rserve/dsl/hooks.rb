@@ -40,12 +40,12 @@ module Rserve
       #   on_restart { |launcher| }
       def on_restart(&block)
         deprecate(:on_restart, :before_restart)
-        hook(:on_restart, CompatLevel.seven?(compat_level) ? :before_restart : :on_restart, nil, block)
+        hook(:on_restart, CompatLevel.restart_hook(compat_level), nil, block)
       end
 
       # Puma 7's name of {#on_restart}.
       def before_restart(&block)
-        hook(:before_restart, CompatLevel.seven?(compat_level) ? :before_restart : :on_restart, nil, block)
+        hook(:before_restart, CompatLevel.restart_hook(compat_level), nil, block)
       end
 
       # Once everything has booted: all the workers, in a cluster.
@@ -110,12 +110,14 @@ module Rserve
       # @param word [Symbol] as written in the config file: its name in messages, up to level 6
       # @param option [Symbol] the option that holds the blocks: its name in messages, from level 7 on
       def hook(word, option, key, block, cluster_only: false)
-        name = CompatLevel.seven?(compat_level) ? option : word
+        name = CompatLevel.hook_name(compat_level, word, option)
         raise "'#{name}' key must be String or Symbol" unless key.nil? || key.is_a?(String) || key.is_a?(Symbol)
-        raise ArgumentError, "expected #{name} to be given a block" if block.nil? && CompatLevel.seven?(compat_level)
+
+        strict = CompatLevel.strict_hooks?(compat_level)
+        raise ArgumentError, "expected #{name} to be given a block" if block.nil? && strict
 
         hook = { block:, cluster_only:, id: key&.to_sym }
-        hook = key ? hook.values_at(:block, :id) : block unless CompatLevel.seven?(compat_level)
+        hook = key ? hook.values_at(:block, :id) : block unless strict
         (@options[option] ||= []) << hook
       end
     end

@@ -31,7 +31,7 @@ module Rserve
       #
       # The default is 10 at level 6. From level 7 on another name of {#max_keep_alive}, which goes first.
       def max_fast_inline(requests)
-        return @options[:max_fast_inline] = Float(requests) unless CompatLevel.seven?(compat_level)
+        return @options[:max_fast_inline] = Float(requests) unless CompatLevel.renamed_options?(compat_level)
 
         max_keep_alive(requests) unless @options[:max_keep_alive]
       end

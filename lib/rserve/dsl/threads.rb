@@ -75,7 +75,7 @@ module Rserve
       # The default is false.
       def clean_thread_locals(enabled = true)
         @options[:clean_thread_locals] = enabled
-        @options[:fiber_per_request] = enabled if CompatLevel.seven?(compat_level)
+        @options[:fiber_per_request] = enabled if CompatLevel.renamed_options?(compat_level)
       end
 
       # Are requests read before a thread takes them? Without it connections are not kept alive, and no more are
