@@ -84,7 +84,7 @@ module Rserve
     #
     # @return [Boolean] false when the application is preloaded, and only a hot restart can load it anew
     def phased_restart
-      return false if @options[:preload_app]
+      return false unless phased_restart?
 
       @master.push(:phased_restart)
       true
@@ -237,8 +237,13 @@ module Rserve
       !!@options[:preload_app]
     end
 
+    # Only a hot restart can load anew what the master has loaded.
+    def phased_restart?
+      !preload?
+    end
+
     def preload
-      announce_restarts("✖")
+      announce_restarts
       log "* Preloading application"
       before = Thread.list
       load_and_bind
@@ -251,13 +256,14 @@ module Rserve
     end
 
     def bind_only
-      announce_restarts("✔")
+      announce_restarts
       check_app_configured
       bind
     end
 
-    def announce_restarts(phased)
-      log "*     Restarts: (✔) hot (#{phased}) phased (#{@options[:fork_worker] ? "✔" : "✖"}) refork"
+    def announce_restarts
+      phased, refork = [phased_restart?, @options[:fork_worker]].map { |possible| possible ? "✔" : "✖" }
+      log "*     Restarts: (✔) hot (#{phased}) phased (#{refork}) refork"
     end
 
     # Threads do not survive a fork: the application may miss them in its workers.
@@ -282,7 +288,6 @@ module Rserve
       {
         workers: @options[:workers],
         fork_worker: @options[:fork_worker] || nil,
-        preload_app: preload?,
         redirects_io: redirected_io?,
         cull_oldest: @options[:worker_culling_strategy] == :oldest,
         **%i[worker_check_interval worker_timeout worker_boot_timeout worker_shutdown_timeout]

@@ -102,7 +102,6 @@ pub(crate) fn remote_address(settings: RHash) -> Result<RemoteAddress, Error> {
 pub(crate) fn cluster(settings: RHash) -> Result<cluster::Options, Error> {
     let mut options = cluster::Options {
         fork_worker: get(settings, "fork_worker")?,
-        preload_app: flag(settings, "preload_app")?,
         redirects_io: flag(settings, "redirects_io")?,
         ..cluster::Options::default()
     };

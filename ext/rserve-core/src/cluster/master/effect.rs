@@ -217,8 +217,6 @@ pub enum LogLine {
     OutOfSync {
         pid: Pid,
     },
-    /// USR1 with `preload_app`.
-    PhasedRestartUnavailable,
     PhasedRestartBegun {
         phase: Phase,
     },
@@ -292,9 +290,6 @@ impl fmt::Display for LogLine {
                 write!(f, "! Unable to start worker: {reason}, next attempt in {}s", retry_in.as_secs())
             }
             Self::OutOfSync { pid } => write!(f, "! Out-of-sync worker list, no {pid} worker"),
-            Self::PhasedRestartUnavailable => {
-                write!(f, "* phased-restart called but not available, restarting normally.")
-            }
             Self::PhasedRestartBegun { phase } => {
                 write!(f, "- Starting phased worker restart, phase: {phase}")
             }

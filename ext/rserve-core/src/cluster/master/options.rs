@@ -22,9 +22,6 @@ pub struct Options {
     /// `Some` when worker 0 forks the others. The number is how many requests
     /// worker 0 serves before the one automatic refork; 0 means never. The default is `None`.
     pub fork_worker: Option<u64>,
-    /// The app is loaded before the workers are forked, so that only a hot
-    /// restart can load it again. The default is `false`.
-    pub preload_app: bool,
     /// HUP reopens redirected output; without a redirect it stops the cluster. The default is `false`.
     pub redirects_io: bool,
     /// The default is [`CullingStrategy::Youngest`].
@@ -44,7 +41,6 @@ impl Default for Options {
         Self {
             workers: 1,
             fork_worker: None,
-            preload_app: false,
             redirects_io: false,
             worker_culling_strategy: CullingStrategy::default(),
             worker_check_interval: Duration::from_secs(5),

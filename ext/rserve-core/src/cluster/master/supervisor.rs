@@ -113,11 +113,6 @@ impl Supervisor {
         self.phase
     }
 
-    /// Whether USR1 replaces the workers; otherwise it restarts the master.
-    pub fn can_restart_phased(&self) -> bool {
-        !self.options.preload_app
-    }
-
     /// Whether workers are forked from worker 0.
     pub fn can_refork(&self) -> bool {
         self.options.fork_worker.is_some()
@@ -382,13 +377,7 @@ impl Supervisor {
             (Course::Ending(_), _) => {}
             (_, Command::ReopenLogs) => self.begin_ending(Ending::Stop, now, effects),
             (_, Command::Restart) => self.begin_ending(Ending::Restart, now, effects),
-            (_, Command::PhasedRestart) if self.can_restart_phased() => {
-                self.begin_phase(Rolling::PhasedRestart, effects);
-            }
-            (_, Command::PhasedRestart) => {
-                effects.push(Effect::Log(LogLine::PhasedRestartUnavailable));
-                self.begin_ending(Ending::Restart, now, effects);
-            }
+            (_, Command::PhasedRestart) => self.begin_phase(Rolling::PhasedRestart, effects),
             (_, Command::Refork) if self.can_refork() => self.begin_refork(effects),
             (_, Command::Refork) => effects.push(Effect::Log(LogLine::ReforkUnavailable)),
             (_, Command::AddWorker) => self.asked = self.asked.saturating_add(1),

@@ -306,14 +306,6 @@ fn phased_restart_with_a_new_app_that_cannot_boot_keeps_the_other_old_workers() 
 }
 
 #[test]
-fn phased_restart_with_preload_app_is_a_restart() {
-    let mut cluster = Cluster::booted(Options { preload_app: true, ..options(1) });
-    let effects = cluster.handle(operator(Command::PhasedRestart));
-    assert_eq!(log(&effects), ["* phased-restart called but not available, restarting normally."]);
-    assert_eq!(deeds(effects), [Effect::AnnounceWorkersStop, term(pid(100))]);
-}
-
-#[test]
 fn worker_that_cannot_boot_is_retried_at_growing_intervals() {
     let mut cluster = Cluster::booted(options(1));
     cluster.handle(exit(pid(100)));
