@@ -201,11 +201,19 @@ module Rserve
     end
 
     # @api private
-    # Tells the master of a cluster the figures, all of them.
+    # Makes it the server of a worker, before it runs.
     #
-    # @param link [Native::Worker]
-    def ping(link)
-      @reactor ? link.ping(@reactor) : link.ping_idle(@max_threads)
+    # @param worker [#tell_idle] told when nobody came for `idle_timeout`, and when somebody comes again
+    # @param link [Native::Worker] to the master and the other workers
+    def serve_for(worker, link)
+      @worker = worker
+      @link = link
+    end
+
+    # @api private
+    # Tells the master all figures.
+    def ping
+      @reactor ? @link.ping(@reactor) : @link.ping_idle(@max_threads)
     end
 
     private
@@ -233,7 +241,7 @@ module Rserve
         tls = io.native_context if io.is_a?(MiniSSL::Server)
         reactor.add_listener(io.to_io.fileno, prototype(@binder.env(io)), tls)
       end
-      reactor.balance(@options[:worker_link]) if @options[:worker_link]
+      reactor.balance(@link) if @link && @options[:wait_for_less_busy_worker].to_f.positive?
       reactor
     end
 
@@ -333,7 +341,7 @@ module Rserve
         case @reactor.manage(TICK)
         when :spawn then @thread_pool.spawn_thread
         when :idle then idle_timeout_reached
-        when :busy then @options[:idle_timeout_over]&.call
+        when :busy then @worker&.tell_idle(false)
         when :log then @reactor.notices.each { |notice| log_notice(notice) }
         when :drain then begin_shutdown
         when :done then break
@@ -379,7 +387,7 @@ module Rserve
 
     def idle_timeout_reached
       return if shutting_down?
-      return @options[:idle_timeout_reached].call if @options[:idle_timeout_reached]
+      return @worker.tell_idle(true) if @worker
 
       @log_writer.log "- Idle timeout reached"
       stop

@@ -50,6 +50,13 @@ module Rserve
         @link.terminating if @booted
       end
 
+      # @api private
+      # Tells the master, which stops when all workers are idle.
+      def tell_idle(idle)
+        @link.idle(idle) if @idle != idle
+        @idle = idle
+      end
+
       private
 
       def set_title
@@ -114,10 +121,7 @@ module Rserve
       end
 
       def prepare_server
-        @options[:idle_timeout_reached] = -> { tell_idle(true) }
-        @options[:idle_timeout_over] = -> { tell_idle(false) }
-        @options[:worker_link] = @link if @options[:wait_for_less_busy_worker].to_f.positive?
-        start_server
+        start_server.tap { |server| server.serve_for(self, @link) }
       end
 
       def booting
@@ -137,11 +141,6 @@ module Rserve
         reason.each { |line| log line }
       end
 
-      def tell_idle(idle)
-        @link.idle(idle) if @idle != idle
-        @idle = idle
-      end
-
       def booted
         @booted = true
         @link.booted
@@ -158,7 +157,7 @@ module Rserve
             sleep 0.001
           end
           loop do
-            @server.ping(@link)
+            @server.ping
             sleep @options[:worker_check_interval]
           end
         end
