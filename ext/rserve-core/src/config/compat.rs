@@ -1,7 +1,7 @@
 //! Which Puma is imitated, and what hangs on it. No other file compares levels.
 
-/// Which Puma a server imitates where Puma's versions contradict each other.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+/// Which Puma a server imitates where Puma's versions contradict each other. It has no order for others to compare by.
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Compat {
     /// Puma 6: the default.
     #[default]
@@ -24,31 +24,31 @@ impl Compat {
 
     /// Is it this Puma or a later one?
     pub(crate) fn follows(self, puma: Self) -> bool {
-        self >= puma
+        self as u8 >= puma as u8
     }
 
     /// `busy_threads` is the last of Puma's figures.
     pub(crate) fn tells_busy_threads_last(self) -> bool {
-        self == Self::Puma6
+        !self.follows(Self::Puma7)
     }
 
     /// Names of the server's own fields are in lower case.
     pub fn spells_in_lower_case(self) -> bool {
-        self >= Self::Puma7
+        self.follows(Self::Puma7)
     }
 
     /// `rack.hijack` is a Proc, and not the client.
     pub fn hijacks_by_proc(self) -> bool {
-        self >= Self::Puma7
+        self.follows(Self::Puma7)
     }
 
     /// Addresses of IPv4 clients on an IPv6 socket are told as IPv4.
     pub fn unmaps_addresses(self) -> bool {
-        self >= Self::Puma8
+        self.follows(Self::Puma8)
     }
 
     /// The answer to a body that is too large says that the connection is closed. It is in any case.
     pub fn says_close_after_too_large(self) -> bool {
-        self >= Self::Puma8
+        self.follows(Self::Puma8)
     }
 }
