@@ -252,7 +252,7 @@ module Rserve
 
     # Collects and compacts, so that workers share what was loaded for as long as nobody writes to it.
     def warm_up
-      Process.warmup if Process.respond_to?(:warmup) && @options.fetch(:process_warmup, true)
+      Process.warmup if Process.respond_to?(:warmup) && @options[:process_warmup]
     end
 
     def bind_only

@@ -123,7 +123,11 @@ module Rserve
 
     # Waits for every thread to end.
     def join
-      @workers.each(&:join)
+      @workers.each do |thread|
+        thread.join
+      rescue ForceShutdown
+        nil # it came when the thread was done already
+      end
       @workers.clear
     end
 

@@ -227,10 +227,10 @@ class ClusterLifecycleTest < ServerCase
     end
   end
 
-  def test_a_preloaded_application_is_warmed_up_before_the_first_fork_unless_told_not_to
+  def test_a_preloaded_application_is_warmed_up_before_the_first_fork_when_asked_for
     warm_up = "before_fork { def Process.warmup = warn('warmed up by ' + Process.pid.to_s) }"
-    [["preload_app!", true], ["preload_app! false", false],
-     ["preload_app!\nrserve { process_warmup false }", false]].each do |words, warmed|
+    [["preload_app!", false], ["preload_app! false\nrserve { process_warmup }", false],
+     ["preload_app!\nrserve { process_warmup }", true]].each do |words, warmed|
       spawn_server "-w", "2", config: "#{words}\n#{warm_up}"
       2.times { |index| server.wait_for_log(/Worker #{index} .*booted/) }
       assert_equal warmed ? ["warmed up by #{server.pid}"] : [], server.log.scan(/warmed up by \d+/), words

@@ -121,7 +121,7 @@ module Rserve
       # Whether a preloaded application's memory is collected and compacted before the first fork (`Process.warmup`,
       # Ruby 3.3 and later), so that workers share more of it. C extensions that cannot be compacted want `false`.
       #
-      # The default is true.
+      # The default is false: a heap without room costs each worker several full collections before it has grown again.
       def process_warmup(answer = true)
         @options[:process_warmup] = answer
       end
