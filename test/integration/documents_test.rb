@@ -118,7 +118,8 @@ class DocumentsTest < ServerCase
     symptoms = prose(File.join(DOCS, "troubleshooting.md")).lines.grep(/^\| /).map { |row| row.split(" | ").first }
     messages = symptoms.flat_map { |cell| cell.scan(/`([^`]* [^`]*)`/).flatten } - ["rservectl reopen-log"]
     messages.reject! { |message| message.start_with?(*OTHERS_SAY) }
-    parts = messages.flat_map { |message| message.split(/…|'stats'|config\.ru|\d+s/) }.map(&:strip).grep(/ /)
+    examples = %r{…|'stats'|config\.ru|config/puma\.rb:\d+: |pid \d+:|\d+s}
+    parts = messages.flat_map { |message| message.split(examples) }.map(&:strip).grep(/ /)
     assert_operator parts.size, :>, 8
     assert_empty(parts.reject { |part| code.include?(part.delete_suffix(":").delete_prefix(", ").strip) })
   end
