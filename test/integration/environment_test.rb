@@ -11,6 +11,7 @@ class EnvironmentTest < ServerCase
 
     run lambda { |env|
       found = env.transform_values { |value| [String, Array, Float].include?(value.class) ? value : value.class.name }
+      found["app.frozen"] = %w[REQUEST_METHOD SERVER_PROTOCOL HTTP_VERSION].select { |key| env[key].frozen? }
       body = JSON.generate(found)
       env.each_value { |value| value << " spoilt" if value.is_a?(String) && !value.frozen? }
       env["rack.after_reply"] << -> { warn "after #{env["PATH_INFO"]}" }
@@ -36,8 +37,8 @@ class EnvironmentTest < ServerCase
 
   COMMON = { "REQUEST_METHOD" => "GET", "REQUEST_URI" => "/plain", "REQUEST_PATH" => "/plain", "PATH_INFO" => "/plain",
              "QUERY_STRING" => "", "REMOTE_ADDR" => "127.0.0.1", "rack.url_scheme" => "http", "HTTP_X_OWN" => nil,
-             "HTTP_X_FORWARDED_PROTO" => nil, "CONTENT_LENGTH" => nil, "app.own" => nil, "rack.after_reply" => [],
-             "rack.response_finished" => [], "puma.request_body_wait" => 0.0 }.freeze
+             "HTTP_X_FORWARDED_PROTO" => nil, "CONTENT_LENGTH" => nil, "app.own" => nil, "app.frozen" => [],
+             "rack.after_reply" => [], "rack.response_finished" => [], "puma.request_body_wait" => 0.0 }.freeze
 
   def test_nothing_of_a_request_is_in_the_next_one
     spawn_server "-t", "1:1", app: file("spoil.ru", APP)
