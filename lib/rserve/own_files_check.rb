@@ -58,18 +58,28 @@ module Rserve
       return unless path && File.file?(path) && File.readable?(path)
 
       pid = Integer(File.read(path), exception: false)
-      return if pid.nil? || !pid.positive? || pid == Process.pid || thread_of_ours?(pid)
+      return if pid.nil? || !pid.positive? || ours?(pid)
 
       Process.kill(0, pid)
+      return if ended?(pid)
+
       began = began_at(pid)
       pid unless began && began > File.mtime(path) + LEEWAY
     rescue Errno::ESRCH, Errno::EPERM # gone; or another user's, as what has got an old number may be
       nil
     end
 
-    # In a container the numbers are small, and threads have numbers, too.
-    def thread_of_ours?(pid)
-      File.exist?("/proc/self/task/#{pid}")
+    # In a container the numbers are small, and threads have numbers, too. A configuration that forks, and goes on in
+    # the child, has done so after a hot restart: the parent was the server.
+    def ours?(pid)
+      [Process.pid, Process.ppid].include?(pid) || File.exist?("/proc/self/task/#{pid}")
+    end
+
+    # Its parent has not asked yet how it ended.
+    def ended?(pid)
+      File.read("/proc/#{pid}/stat").rpartition(")").last.start_with?(" Z")
+    rescue SystemCallError
+      false
     end
 
     # @return [Time, nil] when the process was started, as far as Linux tells
