@@ -76,6 +76,7 @@ impl Poller {
                 self.paused_until = Some(now); // There may be more, and epoll will not say so again.
             }
         }
+        shared.polling.note_left(self.left_until.is_some(), shared.deadlines.millis(now));
         if self.left_until.is_none()
             && let Some(gate) = &mut self.gate
         {

@@ -10,6 +10,7 @@ use super::{Look, Server};
 use crate::connection::Connection;
 use crate::connection::unread::{self, Reader, Relief};
 use crate::sys::Parking;
+use crate::tuning::LONGEST_LEFT;
 
 thread_local! {
     /// The calling thread is one of a pool and serves a request.
@@ -70,11 +71,16 @@ impl Server {
     /// A request has waited since the last look, and there is no thread for it: if one waits for a reader, that changes.
     pub(super) fn relieve_of_readers(&self, look: &Look) {
         let all_taken = self.shared.backlog.parked() == 0 && self.is_full();
-        if !all_taken || !self.shared.backlog.waits_since(look.since) {
+        let now = Instant::now();
+        // In a cluster whose workers are all like this one the request has not even been accepted.
+        let is_left = || {
+            let least = LONGEST_LEFT.as_millis() as u64;
+            self.shared.polling.has_left_one_for(least, self.shared.deadlines.millis(now))
+        };
+        if !all_taken || !(self.shared.backlog.waits_since(look.since) || is_left()) {
             return;
         }
         let waiting: Vec<_> = self.waiting_for_readers().clone();
-        let now = Instant::now();
         let read = |connection: &Arc<Connection>| connection.try_exchange().and_then(|it| it.reader(now));
         let (waiting, readers): (Vec<_>, Vec<Reader>) =
             waiting.into_iter().filter_map(|connection| read(&connection).map(|it| (connection, it))).unzip();

@@ -12,6 +12,9 @@ pub(crate) struct Polling {
     pub(crate) leading: AtomicBool,
     /// Connections have more to do that nobody with the GVL should go on with, or than one turn allowed.
     unfinished: AtomicBool,
+    /// Milliseconds of the server's time, and one, since when a connection waits that was left to other workers; 0 when
+    /// none does.
+    left_since: AtomicU64,
 }
 
 impl Polling {
@@ -23,6 +26,20 @@ impl Polling {
         }
         self.unfinished.store(wait, Ordering::SeqCst);
         wait
+    }
+
+    /// Whether a connection `waits` that was left to other workers, at this millisecond.
+    pub(crate) fn note_left(&self, waits: bool, millis: u64) {
+        let before = self.left_since.load(Ordering::Relaxed);
+        if waits != (before > 0) {
+            self.left_since.store(if waits { millis + 1 } else { 0 }, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether one has waited for so many milliseconds.
+    pub(crate) fn has_left_one_for(&self, least: u64, millis: u64) -> bool {
+        let since = self.left_since.load(Ordering::Relaxed);
+        since > 0 && millis + 1 >= since + least
     }
 
     pub(crate) fn has_unfinished(&self) -> bool {
