@@ -1,29 +1,29 @@
 # frozen_string_literal: true
 
 require "rserve/runtime"
-require "rserve/const"
+require "rserve/puma/const"
 
 # A Ruby application server that takes Puma's place. `Rserve::CLI` is its command line, `Rserve::Server` serves an
 # application inside another program.
 module Rserve
   # Every class that loads itself when it is first named, by the file it is in.
   FILES = {
-    "binder" => %i[Binder], "blame" => %i[Blame], "check" => %i[Check], "cli" => %i[CLI],
-    "client" => %i[Client], "cluster" => %i[Cluster],
-    "common_logger" => %i[CommonLogger], "config_error" => %i[ConfigError OperatorError],
-    "configuration" => %i[Configuration], "control_cli" => %i[ControlCLI], "control_server" => %i[ControlServer],
-    "dsl" => %i[DSL], "error_logger" => %i[ErrorLogger], "events" => %i[Events],
-    "http_errors" => %i[ConnectionError HttpParserError HttpParserError501], "launcher" => %i[Launcher],
-    "listener_owner" => %i[ListenerOwner], "log_stream" => %i[LogStream], "log_writer" => %i[LogWriter],
-    "mini_ssl" => %i[MiniSSL], "null_io" => %i[NullIO], "options" => %i[UserFileDefaultOptions],
+    "server/binder" => %i[Binder], "process/blame" => %i[Blame], "process/check" => %i[Check], "cli" => %i[CLI],
+    "server/client" => %i[Client], "process/cluster" => %i[Cluster],
+    "log/common_logger" => %i[CommonLogger], "config/config_error" => %i[ConfigError OperatorError],
+    "config/configuration" => %i[Configuration], "control/cli" => %i[ControlCLI], "control/server" => %i[ControlServer],
+    "dsl" => %i[DSL], "log/error_logger" => %i[ErrorLogger], "process/events" => %i[Events],
+    "server/http_errors" => %i[ConnectionError HttpParserError HttpParserError501], "process/launcher" => %i[Launcher],
+    "server/listener_owner" => %i[ListenerOwner], "log/log_stream" => %i[LogStream], "log/log_writer" => %i[LogWriter],
+    "mini_ssl" => %i[MiniSSL], "puma/null_io" => %i[NullIO], "config/options" => %i[UserFileDefaultOptions],
     "plugin" => %i[Plugin PluginLoader PluginRegistry Plugins UnknownPlugin], "rack_handler" => %i[RackHandler],
-    "runner" => %i[Runner], "sd_notify" => %i[SdNotify],
+    "process/runner" => %i[Runner], "process/sd_notify" => %i[SdNotify],
     "server" => %i[Server],
-    "server_plugin_control" => %i[ServerPluginControl], "single" => %i[Single],
-    "state_file" => %i[StateFile], "thread_pool" => %i[ThreadPool], "util" => %i[Util]
+    "server/plugin_control" => %i[ServerPluginControl], "process/single" => %i[Single],
+    "control/state_file" => %i[StateFile], "server/thread_pool" => %i[ThreadPool], "puma/util" => %i[Util]
   }.freeze
   # What is for other programs than a server.
-  TOOLS = %w[check cli control_cli rack_handler].freeze
+  TOOLS = %w[process/check cli control/cli rack_handler].freeze
   private_constant :FILES, :TOOLS
 
   FILES.each { |file, names| names.each { |name| autoload name, "rserve/#{file}" } }
@@ -37,7 +37,7 @@ module Rserve
 
   # Rack applications of the server's own.
   module App
-    autoload :Status, "rserve/app/status"
+    autoload :Status, "rserve/control/app/status"
   end
 
   # Stands in for the rack gem where an application does without it. With rack installed, rack's own is used.

@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
 require "rserve"
-require "rserve/blame"
+require "rserve/process/blame"
 require "rserve/compat"
-require "rserve/config_error"
-require "rserve/configuration"
-require "rserve/launcher"
-require "rserve/log_writer"
-require "rserve/null_io"
+require "rserve/config/config_error"
+require "rserve/config/configuration"
+require "rserve/process/launcher"
+require "rserve/log/log_writer"
+require "rserve/puma/null_io"
 
 module Rserve
   # The command line of `rserve` (and of `puma`): options in, a running server out.

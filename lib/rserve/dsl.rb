@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-require "rserve/compat_level"
-require "rserve/const"
-require "rserve/processor_count"
+require "rserve/config/compat_level"
+require "rserve/puma/const"
+require "rserve/config/processor_count"
 
 module Rserve
   class DSL

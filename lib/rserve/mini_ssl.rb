@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "rserve"
-require "rserve/detect"
+require "rserve/puma/detect"
 
 module Rserve
   # TLS under the names that Puma gives its own OpenSSL binding. The work is done by the native core.

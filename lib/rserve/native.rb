@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "rbconfig"
-require "rserve/config_error"
+require "rserve/config/config_error"
 
 # Loads the native library that was built for this Ruby: each ABI has one of its own.
 module Rserve

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "monitor"
-require "rserve/config_error"
+require "rserve/config/config_error"
 require "rserve/runtime"
 
 module Rserve

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "rserve/puma_gem"
+require "rserve/puma/puma_gem"
 
 module Rserve
   # Tells that another server than rserve is about to serve the application.

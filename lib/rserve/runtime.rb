@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 require "rserve/version"
-require "rserve/detect"
-require "rserve/json_serialization"
+require "rserve/puma/detect"
+require "rserve/puma/json_serialization"
 
 # What there is one of in a process: the running server's statistics, its configuration, the name it goes by.
 module Rserve
@@ -41,7 +41,7 @@ module Rserve
 
     # From here on this process goes by Puma's name, as `gem/puma` promises.
     def pose_as_puma
-      require "rserve/const"
+      require "rserve/puma/const"
       @poses_as_puma = true
     end
 

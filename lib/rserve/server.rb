@@ -3,11 +3,11 @@
 require "tmpdir"
 require "stringio"
 require "rserve"
-require "rserve/options"
-require "rserve/configuration"
-require "rserve/client"
-require "rserve/http_errors"
-require "rserve/thread_pool"
+require "rserve/config/options"
+require "rserve/config/configuration"
+require "rserve/server/client"
+require "rserve/server/http_errors"
+require "rserve/server/thread_pool"
 
 module Rserve
   class Server
@@ -15,7 +15,7 @@ module Rserve
   end
 end
 
-require "rserve/server_answers"
+require "rserve/server/answers"
 
 module Rserve
   # Serves an application inside this process: Puma's embedding API. May be run many times.

@@ -45,7 +45,7 @@ class DocumentsTest < ServerCase
   def test_paths_of_the_control_server
     rows = table("control.md", "Requests").select { |row| row.first.start_with?("`/") }
     paths = rows.map { |row| row.first.delete("`") }
-    known = File.read(File.join(TestServer::ROOT, "lib/rserve/app/status.rb"))[/case command.*?^ *else/m]
+    known = File.read(File.join(TestServer::ROOT, "lib/rserve/control/app/status.rb"))[/case command.*?^ *else/m]
     assert_equal known.scan(/"([a-z-]+)"/).flatten.grep_v(/_/).map { |name| "/#{name}" }.uniq.sort, paths.sort
 
     @token = nil

@@ -35,7 +35,7 @@ class LifeCycleTest < ServerCase
   # A program of its own that runs a server, and has a trap of its own for it.
   LAUNCHER = <<~'RUBY'
     require "rserve"
-    require "rserve/launcher"
+    require "rserve/process/launcher"
 
     conf = Rserve::Configuration.new do |user|
       user.bind "tcp://127.0.0.1:0"

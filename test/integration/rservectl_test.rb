@@ -8,7 +8,7 @@ class RservectlTest < ServerCase
   parallelize_me!
 
   # What the client may load of Ruby's library: Ruby's start-up alone takes most of 0.1 s of processor time.
-  EXPENSIVE = %w[bundler date json/add net openssl psych rserve.rb rserve/configuration rserve/const rserve/dsl set
+  EXPENSIVE = %w[bundler date json/add net openssl psych rserve.rb rserve/config/configuration rserve/puma/const rserve/dsl set
                  tempfile time timeout uri].freeze
 
   def setup
@@ -24,7 +24,7 @@ class RservectlTest < ServerCase
     assert_predicate status, :success?, output
     assert_match(/\Arserve is started\nsingle mode, up/, output)
     loaded = error.lines(chomp: true).grep_v(/rubygems|bundler_vendored/)
-    refute_empty loaded.grep(%r{/rserve/control_cli\.rb\z})
+    refute_empty loaded.grep(%r{/rserve/control/cli\.rb\z})
     heavy = loaded.grep(/(?:\.so|\.rb)\z/).select { |path| EXPENSIVE.any? { |name| path.match?(%r{/#{name}(\.rb|/)}) } }
     assert_empty heavy
     assert_empty loaded.grep(%r{/rserve/\d})

@@ -8,7 +8,7 @@ require_relative "../helpers/server_case"
 class WarningsTest < ServerCase
   LIB = File.join(TestServer::ROOT, "lib")
   # Parts of a file that loads them, and what needs Rails, Capybara or rackup.
-  PARTS = %r{\Arserve/(cluster/|dsl/|server_answers|railtie|capybara|compat/)|\A(rack|rackup)/}
+  PARTS = %r{\Arserve/(process/cluster/|dsl/|server/answers|railtie|capybara|compat/)|\A(rack|rackup)/}
 
   # Loads each of the files named in ARGV in a process of its own.
   LOADER = <<~RUBY

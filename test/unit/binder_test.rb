@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../helper"
-require "rserve/binder"
+require "rserve/server/binder"
 
 class BinderTest < Minitest::Test
   def setup

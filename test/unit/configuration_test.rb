@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../helper"
-require "rserve/configuration"
+require "rserve/config/configuration"
 
 class ConfigurationTest < Minitest::Test
   def test_user_options_beat_the_files_and_these_the_defaults

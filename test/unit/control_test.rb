@@ -3,8 +3,8 @@
 require "tempfile"
 require "tmpdir"
 require_relative "../helper"
-require "rserve/control_server"
-require "rserve/control_cli"
+require "rserve/control/server"
+require "rserve/control/cli"
 
 class ControlTest < TimedTestCase
   # As much of a launcher as commands need.

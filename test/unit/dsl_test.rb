@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../helper"
-require "rserve/configuration"
+require "rserve/config/configuration"
 
 class DSLTest < Minitest::Test
   # What a line of a config file makes of the options.

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
 require_relative "../helper"
-require "rserve/common_logger"
-require "rserve/events"
-require "rserve/log_writer"
-require "rserve/signals"
+require "rserve/log/common_logger"
+require "rserve/process/events"
+require "rserve/log/log_writer"
+require "rserve/process/signals"
 
 class LogTest < TimedTestCase
   Request = Struct.new(:env)

@@ -3,7 +3,7 @@
 require "fileutils"
 require "tmpdir"
 require_relative "../helper"
-require "rserve/processor_count"
+require "rserve/config/processor_count"
 
 # What `WEB_CONCURRENCY=auto` counts, by files as the kernel has them.
 class ProcessorCountTest < Minitest::Test
@@ -54,7 +54,7 @@ class ProcessorCountTest < Minitest::Test
   end
 
   def test_with_and_without_the_gem
-    script = "require 'rserve/processor_count'; print Rserve::ProcessorCount.detect"
+    script = "require 'rserve/config/processor_count'; print Rserve::ProcessorCount.detect"
     Dir.mktmpdir do |folder|
       FileUtils.mkdir_p(File.join(folder, "concurrent/utility"))
       {

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../helper"
-require "rserve/restart"
+require "rserve/process/restart"
 require "rserve/rack_handler"
 require "rserve/rack/builder"
 

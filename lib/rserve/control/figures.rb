@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require "rserve/control_request"
+require "rserve/control/request"
 
 module Rserve
   module Control

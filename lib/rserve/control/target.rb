@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-require "rserve/control_request"
-require "rserve/state_file"
+require "rserve/control/request"
+require "rserve/control/state_file"
 
 module Rserve
   module Control

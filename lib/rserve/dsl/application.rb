@@ -78,7 +78,7 @@ module Rserve
       # @param opts [Hash] `auth_token:`, a random one unless given; `no_token: true` asks for none; `umask:` of a
       #   unix socket; `data_only: true` allows reading only
       def activate_control_app(url = "auto", opts = {})
-        require "rserve/configuration"
+        require "rserve/config/configuration"
         url = "unix://#{Configuration.temp_path}" if url == "auto"
         @options[:control_url] = url
         @options[:control_auth_token] =

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "rserve/util"
+require "rserve/puma/util"
 
 module Rserve
   class DSL

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "rserve/config_error"
+require "rserve/config/config_error"
 
 module Rserve
   class DSL

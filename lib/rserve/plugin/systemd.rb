@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "rserve/plugin"
-require "rserve/sd_notify"
+require "rserve/process/sd_notify"
 
 # Tells systemd what the server is doing: ready, reloading, stopping, one line of status, and that it lives. Loaded by
 # itself where systemd asks for messages.

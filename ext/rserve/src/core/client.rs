@@ -1,5 +1,5 @@
 //! `Rserve::Client`: what the application may do with the connection behind its request (`rack.hijack`,
-//! `puma.socket`, early hints). Its Ruby half is `lib/rserve/client.rb`.
+//! `puma.socket`, early hints). Its Ruby half is `lib/rserve/server/client.rb`.
 
 use std::cell::Cell;
 use std::io::IoSlice;

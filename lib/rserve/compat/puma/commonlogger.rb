@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 require "puma"
-require "rserve/common_logger"
+require "rserve/log/common_logger"

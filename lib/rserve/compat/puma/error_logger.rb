@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 require "puma"
-require "rserve/error_logger"
+require "rserve/log/error_logger"

@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 require "puma"
-require "rserve/json_serialization"
+require "rserve/puma/json_serialization"

@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 require "puma"
-require "rserve/log_writer"
+require "rserve/log/log_writer"

@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 require "puma"
-require "rserve/null_io"
+require "rserve/puma/null_io"

@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 require "puma"
-require "rserve/sd_notify"
+require "rserve/process/sd_notify"

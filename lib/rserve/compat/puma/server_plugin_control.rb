@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 require "puma"
-require "rserve/server_plugin_control"
+require "rserve/server/plugin_control"

@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 require "puma"
-require "rserve/state_file"
+require "rserve/control/state_file"

@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 require "puma"
-require "rserve/launcher/bundle_pruner"
+require "rserve/process/bundle_pruner"

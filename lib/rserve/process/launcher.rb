@@ -1,17 +1,17 @@
 # frozen_string_literal: true
 
 require "rserve/runtime"
-require "rserve/binder"
-require "rserve/configuration"
-require "rserve/events"
-require "rserve/access_log"
-require "rserve/log_writer"
-require "rserve/own_file"
-require "rserve/own_files_check"
-require "rserve/restart"
-require "rserve/signals"
-require "rserve/single"
-require "rserve/state_file"
+require "rserve/server/binder"
+require "rserve/config/configuration"
+require "rserve/process/events"
+require "rserve/log/access_log"
+require "rserve/log/log_writer"
+require "rserve/process/own_file"
+require "rserve/process/own_files_check"
+require "rserve/process/restart"
+require "rserve/process/signals"
+require "rserve/process/single"
+require "rserve/control/state_file"
 
 module Rserve
   # Brings a configuration to life: opens the listeners, runs it in single or cluster mode, and carries signals and
@@ -21,7 +21,7 @@ module Rserve
   #   conf = Rserve::Configuration.new { |user| user.app { [200, {}, ["hello"]] } }
   #   Rserve::Launcher.new(conf, log_writer: Rserve::LogWriter.stdio).run
   class Launcher
-    autoload :BundlePruner, "rserve/launcher/bundle_pruner"
+    autoload :BundlePruner, "rserve/process/bundle_pruner"
 
     # @return [Binder]
     attr_reader :binder
@@ -342,7 +342,7 @@ module Rserve
     def make_runner
       return Single.new(self) unless clustered?
 
-      require "rserve/cluster"
+      require "rserve/process/cluster"
       Cluster.new(self)
     end
 

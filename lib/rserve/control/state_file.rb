@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "rserve/own_file"
+require "rserve/process/own_file"
 
 module Rserve
   # The file by which a control client finds a running server: flat YAML, written and read without psych, so that a

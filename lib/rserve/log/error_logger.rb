@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-require "rserve/const"
-require "rserve/log_stream"
+require "rserve/puma/const"
+require "rserve/log/log_stream"
 
 module Rserve
   # Writes failures of requests and of the server itself to the error stream, one line for each.

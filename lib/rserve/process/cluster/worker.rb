@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "rserve/runner"
+require "rserve/process/runner"
 require "rserve/server"
 
 module Rserve

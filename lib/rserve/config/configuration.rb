@@ -2,14 +2,14 @@
 
 require "socket"
 require "rserve/runtime"
-require "rserve/const"
-require "rserve/compat_level"
-require "rserve/config_error"
-require "rserve/events"
-require "rserve/log_writer"
-require "rserve/options"
+require "rserve/puma/const"
+require "rserve/config/compat_level"
+require "rserve/config/config_error"
+require "rserve/process/events"
+require "rserve/log/log_writer"
+require "rserve/config/options"
 require "rserve/plugin"
-require "rserve/processor_count"
+require "rserve/config/processor_count"
 require "rserve/dsl"
 
 module Rserve

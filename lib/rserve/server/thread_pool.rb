@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-require "rserve/log_stream"
+require "rserve/log/log_stream"
 require "rserve/runtime"
-require "rserve/server_plugin_control"
+require "rserve/server/plugin_control"
 
 module Rserve
   # The Ruby threads that serve requests. The core says when one more is wanted and hands requests out; what is here is

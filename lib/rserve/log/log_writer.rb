@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
 require "stringio"
-require "rserve/detect"
-require "rserve/json_serialization"
-require "rserve/log_stream"
-require "rserve/null_io"
-require "rserve/error_logger"
+require "rserve/puma/detect"
+require "rserve/puma/json_serialization"
+require "rserve/log/log_stream"
+require "rserve/puma/null_io"
+require "rserve/log/error_logger"
 
 module Rserve
   # Where the server's own lines go: life cycle to `stdout`, failures to `stderr`. None of them is worth an exception.

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-require "rserve/util"
-require "rserve/json_serialization"
+require "rserve/puma/util"
+require "rserve/puma/json_serialization"
 
 module Rserve
   # Rack applications of the server's own.

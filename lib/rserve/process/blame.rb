@@ -7,7 +7,7 @@ module Rserve
   # Which line of the operator's own an exception comes from, among the frames of gems, Ruby and this server.
   module Blame
     LIBRARIES = [
-      *RbConfig::CONFIG.values_at("rubylibprefix", "sitedir"), __dir__, "<internal:", "(eval"
+      *RbConfig::CONFIG.values_at("rubylibprefix", "sitedir"), File.dirname(__dir__), "<internal:", "(eval"
     ].freeze
     private_constant :LIBRARIES
 

@@ -2,8 +2,8 @@
 
 require "optparse"
 require "rserve/runtime"
-require "rserve/compat_level"
-require "rserve/control_request"
+require "rserve/config/compat_level"
+require "rserve/control/request"
 require "rserve/control/target"
 
 module Rserve

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "rserve/config_error"
+require "rserve/config/config_error"
 
 module Rserve
   # Puma 6, 7 and 8 contradict each other. The level says which one is followed, and this file holds what differs,

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-require "rserve/compat_level"
-require "rserve/config_error"
-require "rserve/http_status"
+require "rserve/config/compat_level"
+require "rserve/config/config_error"
+require "rserve/puma/http_status"
 
 module Rserve
   # Asked for something this platform or build cannot do.

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "rserve/runner"
+require "rserve/process/runner"
 
 module Rserve
   class Cluster < Runner
@@ -8,8 +8,8 @@ module Rserve
   end
 end
 
-require "rserve/cluster/worker"
-require "rserve/cluster/worker_handle"
+require "rserve/process/cluster/worker"
+require "rserve/process/cluster/worker_handle"
 
 module Rserve
   # Serves from worker processes, and keeps them running.

@@ -3,11 +3,11 @@
 require "socket"
 require "uri"
 require "rserve/runtime"
-require "rserve/const"
-require "rserve/config_error"
-require "rserve/configuration"
-require "rserve/listener_owner"
-require "rserve/util"
+require "rserve/puma/const"
+require "rserve/config/config_error"
+require "rserve/config/configuration"
+require "rserve/server/listener_owner"
+require "rserve/puma/util"
 
 module Rserve
   # Opens the listeners: from bind URLs, from sockets inherited over a restart, from sockets systemd opened.

@@ -8,7 +8,7 @@ module Rserve
     # Variables that tell one incarnation about the last one's sockets.
     SOCKET_VARIABLES = /\A(PUMA_INHERIT_\d+|RSERVE_UNIX_PATHS|LISTEN_FDS|LISTEN_PID)\z/
     # rserve puts it in front of the load path by itself.
-    FACADE_DIR = File.expand_path("compat", __dir__)
+    FACADE_DIR = File.expand_path("../compat", __dir__)
     private_constant :DEFERRED, :SOCKET_VARIABLES, :FACADE_DIR
 
     # @return [String] the directory to be in, a symlink where the operator used one

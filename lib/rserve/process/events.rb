@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "rserve/const"
+require "rserve/puma/const"
 require "rserve/runtime"
 
 module Rserve

@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
 require "rserve/runtime"
-require "rserve/accept_queue"
-require "rserve/blame"
-require "rserve/const"
-require "rserve/config_error"
-require "rserve/control_server"
-require "rserve/puma_gem"
+require "rserve/server/accept_queue"
+require "rserve/process/blame"
+require "rserve/puma/const"
+require "rserve/config/config_error"
+require "rserve/control/server"
+require "rserve/puma/puma_gem"
 
 module Rserve
   # What single and cluster mode have in common: the banner, the application, the control server, redirected output.

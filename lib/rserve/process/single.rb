@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "rserve/runner"
+require "rserve/process/runner"
 
 module Rserve
   # Serves from this process, without workers.

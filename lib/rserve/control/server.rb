@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 require "rserve/runtime"
-require "rserve/binder"
-require "rserve/app/status"
-require "rserve/control_connection"
+require "rserve/server/binder"
+require "rserve/control/app/status"
+require "rserve/control/connection"
 
 module Rserve
   # Serves {App::Status} to `rservectl`: one request per connection, several connections side by side, on one Ruby

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-require "rserve/const"
-require "rserve/log_stream"
+require "rserve/puma/const"
+require "rserve/log/log_stream"
 
 module Rserve
   # The access log: one line for each response, in the common log format with the seconds it took.

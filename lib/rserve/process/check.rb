@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-require "rserve/blame"
-require "rserve/config_error"
-require "rserve/listener_owner"
-require "rserve/log_writer"
-require "rserve/null_io"
-require "rserve/own_files_check"
-require "rserve/state_file"
+require "rserve/process/blame"
+require "rserve/config/config_error"
+require "rserve/server/listener_owner"
+require "rserve/log/log_writer"
+require "rserve/puma/null_io"
+require "rserve/process/own_files_check"
+require "rserve/control/state_file"
 
 module Rserve
   # `rserve --check`: loads the configuration and the application, opens the listeners and closes them again, and says

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 require "etc"
-require "rserve/config_error"
-require "rserve/listener_owner"
+require "rserve/config/config_error"
+require "rserve/server/listener_owner"
 
 module Rserve
   # Looks, before anything is loaded or forked, whether the server's own files can be written, and whether the pid file

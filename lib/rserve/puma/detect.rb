@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "rserve/compat_level"
+require "rserve/config/compat_level"
 
 # What this Ruby and this system can do, under the names Puma gives them.
 module Rserve
