@@ -8,8 +8,8 @@ class RservectlTest < ServerCase
   parallelize_me!
 
   # What the client may load of Ruby's library: Ruby's start-up alone takes most of 0.1 s of processor time.
-  EXPENSIVE = %w[bundler date json/add net openssl psych rserve.rb rserve/config/configuration rserve/puma/const rserve/dsl set
-                 tempfile time timeout uri].freeze
+  EXPENSIVE = %w[bundler date json/add net openssl psych rserve.rb rserve/config/configuration rserve/dsl
+                 rserve/puma/const set tempfile time timeout uri].freeze
 
   def setup
     super
