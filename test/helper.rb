@@ -4,7 +4,7 @@
 # `skip_unless`, `UniquePort`, a time limit for each test.
 #
 # TEST_SERVER       what to test: rserve (the default), or `puma`, the installed gem, to prove the harness itself
-# TEST_CASE_TIMEOUT seconds that one test may take (90): it ends a hang, and is no measure of speed
+# TEST_CASE_TIMEOUT seconds that one test may take on a quiet machine (90): it ends a hang, and is no measure of speed
 # TEST_DEBUG        print at the end what the tests noted in $debugging_info
 
 require "timeout"
@@ -13,6 +13,7 @@ require "tempfile"
 require "socket"
 require "json"
 require "io/wait"
+require_relative "helpers/patience"
 
 module TestServer
   ROOT = File.expand_path("..", __dir__)
@@ -93,7 +94,7 @@ class TimedTestCase < Minitest::Test
 
   # Raised inside the test's body or teardown, where Minitest records it and goes on to the next step.
   def run(...)
-    limit = self.class.limit
+    limit = Patience.for(self.class.limit)
     Timeout.timeout(limit, TookTooLong, "took longer than #{limit} s") { super }
   end
 end

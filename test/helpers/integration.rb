@@ -100,7 +100,7 @@ class TestIntegration < TimedTestCase
   end
 
   def next_line_that(wanted, timeout)
-    deadline = monotonic + timeout
+    deadline = monotonic + Patience.for(timeout)
     loop do
       left = deadline - monotonic
       flunk "no line in #{timeout} s that #{wanted}" unless left.positive? && @server.wait_readable(left)
@@ -134,7 +134,7 @@ class TestIntegration < TimedTestCase
   # @return [Process::Status, nil, :overdue]
   def exit_of(pid, signal: nil)
     Process.kill(signal, pid) if signal
-    deadline = monotonic + EXIT_TIMEOUT
+    deadline = monotonic + Patience.for(EXIT_TIMEOUT)
     until (_, status = Process.wait2(pid, Process::WNOHANG))
       if monotonic > deadline
         Process.kill(:KILL, pid)

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "io/wait"
+require_relative "patience"
 
 # Reads HTTP responses from a socket, each with a deadline. Written for tests: it trusts the server's framing, and says
 # what had arrived when a response does not come to its end.
@@ -25,7 +26,7 @@ class ResponseReader
   # @return [Response]
   # @raise [Timeout::Error, EOFError]
   def receive(timeout: 10, head_only: false)
-    @deadline = now + timeout
+    @deadline = now + Patience.for(timeout)
     informational = []
     head = read_head
     while head.match?(%r{\AHTTP/1\.1 1(?!01)})
@@ -40,7 +41,7 @@ class ResponseReader
 
   # Whether the server closed the connection, within `timeout` seconds and without sending anything more.
   def closed?(timeout: 5)
-    @io.to_io.wait_readable(timeout) && @octets.empty? && @io.read_nonblock(1, exception: false).nil?
+    @io.to_io.wait_readable(Patience.for(timeout)) && @octets.empty? && @io.read_nonblock(1, exception: false).nil?
   rescue Errno::ECONNRESET
     true
   end

@@ -2,6 +2,7 @@
 
 require "io/console"
 require "pty"
+require_relative "patience"
 
 # A program in a pseudo-terminal, and what a person would see there: as much of a terminal as `rservectl top` needs.
 class Screen
@@ -26,7 +27,7 @@ class Screen
   #
   # @return [String] the screen
   def wait_for(pattern, timeout: 20)
-    deadline = now + timeout
+    deadline = now + Patience.for(timeout)
     until lines.join("\n").match?(pattern)
       left = deadline - now
       raise "not on the screen in #{timeout} s: #{pattern.inspect}\n#{lines.join("\n")}" unless left.positive?
@@ -43,7 +44,7 @@ class Screen
   #
   # @return [Process::Status]
   def wait_exit(timeout: 15)
-    deadline = now + timeout
+    deadline = now + Patience.for(timeout)
     until @status ||= Process.wait2(@pid, Process::WNOHANG)&.last
       raise "still running after #{timeout} s\n#{lines.join("\n")}" if now > deadline
 

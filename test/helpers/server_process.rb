@@ -3,6 +3,7 @@
 require "fileutils"
 require "socket"
 require "tempfile"
+require_relative "patience"
 require_relative "response_reader"
 
 # A server that a test started: its process, its log (standard output and error together) and how to reach it.
@@ -44,7 +45,7 @@ class ServerProcess
   class Late < StandardError; end
 
   def wait_until(wanted, timeout)
-    deadline = now + timeout
+    deadline = now + Patience.for(timeout)
     until (result = yield)
       raise Late, "not in #{timeout} s: #{wanted}" if now > deadline
 

@@ -4,6 +4,7 @@ require "digest"
 require "io/wait"
 require "json"
 require "securerandom"
+require_relative "patience"
 
 # A client of WebSocket (RFC 6455), as small as tests need it: text messages of one frame, pings answered.
 class WebSocket
@@ -36,7 +37,7 @@ class WebSocket
   # @raise [Closed] there will be none
   # @raise [Timeout::Error] there was none in time
   def receive(timeout: 20)
-    @deadline = now + timeout
+    @deadline = now + Patience.for(timeout)
     loop do
       opcode, text = read_frame
       case opcode
@@ -59,7 +60,7 @@ class WebSocket
   private
 
   def read_head(key, timeout)
-    @deadline = now + timeout
+    @deadline = now + Patience.for(timeout)
     more until (length = @octets.index("\r\n\r\n"))
     head = @octets.slice!(0, length + 4)
     @status = head[%r{\AHTTP/1\.1 (\d{3})}, 1].to_i
@@ -133,7 +134,7 @@ class CableClient
 
   # The next message of the channel.
   def receive(timeout: 20)
-    deadline = now + timeout
+    deadline = now + Patience.for(timeout)
     loop do
       # Action Cable itself says something every three seconds.
       message = JSON.parse(@socket.receive(timeout: deadline - now))

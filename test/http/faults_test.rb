@@ -137,7 +137,7 @@ class FaultsTest < ServerCase
     return unless fault.closed
 
     # The client has its response before the body is closed.
-    server.wait_until("its body is closed", 2) { get("/closed#{path}").body.to_i >= fault.closed }
+    server.wait_until("its body is closed", 10) { get("/closed#{path}").body.to_i >= fault.closed }
     counted = get("/closed#{path}").body.to_i
     "its body was closed #{counted} times" if counted > fault.closed
   rescue ServerProcess::Late
