@@ -136,6 +136,11 @@ module Rserve
       end_with(:halt, sync)
     end
 
+    # Goes on serving, but keeps no connection beyond its next response.
+    def retire
+      @reactor&.retire
+    end
+
     # As {#halt}, also where a stop has begun, whose requests are ended.
     def cancel
       return unless @reactor

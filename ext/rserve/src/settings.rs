@@ -115,5 +115,6 @@ pub(crate) fn cluster(settings: RHash) -> Result<cluster::Options, Error> {
     seconds(settings, "worker_timeout", &mut options.worker_timeout)?;
     seconds(settings, "worker_boot_timeout", &mut options.worker_boot_timeout)?;
     seconds(settings, "worker_shutdown_timeout", &mut options.worker_shutdown_timeout)?;
+    seconds(settings, "shutdown_delay", &mut options.shutdown_delay)?;
     Ok(options)
 }

@@ -126,6 +126,16 @@ module Rserve
         @options[:process_warmup] = answer
       end
 
+      # How long everything goes on after TERM: requests are taken, and responses say `Connection: close`. Then the
+      # server stops. A second signal ends the wait.
+      #
+      # The default is 0. Load balancers, and Kubernetes, need some seconds to stop sending requests here.
+      #
+      # @param seconds [Numeric]
+      def shutdown_delay(seconds)
+        @options[:shutdown_delay] = not_negative(:shutdown_delay, seconds)
+      end
+
       # What the process is called: `:rserve` or `:puma`. Gems that look for `puma` in `$0` (New Relic, Scout, GitLab's
       # exporter) find it there with `:puma`; titles of processes are Puma's then, too.
       #
@@ -155,6 +165,13 @@ module Rserve
       end
 
       private
+
+      def not_negative(word, seconds)
+        seconds = Float(seconds)
+        raise ArgumentError, "#{word} must not be negative" if seconds.negative?
+
+        seconds
+      end
 
       def check_network(network)
         require "ipaddr"

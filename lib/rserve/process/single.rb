@@ -16,15 +16,26 @@ module Rserve
       @server&.stop(false)
     end
 
-    # Ends a stop that takes too long, and the requests that it waits for.
+    # Ends a stop that takes too long, and the requests that it waits for; or the time before it begins.
     def cancel
+      return stop if @retires && !@announced
+
       log "! Cancelled waiting for requests"
       @server&.cancel
     end
 
-    # As {#stop}, because of TERM.
+    # As {#stop}, because of TERM: after `shutdown_delay`, unless told twice.
     def terminate
-      stop
+      delay = @options[:shutdown_delay]
+      return stop if @retires || !delay&.positive?
+
+      @retires = true
+      log format("- Serving for %gs more, then shutting down", delay)
+      @server.retire
+      Rserve.new_thread do
+        sleep delay
+        stop
+      end
     end
 
     # Opens log files anew and reads certificates again, or stops when there are no log files.

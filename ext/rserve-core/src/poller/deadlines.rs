@@ -51,7 +51,7 @@ impl Poller {
         let late = match (exchange.in_body(), exchange.in_head()) {
             (true, _) => Some("body"),
             // At the end of a server it is not the client that is late (Puma).
-            (_, true) if shared.status() == Status::Running => Some("head"),
+            (_, true) if shared.status() < Status::Draining => Some("head"),
             // Who has sent nothing did not ask anything.
             _ => None,
         };

@@ -15,7 +15,7 @@ impl Poller {
             return;
         }
         match shared.status() {
-            Status::Running => {
+            Status::Running | Status::Retiring => {
                 if !self.watched {
                     self.watch_listeners(shared);
                 }

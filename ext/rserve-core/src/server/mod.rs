@@ -127,6 +127,12 @@ impl Server {
         self.shared.status()
     }
 
+    /// Goes on serving, but keeps no connection beyond its next response: the process is about to end, and whoever sends
+    /// requests here is being told.
+    pub fn retire(&self) {
+        self.shared.life.retire();
+    }
+
     /// Accepts no more and answers what was accepted.
     pub fn drain(&self) {
         self.shared.advance(Status::Draining);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::sys::forks;
 
-/// A server's life: `New → Running → Draining → Done`.
+/// A server's life: `New → Running → Retiring → Draining → Done`; not every server retires.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[repr(u8)]
 pub enum Status {
@@ -12,6 +12,8 @@ pub enum Status {
     New,
     /// Serving.
     Running,
+    /// Serving, and saying goodbye: no connection is kept beyond its next response.
+    Retiring,
     /// Accepting no more; what was accepted is being answered.
     Draining,
     /// Nothing more is served; threads leave.
@@ -41,7 +43,8 @@ impl Life {
         match self.status.load(Ordering::Acquire) {
             0 => Status::New,
             1 => Status::Running,
-            2 => Status::Draining,
+            2 => Status::Retiring,
+            3 => Status::Draining,
             _ => Status::Done,
         }
     }
@@ -55,6 +58,14 @@ impl Life {
             Ordering::Acquire,
         );
         started.is_ok()
+    }
+
+    /// Does nothing unless it is running.
+    pub(crate) fn retire(&self) {
+        if self.is_at_home() {
+            let (from, to) = (Status::Running as u8, Status::Retiring as u8);
+            let _ = self.status.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        }
     }
 
     /// `false` when it is as far already, or not this process's to say.

@@ -46,6 +46,8 @@ pub(crate) struct Master {
     own: RefCell<Option<MasterEnds>>,
     writer: Arc<MessageWriter>,
     lifeline: Arc<Lifeline>,
+    /// Cut when workers are to say goodbye to their clients.
+    welcome: Arc<Lifeline>,
     /// For the next worker 0 to take along.
     fork_commands: RefCell<Option<CommandReader>>,
     board: Board,
@@ -56,6 +58,7 @@ struct MasterEnds {
     reader: MessageReader,
     mold: Option<CommandWriter>,
     _lives: MasterLives,
+    welcomes: Option<MasterLives>,
 }
 
 impl DataTypeFunctions for Master {
@@ -69,7 +72,9 @@ impl Master {
         let options = settings::cluster(options)?;
         let make = || {
             let (reader, writer) = worker_pipe()?;
-            let (lifeline, lives) = lifeline()?;
+            let (life, lives) = lifeline()?;
+            let (welcome, welcomes) = lifeline()?;
+            let own = MasterEnds { reader, mold: None, _lives: lives, welcomes: Some(welcomes) };
             Ok(Self {
                 handler: handler.into(),
                 supervisor: RefCell::new(Supervisor::new(options)),
@@ -77,9 +82,10 @@ impl Master {
                 look: AtomicBool::new(false),
                 unclaimed: RefCell::default(),
                 outcome: Cell::new(None),
-                own: RefCell::new(Some(MasterEnds { reader, mold: None, _lives: lives })),
+                own: RefCell::new(Some(own)),
                 writer: Arc::new(writer),
-                lifeline: Arc::new(lifeline),
+                lifeline: Arc::new(life),
+                welcome: Arc::new(welcome),
                 fork_commands: RefCell::new(None),
                 board: Board::new()?,
             })
@@ -197,6 +203,11 @@ impl Master {
             }
             Effect::ChangeDirectory => call("change_directory")?,
             Effect::ReopenLogs => call("reopen_logs")?,
+            Effect::Retire => {
+                if let Some(own) = &mut *self.own.borrow_mut() {
+                    own.welcomes = None;
+                }
+            }
             Effect::CloseListeners => call("close_listeners")?,
             Effect::AnnounceShutdown => call("announce_shutdown")?,
             // Named as Puma's, for gems that prepend theirs.
@@ -271,7 +282,7 @@ impl Master {
             Index(index),
             Some(self.phase()),
             Arc::clone(&self.writer),
-            Arc::clone(&self.lifeline),
+            [Arc::clone(&self.lifeline), Arc::clone(&self.welcome)],
             commands,
             self.board.clone(),
         )

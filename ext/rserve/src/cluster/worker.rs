@@ -35,6 +35,7 @@ pub(crate) struct Worker {
     phase: Option<u32>,
     writer: Arc<MessageWriter>,
     lifeline: Arc<Lifeline>,
+    welcome: Arc<Lifeline>,
     /// Only worker 0 has it, under `fork_worker`.
     commands: RefCell<Option<CommandReader>>,
     board: Board,
@@ -47,11 +48,11 @@ impl Worker {
         index: Index,
         phase: Option<u32>,
         writer: Arc<MessageWriter>,
-        lifeline: Arc<Lifeline>,
+        [lifeline, welcome]: [Arc<Lifeline>; 2],
         commands: Option<CommandReader>,
         board: Board,
     ) -> Self {
-        Self { index, phase, writer, lifeline, commands: RefCell::new(commands), board }
+        Self { index, phase, writer, lifeline, welcome, commands: RefCell::new(commands), board }
     }
 
     /// To be called by a worker that worker 0 has forked, once: its own version.
@@ -61,7 +62,7 @@ impl Worker {
             Index(index),
             None,
             Arc::clone(&self.writer),
-            Arc::clone(&self.lifeline),
+            [Arc::clone(&self.lifeline), Arc::clone(&self.welcome)],
             None,
             self.board.clone(),
         )
@@ -145,12 +146,21 @@ impl Worker {
 
     // ---- from the master ----------------------------------------------------------------------------------------
 
+    /// Returns when the clients are to be said goodbye to, or the master is gone.
+    fn outlive_welcome(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+        Self::outlive(ruby, &[Arc::clone(&this.welcome), Arc::clone(&this.lifeline)])
+    }
+
     /// Returns when the master is gone.
     fn outlive_master(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
-        let lifeline = Arc::clone(&this.lifeline);
+        Self::outlive(ruby, &[Arc::clone(&this.lifeline)])
+    }
+
+    fn outlive(ruby: &Ruby, lines: &[Arc<Lifeline>]) -> Result<(), Error> {
         let bell = Bell::new().map_err(|failure| error::system(ruby, &failure))?;
-        while !lifeline.is_cut() {
-            without_gvl(|| bell.wait(&[lifeline.as_fd()], None), &|| bell.ring());
+        let fds: Vec<_> = lines.iter().map(|line| line.as_fd()).collect();
+        while !lines.iter().any(|line| line.is_cut()) {
+            without_gvl(|| bell.wait(&fds, None), &|| bell.ring());
             bell.stop();
             ruby.thread_check_ints()?;
         }
@@ -211,6 +221,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("wake_up", method!(Worker::wake_up, 0))?;
     class.define_method("ping", method!(Worker::ping, 1))?;
     class.define_method("ping_idle", method!(Worker::ping_idle, 1))?;
+    class.define_method("outlive_welcome", method!(Worker::outlive_welcome, 0))?;
     class.define_method("outlive_master", method!(Worker::outlive_master, 0))?;
     class.define_method("next_command", method!(Worker::next_command, 0))?;
     Ok(())

@@ -219,6 +219,10 @@ impl Core {
         ruby.ary_from_iter(notices)
     }
 
+    fn retire(&self) {
+        self.server.retire();
+    }
+
     fn drain(&self) {
         self.server.drain();
     }
@@ -249,7 +253,7 @@ impl Core {
     }
 
     fn is_running(&self) -> bool {
-        self.server.status() == Status::Running
+        matches!(self.server.status(), Status::Running | Status::Retiring)
     }
 
     /// The figures, as a reading.
@@ -279,6 +283,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("spawn_failed", method!(Core::spawn_failed, 0))?;
     class.define_method("manage", method!(Core::manage, 1))?;
     class.define_method("notices", method!(Core::notices, 0))?;
+    class.define_method("retire", method!(Core::retire, 0))?;
     class.define_method("drain", method!(Core::drain, 0))?;
     class.define_method("halt", method!(Core::halt, 0))?;
     class.define_method("evict", method!(Core::evict, 0))?;

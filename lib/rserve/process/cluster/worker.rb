@@ -30,6 +30,7 @@ module Rserve
         @pid = Process.pid
         @hook_data = {}
         @stopping = false
+        @retires = false
         @idle = false
       end
 
@@ -104,6 +105,8 @@ module Rserve
       def watch_master
         Thread.new do
           Rserve.set_thread_name "wrkr check"
+          @link.outlive_welcome
+          retire
           @link.outlive_master
           begin
             log "! Detected parent died, dying"
@@ -170,9 +173,16 @@ module Rserve
         thread.join
       end
 
+      # The end is near, and whoever sends requests here is being told.
+      def retire
+        @retires = true
+        @server&.retire
+      end
+
       # @return [Thread]
       def start_serving
         thread = @server.run
+        @server.retire if @retires
         @server.stop if @stopping # TERM came before there was anything to stop
         thread
       end

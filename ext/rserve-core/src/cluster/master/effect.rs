@@ -60,6 +60,8 @@ pub enum Effect {
     ChangeDirectory,
     /// Reopen the master's redirected output.
     ReopenLogs,
+    /// Have the workers say goodbye to their clients (`Connection: close`), and go on serving: the end is near.
+    Retire,
     /// Close the listeners of the application and the control server, so that new clients are refused.
     CloseListeners,
     /// Log `=== puma shutdown: <time> ===` and `- Goodbye!`.
@@ -229,6 +231,9 @@ pub enum LogLine {
     },
     /// URG without `fork_worker`.
     ReforkUnavailable,
+    ShutdownDelayed {
+        delay: Duration,
+    },
     StoppingForPhase {
         pid: Pid,
     },
@@ -298,6 +303,9 @@ impl fmt::Display for LogLine {
             }
             Self::ReforkBegun { phase } => write!(f, "- Starting worker refork, phase: {phase}"),
             Self::ReforkUnavailable => write!(f, "* refork called but not available."),
+            Self::ShutdownDelayed { delay } => {
+                write!(f, "- Serving for {}s more, then shutting down", delay.as_secs_f64())
+            }
             Self::StoppingForPhase { pid } => write!(f, "- Stopping {pid} for phased upgrade..."),
             Self::StoppingForRefork { pid } => write!(f, "- Stopping {pid} for refork..."),
             Self::StoppingImmediately => write!(f, "* Stopping immediately!"),

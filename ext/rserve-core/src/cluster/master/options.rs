@@ -34,6 +34,8 @@ pub struct Options {
     pub worker_boot_timeout: Duration,
     /// A worker that has not exited this long after TERM is killed. The default is 30 s.
     pub worker_shutdown_timeout: Duration,
+    /// After TERM everything goes on for so long, for whoever sends requests here to be told. The default is 0.
+    pub shutdown_delay: Duration,
 }
 
 impl Default for Options {
@@ -47,6 +49,7 @@ impl Default for Options {
             worker_timeout: Duration::from_secs(60),
             worker_boot_timeout: Duration::from_secs(60),
             worker_shutdown_timeout: Duration::from_secs(30),
+            shutdown_delay: Duration::ZERO,
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Supervisor {
     /// When worker 0 last showed that it makes progress with forking.
     mold_progress_at: Option<Instant>,
     course: Course,
+    /// After TERM: when the end begins.
+    ends_at: Option<Instant>,
     /// The replacement of old workers that is under way.
     rolling: Option<Rolling>,
     /// Whether [`LifecycleEvent::Booted`] was fired.
@@ -92,6 +94,7 @@ impl Supervisor {
             mold: Mold::Absent,
             mold_progress_at: None,
             course: Course::Waiting,
+            ends_at: None,
             rolling: None,
             announced: false,
             ticked: None,
@@ -146,6 +149,7 @@ impl Supervisor {
         }
         self.stop_if_all_are_idle(now, &mut effects);
         if time_passed {
+            self.end_after_delay(now, &mut effects);
             self.excuse_suspension(now);
             self.end_overdue(now, &mut effects);
         }
@@ -183,7 +187,8 @@ impl Supervisor {
         };
         let time_outs = self.workers.iter().map(|worker| self.deadline_of(worker));
         let retry = self.backoff.next_retry(now);
-        time_outs.chain(retry).chain([now + look]).min().map_or(now, |at| at.max(now))
+        let end = self.ends_at.filter(|_| self.course == Course::Running);
+        time_outs.chain(retry).chain(end).chain([now + look]).min().map_or(now, |at| at.max(now))
     }
 
     fn deadline_of(&self, worker: &WorkerHandle) -> Instant {
@@ -352,11 +357,22 @@ impl Supervisor {
                 effects.push(Effect::Exit(ExitReason::Halt));
             }
             (Course::Waiting | Course::Running, Command::Stop) => {
-                self.begin_ending(Ending::Stop, now, effects)
+                let ending = if self.ends_at.is_some() { Ending::Terminate } else { Ending::Stop };
+                self.begin_ending(ending, now, effects);
+            }
+            (Course::Running, Command::Terminate)
+                if self.ends_at.is_none() && !self.options.shutdown_delay.is_zero() =>
+            {
+                let delay = self.options.shutdown_delay;
+                self.ends_at = Some(now + delay);
+                effects.push(Effect::Log(LogLine::ShutdownDelayed { delay }));
+                effects.push(Effect::Retire);
             }
             (Course::Waiting | Course::Running, Command::Terminate) => {
                 self.begin_ending(Ending::Terminate, now, effects);
             }
+            (Course::Running, Command::Restart | Command::PhasedRestart | Command::Refork)
+                if self.ends_at.is_some() => {}
             (Course::Ending(Ending::Restart), Command::Stop) => {
                 self.course = Course::Ending(Ending::Stop);
                 effects.push(Effect::CloseListeners);
@@ -382,6 +398,12 @@ impl Supervisor {
             (_, Command::Refork) => effects.push(Effect::Log(LogLine::ReforkUnavailable)),
             (_, Command::AddWorker) => self.asked = self.asked.saturating_add(1),
             (_, Command::RemoveWorker) => self.asked = (self.asked - 1).max(1),
+        }
+    }
+
+    fn end_after_delay(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.course == Course::Running && self.ends_at.is_some_and(|at| at <= now) {
+            self.begin_ending(Ending::Terminate, now, effects);
         }
     }
 

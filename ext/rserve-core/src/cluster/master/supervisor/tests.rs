@@ -1,5 +1,6 @@
 //! The event table: what each event leads to, without a process.
 
+mod delay;
 mod mold;
 
 use super::*;
