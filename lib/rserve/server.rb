@@ -68,7 +68,7 @@ module Rserve
       @early_hints = @options[:early_hints]
       @leak_stack_on_error = [nil, "", "development", "test"].include?(@options[:environment]&.to_s)
       @binder = Binder.new(@log_writer, @options)
-      @status = nil
+      @status = @telemetry = nil
     end
 
     def app=(app)
@@ -216,6 +216,12 @@ module Rserve
     end
 
     # @api private
+    # @param telemetry [Native::Telemetry, nil] where operators see what it does, unless it serves for a worker
+    def tell_in(telemetry)
+      @telemetry = telemetry
+    end
+
+    # @api private
     # Tells the master all figures.
     def ping
       @reactor ? @link.ping(@reactor) : @link.ping_idle(@max_threads)
@@ -246,6 +252,7 @@ module Rserve
         tls = io.native_context if io.is_a?(MiniSSL::Server)
         reactor.add_listener(io.to_io.fileno, prototype(@binder.env(io)), tls)
       end
+      reactor.tell_in(@link || @telemetry) if @telemetry
       reactor.balance(@link) if @link && @options[:wait_for_less_busy_worker].to_f.positive?
       reactor
     end
@@ -270,6 +277,7 @@ module Rserve
         strict_host: @options[:strict_host],
         show_version: !http_version?,
         strict_framing: @options[:strict_framing],
+        request_start: @options[:request_start],
         hide_underscores: @options[:allow_underscore_headers] == false,
         max_keep_alive: keep == Float::INFINITY ? nil : keep&.ceil,
         remote_address_value:,

@@ -2,8 +2,8 @@
 //! decisions.
 //!
 //! The rooms from the ground up; none imports one above it (`gem/tasks/rooms` checks it): [`tuning`], [`sys`], [`config`],
-//! [`observe`], [`net`], [`cluster`]'s own vocabulary, its balance, [`connection`], [`pool`], [`shared`], [`poller`],
-//! [`server`], and the cluster's link and master. Each begins with what it is for.
+//! [`observe`], [`net`], [`cluster`]'s own vocabulary, [`telemetry`], the cluster's balance, [`connection`], [`pool`],
+//! [`shared`], [`poller`], [`server`], [`metrics`], and the cluster's link and master. Each begins with what it is for.
 //!
 //! Reading order: [`server`] is what the bridge sees; [`connection`] says who may touch what, its
 //! [`exchange`](connection::exchange) what a connection is in the middle of; [`poller`] polls; [`pool`] decides how many
@@ -14,6 +14,7 @@
 pub mod cluster;
 pub mod config;
 pub mod connection;
+pub mod metrics;
 pub mod net;
 pub mod observe;
 mod poller;
@@ -21,6 +22,7 @@ pub mod pool;
 pub mod server;
 mod shared;
 mod sys;
+pub mod telemetry;
 pub mod tuning;
 
 pub use sys::{could_make_threads, duplicate, limit_arenas, release_stack, write_log};

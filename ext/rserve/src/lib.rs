@@ -10,6 +10,7 @@ mod figures;
 mod http_parser;
 mod log;
 mod settings;
+mod telemetry;
 mod tls;
 mod vm;
 
@@ -35,6 +36,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     command_line::init(native)?;
     log::init(native)?;
     figures::init(native)?;
+    telemetry::init(ruby, native)?;
     worker::init(ruby, native)?;
     master::init(ruby, native)?;
     thread_events::init();
@@ -60,6 +62,7 @@ fn look_up_classes(ruby: &Ruby) {
     http_parser::HttpParser::class(ruby);
     master::Master::class(ruby);
     stream::Stream::class(ruby);
+    telemetry::Telemetry::class(ruby);
     tls::TlsContext::class(ruby);
     tls::TlsStream::class(ruby);
     worker::Worker::class(ruby);

@@ -19,6 +19,7 @@ module Rserve
       "gc-stats" => nil,
       "halt" => "SIGQUIT",
       "info" => "SIGINFO",
+      "metrics" => nil,
       "phased-restart" => "SIGUSR1",
       "refork" => "SIGURG",
       "reload-worker-directory" => nil,
@@ -29,6 +30,7 @@ module Rserve
       "status" => "",
       "stop" => "SIGTERM",
       "thread-backtraces" => nil,
+      "threads" => nil,
       "top" => nil,
       "worker-count-down" => "SIGTTOU",
       "worker-count-up" => "SIGTTIN"
@@ -39,6 +41,8 @@ module Rserve
       "status" => "Is it started, and how is it?",
       "top" => "The workers and their load, live; q quits",
       "stats" => "Statistics, as JSON",
+      "metrics" => "Metrics, as Prometheus reads them",
+      "threads" => "What each thread does, and for how long",
       "start" => "Start a server",
       "stop" => "Answer what was accepted, and end",
       "halt" => "End at once",
@@ -60,7 +64,7 @@ module Rserve
     NO_REQ_COMMANDS = %w[info reopen-log worker-count-down worker-count-up].freeze
 
     # Commands whose answer is printed.
-    PRINTABLE_COMMANDS = %w[gc-stats stats thread-backtraces].freeze
+    PRINTABLE_COMMANDS = %w[gc-stats metrics stats thread-backtraces threads].freeze
 
     # Seconds for which `status --check` looks, unless told.
     PATIENCE = 5
@@ -238,7 +242,9 @@ module Rserve
       return report_figures if @command == "status" && ControlRequest.reachable?(@control_url, timeout: @timeout)
 
       body = ask(@command)
-      message "Command #{@command} sent success" unless @json && printable?
+      return message(parse_threads(body).lines) if @command == "threads" && !@json
+
+      message "Command #{@command} sent success" unless @command == "metrics" || (@json && printable?)
       message body if printable?
     end
 
@@ -267,7 +273,7 @@ module Rserve
       signal = @command == "info" ? backtrace_signal : CMD_PATH_SIG_MAP[@command]
       make_sure_of_the_process
       raise Failure, "'#{@command}' not available via pid only" unless signal
-      return message("#{product_name} is started") if @command == "status"
+      return message(@json ? to_json(running: true, fault: nil) : "#{product_name} is started") if @command == "status"
 
       refuse_what_would_do_harm(signal)
       Process.kill(signal, @pid)
@@ -322,11 +328,18 @@ module Rserve
       require "rserve/control/health"
       health = Control::Health.new { figures }
       lines = health.lines
-      message "#{product_name} is started"
-      message lines
+      unless @json
+        message "#{product_name} is started"
+        message lines
+      end
       fault = health.fault(@check)
-      raise Failure, fault if fault
+      message to_json(**health.to_h, fault:) if @json
+      return unless fault
+
+      @json ? exit(1) : raise(Failure, fault)
     rescue Unauthorized
+      raise if @json
+
       message "#{product_name} is started" # it is so all the same
     end
 
@@ -341,8 +354,19 @@ module Rserve
       terminal = Control::Terminal.new($stdin, @stdout)
       Control::Top.new(terminal, @stdout, local: local?) do
         follow_state_file if @state # a server that was restarted may be elsewhere
-        figures
+        [figures, threads]
       end.run
+    end
+
+    # @return [Control::Threads, nil] nil of a server that does not tell
+    def threads
+      status, body = request("threads")
+      parse_threads(body) if status == 200
+    end
+
+    def parse_threads(json)
+      require "rserve/control/threads"
+      Control::Threads.parse(json)
     end
 
     def follow_state_file
@@ -389,8 +413,13 @@ module Rserve
       fail_with e.message
     end
 
+    def to_json(**object)
+      require "json"
+      JSON.generate(object)
+    end
+
     def fail_with(text)
-      message text
+      message(@json && @command == "status" ? to_json(running: false, fault: text) : text)
       exit 1
     end
   end

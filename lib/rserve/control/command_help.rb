@@ -5,8 +5,10 @@ module Rserve
     # `rservectl COMMAND --help`.
     class CommandHelp
       FLAGS = {
-        "status" => "--check [SECONDS]  fail, too, if for so long all threads have been busy and requests waited",
+        "status" => "--check [SECONDS]  fail, too, if for so long all threads have been busy and requests waited; " \
+                    "--json: one JSON object",
         "stats" => "--json             print the JSON alone, e.g. for jq",
+        "threads" => "--json             print JSON instead of a table",
         "start" => "-S, -P, -C, -T, -F, -e, -Q as for the server"
       }.merge(%w[gc-stats thread-backtraces].to_h { |name| [name, "--json             print the JSON alone"] }).freeze
       NOTES = {
@@ -14,6 +16,8 @@ module Rserve
         "reopen-log" => "Refused where nothing is redirected to a file: the signal would stop the server.",
         "worker-count-up" => "Refused in single mode.", "worker-count-down" => "Refused in single mode.",
         "phased-restart" => "A hot restart in single mode and with preload_app!.",
+        "metrics" => "Only with `telemetry` in the configuration.",
+        "threads" => "Only with `telemetry` in the configuration.",
         "refork" => "Only with fork_worker.", "reload-worker-directory" => "Only in a cluster."
       }.freeze
       # What goes to the control server under another name, or only there where it can.

@@ -41,6 +41,14 @@ module Rserve
         @workers = @cluster ? stats["worker_status"].map { |status| worker(status) } : [single(stats, pid)]
       end
 
+      # @return [Hash] for programs; times are seconds
+      def to_h(now = Time.now)
+        workers = @workers.map do |worker|
+          { **worker.to_h.except(:checked_in), reported: worker.checked_in && (now - worker.checked_in).round(3) }
+        end
+        { mode: cluster? ? "cluster" : "single", phase:, uptime: (now - started_at).round(3), accept_queue:, workers: }
+      end
+
       def cluster?
         @cluster
       end

@@ -22,6 +22,11 @@ module Rserve
         Words.status(@figures)
       end
 
+      # @return [Hash] all that is known, for programs
+      def to_h
+        { running: true, **@figures.to_h }
+      end
+
       # @param seconds [Numeric, nil] for which requests may wait while all threads are busy; nil for ever
       # @return [String, nil] what is wrong
       def fault(seconds = nil)

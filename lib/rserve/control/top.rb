@@ -2,6 +2,7 @@
 
 require "rserve/control/figures"
 require "rserve/control/terminal"
+require "rserve/control/threads"
 require "rserve/control/words"
 
 module Rserve
@@ -14,20 +15,22 @@ module Rserve
       ROW = "%6s %7s %5s %-16s %7s %6s %8s %7s  %s"
       COLUMNS = format(ROW, "WORKER", "PID", "PHASE", "THREADS", "BACKLOG", "REQ/S", "SERVED", "RSS", "CHECK-IN").freeze
       BAR = 10
+      SLOWEST = 5
       QUIT = /[qQ\x03\x04]/ # Ctrl-C and Ctrl-D come as characters
-      private_constant :COLUMNS, :ROW, :BAR, :QUIT
+      private_constant :COLUMNS, :ROW, :BAR, :SLOWEST, :QUIT
 
       # @param terminal [Terminal]
       # @param stdout [IO] for the one time without a terminal
       # @param local [Boolean] does the server run on this machine, so that its pids mean something here?
-      # @yieldreturn [Figures] asked anew each time, because a restarted server may be elsewhere
+      # @yieldreturn [Array(Figures, Threads)] the threads nil where the server does not tell; asked anew each time,
+      #   because a restarted server may be elsewhere
       def initialize(terminal, stdout, local: true, &ask)
         @terminal = terminal
         @stdout = stdout
         @local = local
         @ask = ask
         @rates = Rates.new
-        @fault = nil
+        @fault = @spent = @gvl_share = nil
       end
 
       # @raise [ControlRequest::Failure, SystemCallError] when there is no answer the first time
@@ -66,24 +69,40 @@ module Rserve
         end
       end
 
-      def take(figures)
+      def take(told)
+        figures, threads = told
         now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
         rates = figures.workers.map { |worker| @rates.take(worker, now) }
-        @seen = [figures, rates]
+        @gvl_share = gvl_share(threads&.spent)
+        @seen = [figures, rates, threads]
+      end
+
+      # Since the last question; when no request was over since then, as it was.
+      def gvl_share(spent)
+        before = @spent
+        @spent = spent
+        (before && spent ? spent.since(before) : spent)&.gvl_share || @gvl_share
       end
 
       def lines
-        figures, rates = @seen
+        figures, rates, threads = @seen
         now = Time.now
         rows = figures.workers.zip(rates).map { |worker, rate| row(worker, rate, now) }
         title = "#{Rserve.product.name}: #{Words.mode(figures, now)}"
-        [title, @fault ? "no answer: #{@fault}" : summary(figures, rates), "", COLUMNS, *rows]
+        [title, @fault ? "no answer: #{@fault}" : summary(figures, rates), "", COLUMNS, *rows, *slowest(threads)]
+      end
+
+      # The requests that threads have had for longest.
+      def slowest(threads)
+        busy = threads ? threads.busy : []
+        busy.empty? ? [] : ["", Threads::COLUMNS, *busy.first(SLOWEST).map { |row| threads.line(row) }]
       end
 
       def summary(figures, rates)
         rate = rates.compact.sum.round
         "#{Words.counted(rate, "request")} a second, #{figures.total(:busy)} of " \
-          "#{Words.counted(figures.total(:threads), "thread")} busy, #{figures.total(:backlog)} waiting"
+          "#{Words.counted(figures.total(:threads), "thread")} busy, #{figures.total(:backlog)} waiting" \
+          "#{format(", %d %% of their time for the GVL", @gvl_share * 100) if @gvl_share}"
       end
 
       def row(worker, rate, now)

@@ -107,6 +107,22 @@ module Rserve
         @options[:access_log] = answer
       end
 
+      # Whether operators see what the server does: its metrics, and what each thread has in hand, by the control server
+      # and `rservectl`.
+      #
+      # The default is false.
+      def telemetry(answer = true)
+        @options[:telemetry] = answer
+      end
+
+      # Whether a request that comes without `X-Request-Start` gets one, in its environment: when its head was
+      # complete, as `t=1700000000.123`.
+      #
+      # The default is false.
+      def request_start(answer = true)
+        @options[:request_start] = answer
+      end
+
       # How log lines are written: as `:text`, or as `:json`, one object a line with `time`, `level`, `msg` and `pid`.
       #
       # The default is `:text`. A `log_formatter` beats it for the lines that Puma has, too.

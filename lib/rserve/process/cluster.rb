@@ -289,6 +289,7 @@ module Rserve
         workers: @options[:workers],
         fork_worker: @options[:fork_worker] || nil,
         redirects_io: redirected_io?,
+        telemetry: @launcher.telemetry,
         cull_oldest: @options[:worker_culling_strategy] == :oldest,
         **%i[worker_check_interval worker_timeout worker_boot_timeout worker_shutdown_timeout shutdown_delay]
           .to_h { |name| [name, @options[name]] }

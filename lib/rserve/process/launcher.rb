@@ -87,6 +87,7 @@ module Rserve
       @run_thread = Thread.current
       OwnFilesCheck.new(@options).run
       limit_arenas
+      telemetry
       Rserve.load_all
       previous_env = @restart.environment
       @config.plugins.fire_starts(self)
@@ -129,6 +130,15 @@ module Rserve
     # @return [Hash] statistics, symbol keys
     def stats
       @runner.stats
+    end
+
+    # What operators see of all processes of the server; made before any of them is forked.
+    #
+    # @return [Native::Telemetry, nil] nil where nobody wants to see anything
+    def telemetry
+      return unless @options[:telemetry]
+
+      @telemetry ||= Native::Telemetry.new(clustered?, @options[:worker_timeout])
     end
 
     # Begins a graceful stop; once a hot restart has ended the server, there is nothing to stop.

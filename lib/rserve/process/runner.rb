@@ -129,6 +129,7 @@ module Rserve
     def start_server
       server = Server.new(app, @launcher.events, @options)
       server.inherit_binder(@launcher.binder)
+      server.tell_in(@launcher.telemetry)
       server
     end
 

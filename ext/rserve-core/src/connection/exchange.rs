@@ -7,6 +7,7 @@ mod linger;
 mod reader;
 mod receive;
 mod send;
+mod told;
 
 use std::cell::RefCell;
 use std::mem;
@@ -31,6 +32,7 @@ use crate::sys::Parking;
 
 pub(crate) use abandoned::Audience;
 pub(crate) use linger::LINGER_TIME;
+use told::Told;
 
 /// Octets read at once.
 const READ_SIZE: usize = 64 * 1024;
@@ -126,6 +128,8 @@ pub(crate) struct Exchange {
     lost: bool,
     /// What the access log tells of the request that is being served.
     access: Option<Box<Access>>,
+    /// What operators see of the connection, if they want to.
+    told: Option<Box<Told>>,
     pub(crate) patience: Patience,
     /// The socket is known to epoll. A connection that brings its request at once and is closed after the response
     /// never is.
@@ -171,6 +175,7 @@ impl Exchange {
             asked: false,
             lost: false,
             access: None,
+            told: None,
             patience: Patience::Unchanged,
             registered: false,
         }
@@ -270,6 +275,12 @@ impl Exchange {
 
     /// Goes on with whatever the connection is in the middle of, until the socket has no more to give or take.
     pub(crate) fn progress(&mut self, options: &Options, now: Instant) -> Outcome {
+        let outcome = self.go_on(options, now);
+        self.tell_state();
+        outcome
+    }
+
+    fn go_on(&mut self, options: &Options, now: Instant) -> Outcome {
         self.patience = Patience::Unchanged;
         loop {
             match self.phase {
@@ -277,7 +288,7 @@ impl Exchange {
                 Phase::Sending => match self.flush() {
                     Ok(Flushed::All) => {
                         self.patience = Patience::Anew;
-                        self.tell_access();
+                        self.tell_access(now);
                         match self.after_sending {
                             AfterSending::KeepAlive => self.phase = Phase::Receiving,
                             // Who sends more than is read would be reset, perhaps before it has read the response.
@@ -341,7 +352,8 @@ impl Exchange {
     /// Gives the socket up, with the octets that were read beyond the request.
     pub(crate) fn hijack(&mut self) -> Option<(Stream, Vec<u8>)> {
         self.phase = Phase::Gone;
-        self.access = None;
+        self.give_up_access();
+        self.tell_state();
         Some((self.stream.take()?, mem::take(&mut self.input)))
     }
 
@@ -349,6 +361,7 @@ impl Exchange {
     pub(crate) fn leave(&mut self) {
         self.phase = Phase::Gone;
         self.stream = None;
+        self.tell_state();
     }
 
     /// Somebody else gets a descriptor of the socket.
@@ -369,13 +382,14 @@ impl Exchange {
             Phase::Sending => self.after_sending != AfterSending::Abort,
             _ => self.is_idle(),
         };
-        self.access = None;
+        self.give_up_access();
         if let Some(stream) = &mut self.stream
             && ending_well
         {
             stream.finish();
         }
         self.phase = Phase::Gone;
+        self.tell_state();
         if let Some(stream) = self.stream.take()
             && (self.shared || crate::sys::forks::has_forked())
         {

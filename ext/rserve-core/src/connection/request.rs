@@ -1,8 +1,8 @@
 //! What a connection brings: a request that is complete, or why it was refused.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rserve_http1::{Error as HttpError, Head};
 
@@ -85,6 +85,17 @@ impl Request {
             && options.enable_keep_alives
             && options.queue_requests
             && options.max_keep_alive.is_none_or(|most| self.serial + 1 < most)
+    }
+
+    /// When its head was complete, as a proxy would have said it in `X-Request-Start`.
+    pub fn start<'a>(&self, text: &'a mut [u8; 32]) -> &'a [u8] {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let start = since_1970.saturating_sub(self.head_at.elapsed());
+        let mut left = text.as_mut_slice();
+        // It has room for years to come.
+        let _ = write!(left, "t={}.{:03}", start.as_secs(), start.subsec_millis());
+        let free = left.len();
+        &text[..text.len() - free]
     }
 
     pub(super) fn blank(now: Instant) -> Self {

@@ -51,6 +51,9 @@ impl Poller {
                     let (options, unread) = (&shared.options, &shared.unread);
                     let connection =
                         self.slots.insert(|id| Connection::new(id, index, accepted, options, unread, now));
+                    if let Some(telemetry) = shared.telemetry.get() {
+                        connection.exchange().tell_in(telemetry);
+                    }
                     self.run(shared, &connection, false, now);
                 }
                 Err(Errno::EAGAIN) => return false,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::sys::Parking;
+use crate::telemetry;
 
 /// Where one Ruby thread waits.
 #[derive(Debug, Default)]
@@ -16,9 +17,21 @@ pub struct Seat {
     pub(super) competing: AtomicUsize,
     /// The request that the thread serves is a large one ([`super::large`]).
     pub(super) large: AtomicBool,
+    /// Where operators see what the thread does.
+    row: Option<telemetry::Seat>,
 }
 
 impl Seat {
+    /// Of a thread whose doings operators see in `row`.
+    pub(crate) fn told_in(row: Option<telemetry::Seat>) -> Self {
+        Self { row, ..Self::default() }
+    }
+
+    /// Where operators see what the thread does, if they want to.
+    pub fn row(&self) -> Option<&telemetry::Seat> {
+        self.row.as_ref()
+    }
+
     /// See [`Parking::park`].
     pub(crate) fn park(&self, limit: Option<Duration>) {
         self.parking.park(limit);

@@ -8,6 +8,7 @@ use super::Server;
 use crate::connection::Connection;
 use crate::connection::exchange::{AfterSending, Audience};
 use crate::pool::Seat;
+use crate::telemetry::Shed;
 
 impl Server {
     /// Whether the request that the thread of `seat` took from the backlog is not to be begun by it: because its client
@@ -21,7 +22,10 @@ impl Server {
             Audience::Asked => {
                 self.shared.backlog.push(Arc::clone(connection), false, now);
             }
-            Audience::Gone => self.finish(connection, AfterSending::Abort),
+            Audience::Gone => {
+                self.tell_shed(Shed::ClientGone);
+                self.finish(connection, AfterSending::Abort);
+            }
         }
         self.put_down(seat);
         true
@@ -35,6 +39,7 @@ impl Server {
         self.shared.backlog.done(seat);
         let before = self.shared.threads.busy.fetch_sub(1, Ordering::SeqCst);
         self.shared.show_work();
+        self.show();
         if before == 1 && self.status() == super::Status::Draining {
             self.shared.wake_poller();
         }

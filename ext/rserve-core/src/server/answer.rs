@@ -104,7 +104,7 @@ impl Server {
 
     /// The response to `connection` has this status, for the access log.
     pub fn note_status(&self, connection: &Connection, status: u16) {
-        if access::is_wanted() && self.is_at_home() {
+        if (access::is_wanted() || self.shared.telemetry.get().is_some()) && self.is_at_home() {
             connection.exchange().note_status(status);
         }
     }

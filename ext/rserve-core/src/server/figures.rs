@@ -96,6 +96,11 @@ impl ServerStats {
         Self { max_threads, pool_capacity: max_threads, ..Self::default() }
     }
 
+    /// The figures as they stand in a worker's place of the telemetry.
+    pub fn of_figures(figures: &[u64]) -> Self {
+        Self::from_values(std::array::from_fn(|at| figures.get(at).copied().unwrap_or(0)))
+    }
+
     /// Each figure under its name.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
         TABLE.iter().map(|(name, _)| *name).zip(self.values())

@@ -35,6 +35,7 @@ impl Server {
                 place.resize(u32::try_from(max).unwrap_or(u32::MAX));
             }
             self.shed();
+            self.show();
             self.shared.threads.manager.wake();
         }
     }

@@ -13,6 +13,7 @@ mod monitor;
 mod readers;
 pub mod recent;
 mod threads;
+mod told;
 
 use std::io;
 use std::os::fd::RawFd;

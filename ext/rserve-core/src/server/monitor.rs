@@ -110,6 +110,7 @@ impl Server {
             // Nobody else may be there to go on with it.
             self.shared.note_unfinished(poller.has_more());
         }
+        self.show();
         let load = staffing::Load {
             polled: look.polled,
             ready: self.shared.backlog.len(),

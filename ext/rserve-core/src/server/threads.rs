@@ -59,6 +59,7 @@ impl Server {
             if request.refusal.is_none() {
                 self.shared.figures.count_request(seat.serves_large());
             }
+            self.tell_begin(seat, &request, now);
             readers::note_serving(true);
             return Next::Serve(connection, request);
         }
@@ -153,6 +154,7 @@ impl Server {
                 break;
             }
             poller.turn(&self.shared, left);
+            self.show();
         }
         // Before the next one may set it. SeqCst: the monitor sets `parked` and then looks here; one of the two sees the
         // other.
@@ -176,6 +178,7 @@ impl Server {
         if !self.shared.threads.served_since.load(Ordering::Relaxed) {
             self.shared.threads.served_since.store(true, Ordering::SeqCst);
         }
+        self.tell_end(seat);
         self.put_down(seat);
     }
 
@@ -210,6 +213,7 @@ impl Server {
     pub fn leave(&self) {
         if self.is_at_home() {
             self.shared.threads.spawned.fetch_sub(1, Ordering::AcqRel);
+            self.show();
             self.shared.threads.manager.wake();
         }
     }
@@ -217,6 +221,7 @@ impl Server {
     /// What the managing thread does next; never waits.
     pub fn manage(&self) -> Manage {
         let threads = &self.shared.threads;
+        self.beat();
         if self.status() == Status::Done {
             return Manage::Done;
         }
@@ -231,6 +236,7 @@ impl Server {
             let wanted = threads.spawn_wanted.swap(false, Ordering::AcqRel);
             if spawned < threads.size.min() || (wanted && spawned < threads.size.limit()) {
                 threads.spawned.fetch_add(1, Ordering::AcqRel);
+                self.show();
                 return Manage::Spawn;
             }
         }

@@ -27,6 +27,7 @@ use crate::connection::unread::Unread;
 use crate::connection::{Connection, ConnectionId};
 use crate::pool::backlog::Backlog;
 use crate::pool::large;
+use crate::telemetry::{self, WorkerState};
 
 use absences::Absences;
 use calls::Calls;
@@ -72,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) monitor: Arc<MonitorBell>,
     /// Where the other workers of a cluster see how busy this one is.
     pub(crate) place: OnceLock<Place>,
+    /// Where operators see what it does, if they want to.
+    pub(crate) telemetry: OnceLock<telemetry::Worker>,
     returned: Mutex<Returned>,
     registry: Registry,
     waker: Waker,
@@ -93,6 +96,7 @@ impl Shared {
             unread: Arc::new(Unread::new(options.unread_limit)),
             monitor: Arc::default(),
             place: OnceLock::new(),
+            telemetry: OnceLock::new(),
             returned: Mutex::default(),
             registry,
             waker,
@@ -106,6 +110,7 @@ impl Shared {
         if begins {
             self.touch(Instant::now());
             self.deadlines.begin();
+            self.tell(WorkerState::Ready);
         }
         begins
     }
@@ -116,10 +121,17 @@ impl Shared {
 
     pub(crate) fn advance(&self, status: Status) {
         if self.life.advance(status) {
+            self.tell(WorkerState::Stopping);
             self.backlog.wake(usize::MAX);
             self.wake_poller();
             self.monitor.wake();
             self.threads.manager.wake();
+        }
+    }
+
+    fn tell(&self, state: WorkerState) {
+        if let Some(telemetry) = self.telemetry.get() {
+            telemetry.enter(state);
         }
     }
 

@@ -31,7 +31,7 @@ pub use log::write_log;
 pub use malloc::limit_arenas;
 pub(crate) use parking::Parking;
 pub use peer::Peer;
-pub(crate) use shared_memory::SharedWords;
+pub(crate) use shared_memory::{SharedFile, SharedWords};
 pub(crate) use socket_queue::SocketQueue;
 pub use spare_threads::could_make as could_make_threads;
 pub use stack::release_stack;
@@ -68,6 +68,15 @@ fn named_and_unlinked(folder: &Path) -> io::Result<File> {
 pub(crate) fn processor_time() -> Duration {
     let spent = nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID);
     spent.map(Duration::from).unwrap_or_default()
+}
+
+/// Nanoseconds of a clock that is the same in every process of the system, and goes on only forward. `exact` or as of the
+/// last tick of the kernel, a few milliseconds ago, which costs next to nothing.
+pub(crate) fn nanoseconds(exact: bool) -> u64 {
+    use nix::time::{ClockId, clock_gettime};
+    let clock = if exact { ClockId::CLOCK_MONOTONIC } else { ClockId::CLOCK_MONOTONIC_COARSE };
+    let now = clock_gettime(clock).map(Duration::from).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Duplicates `fd` (close-on-exec), so that whoever owns the original may close it.

@@ -23,10 +23,12 @@ use rserve_core::cluster::master::{
     WorkerHandle, signal,
 };
 use rserve_core::cluster::{Index, Phase, Pid};
+use rserve_core::telemetry::{RestartResult, ServerPhase, Telemetry};
 
 use crate::cluster::worker::Worker;
 use crate::figures;
 use crate::settings;
+use crate::telemetry::Telemetry as Native;
 use crate::vm::error;
 use crate::vm::gvl::without_gvl;
 
@@ -51,6 +53,7 @@ pub(crate) struct Master {
     /// For the next worker 0 to take along.
     fork_commands: RefCell<Option<CommandReader>>,
     board: Board,
+    telemetry: Option<Telemetry>,
 }
 
 /// The master's ends of the pipes.
@@ -69,6 +72,7 @@ impl DataTypeFunctions for Master {
 
 impl Master {
     fn new(ruby: &Ruby, handler: Value, options: RHash) -> Result<Self, Error> {
+        let telemetry = settings::get::<Obj<Native>>(options, "telemetry")?.map(|it| it.shared().clone());
         let options = settings::cluster(options)?;
         let make = || {
             let (reader, writer) = worker_pipe()?;
@@ -88,6 +92,7 @@ impl Master {
                 welcome: Arc::new(welcome),
                 fork_commands: RefCell::new(None),
                 board: Board::new()?,
+                telemetry: telemetry.clone(),
             })
         };
         make().map_err(|failure: std::io::Error| error::system(ruby, &failure))
@@ -103,7 +108,22 @@ impl Master {
                 this.own.replace(None);
                 return Ok(ruby.to_symbol(outcome));
             }
+            this.show();
             this.turn(ruby)?;
+        }
+    }
+
+    /// Shows operators how the whole is.
+    fn show(&self) {
+        let Some(telemetry) = &self.telemetry else { return };
+        let (server, supervisor) = (telemetry.server(), self.supervisor.borrow());
+        server.beat();
+        server.set_workers(supervisor.asked());
+        server.set_worker_phase(supervisor.phase());
+        server.set_exits(supervisor.exits());
+        supervisor.workers().for_each(|worker| telemetry.set_phase(worker.index(), worker.phase()));
+        if !supervisor.is_ending() && supervisor.workers().any(WorkerHandle::is_booted) {
+            server.enter(ServerPhase::Running);
         }
     }
 
@@ -161,7 +181,17 @@ impl Master {
 
     fn reap_one(&self, ruby: &Ruby, pid: Pid) -> Result<(), Error> {
         let ended: Value = self.handler(ruby).funcall("reap", (pid.as_raw(),))?;
-        exit_event(pid, ended)?.map_or(Ok(()), |event| self.tell(ruby, event))
+        let Some(event) = exit_event(pid, ended)? else { return Ok(()) };
+        let index = self
+            .supervisor
+            .borrow()
+            .workers()
+            .find(|worker| worker.pid() == Some(pid))
+            .map(WorkerHandle::index);
+        if let (Some(telemetry), Some(index)) = (&self.telemetry, index) {
+            telemetry.vacate(index);
+        }
+        self.tell(ruby, event)
     }
 
     /// Tells the supervisor what happened, and does what it says.
@@ -175,12 +205,13 @@ impl Master {
 
     fn carry_out(&self, ruby: &Ruby, effect: Effect) -> Result<(), Error> {
         effect.tell();
+        self.tell_operators(&effect);
         let handler = self.handler(ruby);
         let call = |name| handler.funcall::<_, _, Value>(name, ()).map(drop);
         match effect {
             Effect::Spawn { index, phase, via: SpawnVia::Master } => self.spawn(ruby, index, phase)?,
-            Effect::Spawn { index, via: SpawnVia::Mold, .. } => {
-                self.board.prepare(index);
+            Effect::Spawn { index, phase, via: SpawnVia::Mold } => {
+                self.prepare(index, phase);
                 self.command_mold(ForkCommand::Fork(index));
             }
             Effect::PauseMold => self.command_mold(ForkCommand::Pause),
@@ -220,9 +251,20 @@ impl Master {
         Ok(())
     }
 
+    fn tell_operators(&self, effect: &Effect) {
+        let Some(telemetry) = &self.telemetry else { return };
+        match effect {
+            Effect::AnnounceWorkersStop => telemetry.server().enter(ServerPhase::Stopping),
+            Effect::Fire(LifecycleEvent::PhaseBooted) => {
+                telemetry.server().count_restart(RestartResult::Completed);
+            }
+            _ => {}
+        }
+    }
+
     /// Has Ruby fork a worker. In the worker this never returns.
     fn spawn(&self, ruby: &Ruby, index: Index, phase: Phase) -> Result<(), Error> {
-        self.board.prepare(index);
+        self.prepare(index, phase);
         let forks = index == Index::MOLD && self.supervisor.borrow().can_refork();
         if forks {
             let (reader, writer) = fork_pipe().map_err(|failure| error::system(ruby, &failure))?;
@@ -233,7 +275,19 @@ impl Master {
         }
         let spawned: Value = self.handler(ruby).funcall("spawn", (index.0, phase.0))?;
         self.fork_commands.replace(None);
-        self.tell(ruby, spawn_event(index, spawned)?)
+        let event = spawn_event(index, spawned)?;
+        if let (Some(telemetry), Event::SpawnFailed { .. }) = (&self.telemetry, &event) {
+            telemetry.vacate(index);
+        }
+        self.tell(ruby, event)
+    }
+
+    /// A worker is about to come.
+    fn prepare(&self, index: Index, phase: Phase) {
+        self.board.prepare(index);
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.prepare(index, phase);
+        }
     }
 
     /// Worker 0 may be gone, or stuck: the supervisor will notice.
@@ -285,6 +339,7 @@ impl Master {
             [Arc::clone(&self.lifeline), Arc::clone(&self.welcome)],
             commands,
             self.board.clone(),
+            self.telemetry.clone(),
         )
     }
 

@@ -17,6 +17,7 @@ use rserve_core::cluster::link::ipc::{ForkCommand, WorkerMessage};
 use rserve_core::cluster::link::pipes::{CommandReader, Lifeline, MessageWriter};
 use rserve_core::cluster::{Index, Pid};
 use rserve_core::server::ServerStats;
+use rserve_core::telemetry::{self, Telemetry, WorkerState};
 
 use crate::core::Core;
 use crate::vm::error;
@@ -39,6 +40,9 @@ pub(crate) struct Worker {
     /// Only worker 0 has it, under `fork_worker`.
     commands: RefCell<Option<CommandReader>>,
     board: Board,
+    telemetry: Option<Telemetry>,
+    /// This worker's place there.
+    told_in: Option<telemetry::Worker>,
 }
 
 impl DataTypeFunctions for Worker {}
@@ -51,8 +55,20 @@ impl Worker {
         [lifeline, welcome]: [Arc<Lifeline>; 2],
         commands: Option<CommandReader>,
         board: Board,
+        telemetry: Option<Telemetry>,
     ) -> Self {
-        Self { index, phase, writer, lifeline, welcome, commands: RefCell::new(commands), board }
+        let told_in = telemetry.as_ref().and_then(|telemetry| telemetry.worker(index));
+        Self {
+            index,
+            phase,
+            writer,
+            lifeline,
+            welcome,
+            commands: RefCell::new(commands),
+            board,
+            telemetry,
+            told_in,
+        }
     }
 
     /// To be called by a worker that worker 0 has forked, once: its own version.
@@ -65,7 +81,13 @@ impl Worker {
             [Arc::clone(&self.lifeline), Arc::clone(&self.welcome)],
             None,
             self.board.clone(),
+            self.telemetry.clone(),
         )
+    }
+
+    /// Where operators see what it does, if they want to.
+    pub(crate) fn told_in(&self) -> Option<telemetry::Worker> {
+        self.told_in.clone()
     }
 
     /// For this worker's server; `None` in a cluster too large for the board.
@@ -90,6 +112,7 @@ impl Worker {
 
     fn booted(ruby: &Ruby, this: &Self) -> Result<(), Error> {
         this.board.forget_news();
+        this.enter(WorkerState::Ready);
         this.send(ruby, WorkerMessage::Booted { pid: own_pid(ruby)?, index: this.index })
     }
 
@@ -99,10 +122,12 @@ impl Worker {
     }
 
     fn got_term(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.enter(WorkerState::Stopping);
         this.send(ruby, WorkerMessage::GotTerm { pid: own_pid(ruby)? })
     }
 
     fn terminating(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.enter(WorkerState::Stopping);
         this.send(ruby, WorkerMessage::Terminating { pid: own_pid(ruby)? })
     }
 
@@ -128,6 +153,12 @@ impl Worker {
     fn tell_stats(&self, ruby: &Ruby, stats: ServerStats) -> Result<(), Error> {
         let _ = self.writer.send(&WorkerMessage::Ping { pid: own_pid(ruby)?, stats });
         Ok(())
+    }
+
+    fn enter(&self, state: WorkerState) {
+        if let Some(telemetry) = &self.told_in {
+            telemetry.enter(state);
+        }
     }
 
     fn send(&self, ruby: &Ruby, message: WorkerMessage) -> Result<(), Error> {

@@ -52,6 +52,8 @@ pub(crate) struct EnvBuilder {
     unmaps: bool,
     /// `rack.hijack` is a Proc, not the same object as `puma.socket`.
     hijack_proc: bool,
+    /// A request that does not say when it began is given when its head came.
+    stamps: bool,
 }
 
 /// What the caller adds to a request's environment.
@@ -99,6 +101,7 @@ keys! {
     early_hints = "rack.early_hints",
     mark_as_io_bound = "puma.mark_as_io_bound",
     body_wait = "puma.request_body_wait",
+    request_start = "HTTP_X_REQUEST_START",
     https = "https",
     port_https = "443",
 }
@@ -121,13 +124,14 @@ pub(crate) fn keys_of_callbacks(ruby: &Ruby) -> (VALUE, VALUE) {
 }
 
 impl EnvBuilder {
-    pub(crate) fn new(remote_address: RemoteAddress, compat: Compat) -> Self {
+    pub(crate) fn new(remote_address: RemoteAddress, compat: Compat, stamps: bool) -> Self {
         Self {
             prototypes: Marked::new(Vec::new()),
             names: Marked::new(Recent::new(REMEMBERED_NAMES)),
             remote_address,
             unmaps: compat.unmaps_addresses(),
             hijack_proc: compat.hijacks_by_proc(),
+            stamps,
         }
     }
 
@@ -294,6 +298,15 @@ impl EnvBuilder {
         if !wait.is_zero() {
             // SAFETY: a plain constructor.
             set(keys.body_wait, unsafe { rb_sys::rb_float_new(wait.as_secs_f64() * 1e3) });
+        }
+        if self.stamps {
+            // SAFETY: `env` is a Hash, the key a frozen string of exact class: nothing is called that could raise.
+            let stamped =
+                unsafe { rb_sys::rb_hash_lookup(env, key(keys.request_start)) } != rb_sys::Qnil as VALUE;
+            if !stamped {
+                let mut digits = [0; 32];
+                set(keys.request_start, new(request.start(&mut digits)));
+            }
         }
         if let Some(hints) = extras.early_hints {
             set(keys.early_hints, hints.as_raw());

@@ -21,11 +21,11 @@ use std::time::Instant;
 
 use magnus::value::{Opaque, ReprValue};
 use magnus::{
-    Class, DataTypeFunctions, Error, Module, Object, RArray, RHash, RModule, Ruby, Symbol, TypedData, Value,
-    function, gc, method, typed_data::Obj,
+    Class, DataTypeFunctions, Error, Module, Object, RArray, RHash, RModule, Ruby, Symbol, TryConvert,
+    TypedData, Value, function, gc, method, typed_data::Obj,
 };
-use rserve_core::pool::Seat;
 use rserve_core::server::{Manage, Next, Notice, Server, ServerStats, Status};
+use rserve_core::telemetry::{ServerPhase, ServerSection};
 use rserve_http1::Spelling;
 
 use self::env::EnvBuilder;
@@ -34,6 +34,7 @@ use self::thread_events::{Presence, PresenceHook};
 use crate::cluster::worker::Worker;
 use crate::figures;
 use crate::settings;
+use crate::telemetry::Telemetry;
 use crate::tls::TlsContext;
 use crate::vm::gvl::{wipe_stack, without_gvl};
 use crate::vm::{error, protect};
@@ -55,6 +56,8 @@ pub(crate) struct Core {
     verifying: RefCell<Vec<bool>>,
     spelling: Spelling,
     presence_hook: RefCell<Option<PresenceHook>>,
+    /// In single mode, where operators want to see what the server does.
+    alone: RefCell<Option<ServerSection>>,
 }
 
 impl DataTypeFunctions for Core {
@@ -77,7 +80,11 @@ impl Core {
         let options = settings::server(ruby, settings)?;
         let (compat, io_bound) = (options.compat, options.max_io_threads > 0);
         let spelling = if compat.spells_in_lower_case() { Spelling::Lower } else { Spelling::Title };
-        let env = EnvBuilder::new(settings::remote_address(settings)?, compat);
+        let env = EnvBuilder::new(
+            settings::remote_address(settings)?,
+            compat,
+            settings::flag(settings, "request_start")?,
+        );
         let server = Server::new(options).map_err(|failure| error::system(ruby, &failure))?;
         Ok(Self {
             server,
@@ -90,6 +97,7 @@ impl Core {
             verifying: RefCell::default(),
             spelling,
             presence_hook: RefCell::new(None),
+            alone: RefCell::new(None),
         })
     }
 
@@ -121,16 +129,41 @@ impl Core {
         }
     }
 
+    /// Operators see what it does, in the place of a worker, or in single mode in the first one.
+    fn tell_in(&self, place: Value) -> Result<(), Error> {
+        let told_in = match <Obj<Worker>>::try_convert(place) {
+            Ok(worker) => worker.told_in(),
+            Err(_) => {
+                let telemetry = <Obj<Telemetry>>::try_convert(place)?;
+                let (worker, server) = telemetry.alone();
+                self.alone.replace(Some(server));
+                worker
+            }
+        };
+        if let Some(worker) = told_in {
+            self.server.tell_in(worker);
+        }
+        Ok(())
+    }
+
+    fn enter(&self, phase: ServerPhase) {
+        if let Some(server) = &*self.alone.borrow() {
+            server.enter(phase);
+        }
+    }
+
     fn start(ruby: &Ruby, this: &Self) -> Result<(), Error> {
         this.presence_hook.replace(Some(PresenceHook::install(&this.server)));
-        this.server.start().map_err(|failure| error::system(ruby, &failure))
+        this.server.start().map_err(|failure| error::system(ruby, &failure))?;
+        this.enter(ServerPhase::Running);
+        Ok(())
     }
 
     /// The loop of a pool thread; returns when the thread is to end.
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
-        let seat = Arc::new(Seat::default());
         let server = Arc::clone(&this.server);
-        let presence = Presence::of_this_thread(ruby, &server);
+        let seat = server.seat();
+        let presence = Presence::of_this_thread(ruby, &server, &seat);
         loop {
             match server.next(&seat) {
                 Next::Serve(connection, request) => {
@@ -177,6 +210,9 @@ impl Core {
     fn manage(ruby: &Ruby, this: Obj<Self>, limit: f64) -> Result<Symbol, Error> {
         let server = Arc::clone(&this.server);
         let until = Instant::now() + rserve_core::config::options::seconds(limit);
+        if let Some(server) = &*this.alone.borrow() {
+            server.beat();
+        }
         loop {
             match server.manage() {
                 Manage::Spawn => return Ok(ruby.to_symbol("spawn")),
@@ -224,10 +260,12 @@ impl Core {
     }
 
     fn drain(&self) {
+        self.enter(ServerPhase::Stopping);
         self.server.drain();
     }
 
     fn halt(&self) {
+        self.enter(ServerPhase::Stopping);
         self.server.halt();
     }
 
@@ -277,6 +315,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("app=", method!(Core::set_app, 1))?;
     class.define_method("add_listener", method!(Core::add_listener, 3))?;
     class.define_method("balance", method!(Core::balance, 1))?;
+    class.define_method("tell_in", method!(Core::tell_in, 1))?;
     class.define_method("start", method!(Core::start, 0))?;
     class.define_method("work", method!(Core::work, 0))?;
     class.define_method("leave", method!(Core::leave, 0))?;

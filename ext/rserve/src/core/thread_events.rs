@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use magnus::Ruby;
+use rserve_core::pool::Seat;
 use rserve_core::server::Server;
 
 /// Whether this Ruby tells.
@@ -17,7 +18,7 @@ pub(crate) use untold::{Presence, PresenceHook, init};
 
 #[cfg(not(ruby_gte_3_3))]
 mod untold {
-    use super::{Arc, Ruby, Server};
+    use super::{Arc, Ruby, Seat, Server};
 
     pub(crate) fn init() {}
 
@@ -28,7 +29,7 @@ mod untold {
     pub(crate) struct Serving;
 
     impl Presence {
-        pub(crate) fn of_this_thread(_ruby: &Ruby, _server: &Arc<Server>) -> Self {
+        pub(crate) fn of_this_thread(_ruby: &Ruby, _server: &Arc<Server>, _seat: &Arc<Seat>) -> Self {
             Self
         }
 
@@ -56,7 +57,9 @@ mod told {
 
     use rb_sys::VALUE;
 
-    use super::{Arc, Ruby, Server};
+    use rserve_core::telemetry::ThreadState;
+
+    use super::{Arc, Ruby, Seat, Server};
 
     /// Under which a thread keeps its `State`.
     static KEY: OnceLock<rb_sys::rb_internal_thread_specific_key_t> = OnceLock::new();
@@ -75,6 +78,7 @@ mod told {
 
     struct State {
         server: Arc<Server>,
+        seat: Arc<Seat>,
         /// The thread is in the middle of a request.
         serving: AtomicBool,
         /// What the server gave when it was told that the thread let go of the GVL; 0 when it has not.
@@ -101,9 +105,10 @@ mod told {
 
     impl Presence {
         /// Of the calling thread, which holds the GVL.
-        pub(crate) fn of_this_thread(_ruby: &Ruby, server: &Arc<Server>) -> Self {
+        pub(crate) fn of_this_thread(_ruby: &Ruby, server: &Arc<Server>, seat: &Arc<Seat>) -> Self {
             let state = State {
                 server: Arc::clone(server),
+                seat: Arc::clone(seat),
                 serving: AtomicBool::new(false),
                 left: AtomicU64::new(0),
             };
@@ -195,10 +200,18 @@ mod told {
         if !std::ptr::eq(Arc::as_ptr(&state.server), server.cast_const().cast()) {
             return;
         }
-        if event == rb_sys::RUBY_INTERNAL_THREAD_EVENT_SUSPENDED {
+        let now = match event {
+            rb_sys::RUBY_INTERNAL_THREAD_EVENT_SUSPENDED => ThreadState::Io,
+            rb_sys::RUBY_INTERNAL_THREAD_EVENT_READY => ThreadState::Gvl,
+            _ => ThreadState::Running,
+        };
+        if now == ThreadState::Io {
             state.leave();
         } else {
             state.come_back();
+        }
+        if let Some(row) = state.seat.row() {
+            row.change(now);
         }
     }
 }

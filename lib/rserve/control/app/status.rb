@@ -11,7 +11,7 @@ module Rserve
       OK_STATUS = '{ "status": "ok" }'
 
       # Commands that only read.
-      DATA_COMMANDS = %w[gc-stats stats thread-backtraces].freeze
+      DATA_COMMANDS = %w[gc-stats metrics stats thread-backtraces threads].freeze
 
       # @param launcher [Launcher]
       # @param token [String, nil] the `token` parameter every request must have; blank or "none" lets anybody in. By
@@ -49,9 +49,19 @@ module Rserve
         when "gc" then answer(GC.start.nil?, "")
         when "gc-stats" then respond(200, JSONSerialization.generate(GC.stat))
         when "stats" then respond(200, JSONSerialization.generate(@launcher.stats))
+        when "threads", "metrics" then telemetry(command)
         when "thread-backtraces" then respond(200, JSONSerialization.generate(backtraces))
         else respond(404, "Unsupported action", "text/plain")
         end
+      end
+
+      def telemetry(command)
+        telemetry = @launcher.telemetry
+        return answer(false, "#{command} not available: the configuration has no `telemetry`") unless telemetry
+        return respond(200, telemetry.threads) if command == "threads"
+
+        type, text = telemetry.metrics("")
+        respond(200, text, type)
       end
 
       def answer(done, refusal)

@@ -21,6 +21,7 @@ use super::{
 use crate::cluster::link::ipc::WorkerMessage;
 use crate::cluster::{Index, Phase, Pid};
 use crate::server::ServerStats;
+use crate::telemetry::WorkerExit;
 
 /// While workers are on their way out: how often the caller should look for
 /// those that it cannot reap (grandchildren end without a SIGCHLD).
@@ -52,6 +53,8 @@ pub struct Supervisor {
     rolling: Option<Rolling>,
     /// Whether [`LifecycleEvent::Booted`] was fired.
     announced: bool,
+    /// Workers that have ended, in the order of [`WorkerExit::ALL`].
+    exits: [u64; WorkerExit::COUNT],
     /// The last [`Event::Tick`], and when the next one was due then.
     ticked: Option<(Instant, Instant)>,
 }
@@ -97,8 +100,14 @@ impl Supervisor {
             ends_at: None,
             rolling: None,
             announced: false,
+            exits: [0; WorkerExit::COUNT],
             ticked: None,
         }
+    }
+
+    /// Workers that have ended, in the order of [`WorkerExit::ALL`].
+    pub fn exits(&self) -> &[u64; WorkerExit::COUNT] {
+        &self.exits
     }
 
     /// The workers, by index.
@@ -114,6 +123,11 @@ impl Supervisor {
     /// The phase that new workers belong to.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Whether all workers are to go.
+    pub fn is_ending(&self) -> bool {
+        !matches!(self.course, Course::Waiting | Course::Running)
     }
 
     /// Whether workers are forked from worker 0.
@@ -295,6 +309,7 @@ impl Supervisor {
             return;
         };
         let (index, phase) = (worker.index(), worker.phase);
+        self.exits[worker.exit_with(status) as usize] += 1;
         self.departed.truncate(DEPARTED - 1);
         self.departed.push_front(pid);
         if index == Index::MOLD && self.can_refork() {

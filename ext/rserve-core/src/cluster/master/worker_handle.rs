@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{ExitStatus, Signal};
 use crate::cluster::{Index, Phase, Pid};
 use crate::server::ServerStats;
+use crate::telemetry::WorkerExit;
 
 /// How often a signal is repeated to a worker that has not exited: the first
 /// TERM may have met a worker whose trap was not yet in place.
@@ -123,6 +124,16 @@ impl WorkerHandle {
     /// Whether it is a death that it has ended with `status`: it was not told to go, or did not go as it was told.
     pub(super) fn dies_with(&self, status: Option<ExitStatus>) -> bool {
         self.by_itself || status.map_or(self.is_killed(), |status| !status.is_graceful())
+    }
+
+    /// Why it has ended with `status`; nobody knows that of one that is not the master's child.
+    pub(super) fn exit_with(&self, status: Option<ExitStatus>) -> WorkerExit {
+        match status {
+            _ if self.is_killed() => WorkerExit::Timeout,
+            _ if !self.dies_with(status) => WorkerExit::Told,
+            Some(ExitStatus::Signal(_)) => WorkerExit::Signal,
+            Some(ExitStatus::Code(_)) | None => WorkerExit::Failed,
+        }
     }
 
     pub(super) fn forked(&mut self, pid: Pid, now: Instant) {

@@ -118,6 +118,7 @@ impl Exchange {
     /// Begins the access log's line of `request`, if there is an access log.
     pub(crate) fn begin_access(&mut self, request: &Request, peer: Peer) {
         self.access = self.access_of(request, peer);
+        self.tell_request(request);
     }
 
     fn access_of(&self, request: &Request, peer: Peer) -> Option<Box<Access>> {
@@ -131,10 +132,16 @@ impl Exchange {
         if let Some(access) = &mut self.access {
             access.answered(status);
         }
+        if let Some(told) = &mut self.told {
+            told.answered(status);
+        }
     }
 
     /// All of the response has gone out, if it was not cut.
-    pub(super) fn tell_access(&mut self) {
+    pub(super) fn tell_access(&mut self, now: Instant) {
+        if let Some(told) = &mut self.told {
+            told.end_request(now);
+        }
         if let Some(access) = self.access.take()
             && self.after_sending != AfterSending::Abort
         {
@@ -142,9 +149,18 @@ impl Exchange {
         }
     }
 
+    /// No more of the response goes out.
+    pub(super) fn give_up_access(&mut self) {
+        self.access = None;
+        if let Some(told) = &mut self.told {
+            told.end_request(Instant::now());
+        }
+    }
+
     /// The request is not to be waited for any longer; the client is told.
     pub(crate) fn answer_timeout(&mut self, options: &Options, peer: Peer) {
         self.access = self.access_of(&self.request, peer);
+        self.tell_late_request();
         self.note_status(408);
         let (connection, date): (&[u8], &[u8]) = match options.compat.spells_in_lower_case() {
             false => (b"Connection: close\r\n", b"Date: "),
