@@ -45,6 +45,13 @@ impl ServerSection {
         self.set(at::PHASE, phase as u64);
     }
 
+    /// A worker serves: it runs, unless it has gone further already.
+    pub fn has_booted(&self) {
+        let (from, to) = (ServerPhase::Booting as u64, ServerPhase::Running as u64);
+        let phase = &self.telemetry.words[at::PHASE];
+        let _ = phase.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// So many workers are wanted.
     pub fn set_workers(&self, wanted: u32) {
         self.set(at::WORKERS, u64::from(wanted));

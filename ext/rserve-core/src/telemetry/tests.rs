@@ -28,7 +28,10 @@ fn labels(status: u16) -> Labels {
 fn whoever_has_the_descriptor_reads_the_same() {
     let telemetry = telemetry();
     let server = telemetry.server();
+    server.has_booted();
+    assert_eq!(telemetry.read().server.phase, Some(ServerPhase::Running));
     server.enter(ServerPhase::Draining);
+    server.has_booted();
     server.set_workers(3);
     server.set_exits(&std::array::from_fn(|reason| reason as u64));
     server.count_restart(RestartResult::Failed);

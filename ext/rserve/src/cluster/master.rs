@@ -122,8 +122,8 @@ impl Master {
         server.set_worker_phase(supervisor.phase());
         server.set_exits(supervisor.exits());
         supervisor.workers().for_each(|worker| telemetry.set_phase(worker.index(), worker.phase()));
-        if !supervisor.is_ending() && supervisor.workers().any(WorkerHandle::is_booted) {
-            server.enter(ServerPhase::Running);
+        if supervisor.workers().any(WorkerHandle::is_booted) {
+            server.has_booted();
         }
     }
 
@@ -254,6 +254,7 @@ impl Master {
     fn tell_operators(&self, effect: &Effect) {
         let Some(telemetry) = &self.telemetry else { return };
         match effect {
+            Effect::Retire => telemetry.server().enter(ServerPhase::Draining),
             Effect::AnnounceWorkersStop => telemetry.server().enter(ServerPhase::Stopping),
             Effect::Fire(LifecycleEvent::PhaseBooted) => {
                 telemetry.server().count_restart(RestartResult::Completed);

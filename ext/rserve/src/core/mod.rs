@@ -155,7 +155,9 @@ impl Core {
     fn start(ruby: &Ruby, this: &Self) -> Result<(), Error> {
         this.presence_hook.replace(Some(PresenceHook::install(&this.server)));
         this.server.start().map_err(|failure| error::system(ruby, &failure))?;
-        this.enter(ServerPhase::Running);
+        if let Some(server) = &*this.alone.borrow() {
+            server.has_booted();
+        }
         Ok(())
     }
 
@@ -256,6 +258,7 @@ impl Core {
     }
 
     fn retire(&self) {
+        self.enter(ServerPhase::Draining);
         self.server.retire();
     }
 

@@ -125,11 +125,6 @@ impl Supervisor {
         self.phase
     }
 
-    /// Whether all workers are to go.
-    pub fn is_ending(&self) -> bool {
-        !matches!(self.course, Course::Waiting | Course::Running)
-    }
-
     /// Whether workers are forked from worker 0.
     pub fn can_refork(&self) -> bool {
         self.options.fork_worker.is_some()
