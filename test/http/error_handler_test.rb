@@ -55,6 +55,22 @@ class ErrorHandlerTest < ServerCase
     end
   end
 
+  # Rails' reporter is told, too, from where it takes a source on.
+  def test_rails_is_told_once_of_each
+    {
+      "def report(error, handled: true, source: nil) = tell(error, handled, source)" => true,
+      "def report(error, **options) = tell(error, options[:handled], options[:source])" => true,
+      "def report(error, handled:) = tell(error, handled, nil)" => false,
+      "def report(error, handled: true, source: nil) = raise(\"its own\")" => nil
+    }.each do |method, told|
+      spawn_server "-t", "1:1", app: file("faults.ru", "#{rails(method)}#{APP}"), config: HANDLER
+      assert_told_once_of_each
+      wanted = PATHS.map { |path| "#{path == "exits" ? "SystemExit" : "of #{path}"} false rserve" }
+      reported = server.log.b.scan(/^reported (.*)$/).flatten
+      assert_equal told ? wanted.sort : [], reported.sort, method
+    end
+  end
+
   # The log is no condition: here it fails each time.
   def test_the_handler_is_asked_when_the_log_fails
     spawn_server "-t", "1:1", app: file("faults.ru", APP), config: <<~RUBY
@@ -74,6 +90,22 @@ class ErrorHandlerTest < ServerCase
     assert_equal wanted.sort, told.sort
     # Nothing was out yet.
     %w[call each-at-once encodings utf-16 binary].each { |path| assert_match(%r{\AHTTP/1.1 500 }, answers[path], path) }
+  end
+
+  def rails(report)
+    <<~RUBY
+      # encoding: utf-8
+      module Rails
+        Reporter = Class.new do
+          def tell(error, handled, source)
+            name = error.message.b.delete("\\0")[/of [\\w-]+/] || error.class
+            $stderr.write "reported \#{name} \#{handled} \#{source}\\n"
+          end
+          #{report}
+        end
+        def self.error = @error ||= Reporter.new
+      end
+    RUBY
   end
 
   def told = server.log.b.scan(/^told .* at .*$/)

@@ -77,6 +77,32 @@ class RailsTest < RailsCase
     check_the_app
   end
 
+  # One that Rails' own executor has told of already, and one that has not come by it.
+  def test_whoever_collects_errors_by_rails_is_told_once_of_each
+    FileUtils.mkdir_p(File.join(app, "config/initializers"))
+    File.write(File.join(app, "config/initializers/errors.rb"), <<~'RUBY')
+      raises = Class.new do
+        def initialize(app, path) = (@app, @path = app, path)
+        def call(env) = env["PATH_INFO"] == @path ? raise("of #{@path}") : @app.call(env)
+      end
+      Rails.application.config.middleware.insert_before 0, raises, "/above"
+      Rails.application.config.middleware.insert_after ActionDispatch::Executor, raises, "/below"
+      subscriber = Class.new do
+        def report(error, handled:, source: nil, **) = warn("told #{error.message} #{handled} #{source}")
+      end
+      Rails.error.subscribe(subscriber.new) if Rails.respond_to?(:error)
+      warn "this is Rails #{Rails.version}"
+    RUBY
+    spawn_app
+    %w[/above /below].each { |path| assert_equal 500, get(path).status }
+    rails = Gem::Version.new(server.log[/^this is Rails (\S+)$/, 1])
+    skip "Rails #{rails} takes no source" if rails < Gem::Version.new("7.1")
+
+    told = ["of /above false rserve", "of /below false application.action_dispatch"]
+    server.wait_until("both are told", 20) { server.log.scan(/^told (.*)$/).size >= told.size }
+    assert_equal told, server.log.scan(/^told (.*)$/).flatten.sort
+  end
+
   private
 
   def title = File.read("/proc/#{server.pid}/cmdline").delete("\0").strip

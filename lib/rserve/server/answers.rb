@@ -35,14 +35,14 @@ module Rserve
 
       # The application raised before anything of its response was out.
       def answer_error(error, env)
-        log_application_error(error, env)
+        tell_of(error, env)
         lowlevel_error(error, env, error.is_a?(ThreadPool::ForceShutdown) ? 503 : 500)
       end
 
       # The application raised when it is too late for a response: after it took the connection away, or when a part of
       # its body was out. Whoever collects errors is told like of any other.
       def late_error(error, env)
-        log_application_error(error, env)
+        tell_of(error, env)
         lowlevel_error(error, env)
       end
 
@@ -141,9 +141,25 @@ module Rserve
         end
       end
 
-      # What is done about an error does not depend on the log.
-      def log_application_error(error, env)
-        @log_writer.unknown_error(error, LoggedRequest.new(env), "Rack app")
+      # An exception has left the application. What is done about it depends neither on the log nor on whoever collects
+      # errors.
+      def tell_of(error, env)
+        begin
+          @log_writer.unknown_error(error, LoggedRequest.new(env), "Rack app")
+        rescue StandardError
+          nil
+        end
+        report_to_rails(error)
+      end
+
+      # Rails' reporter drops what it was told before, as by its own executor, from 7.1 on. That of 7.0 does not, and
+      # takes no source.
+      def report_to_rails(error)
+        return unless defined?(::Rails.error)
+
+        reporter = ::Rails.error
+        takes_source = reporter.method(:report).parameters.any? { |kind, name| kind == :keyrest || name == :source }
+        reporter.report(error, handled: false, source: "rserve") if takes_source
       rescue StandardError
         nil
       end
