@@ -80,7 +80,7 @@ class BenchServer
 
     threads = "#{workload[:threads]}:#{workload[:threads]}"
     ["-b", address, "-w", workload[:workers].to_s, "-t", threads, *("--preload" if workload[:preload]),
-     "-C", "-", "-e", "production", "-q", workload[:app]]
+     "-C", workload.fetch(:config, "-"), "-e", "production", "-q", workload[:app]]
   end
 
   # As many processes as the others have threads. What they do themselves is Rack::ContentLength's part here.

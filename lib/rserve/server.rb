@@ -16,6 +16,7 @@ module Rserve
 end
 
 require "rserve/server/answers"
+require "rserve/server/late_requests"
 
 module Rserve
   # Serves an application inside this process: Puma's embedding API. May be run many times.
@@ -23,6 +24,7 @@ module Rserve
   # The native core owns the connections. Ruby owns the threads: one that manages (`srv`), and the pool (`srv tp 001`).
   class Server
     include Answers
+    include LateRequests
 
     # How often the managing thread looks at its own deadlines, in seconds.
     TICK = 0.5
@@ -260,6 +262,7 @@ module Rserve
     def settings
       settings = %i[max_io_threads first_data_timeout persistent_timeout idle_timeout queue_requests
                     enable_keep_alives http_content_length_limit write_timeout unread_limit stuck_after
+                    request_timeout hard_request_timeout queue_time_limit queue_limit shed_exempt
                     remote_address_header early_hints]
                  .to_h { |name| [name, @options[name]] }
       keep = @options[:max_keep_alive]
@@ -356,6 +359,7 @@ module Rserve
         when :idle then idle_timeout_reached
         when :busy then @worker&.tell_idle(false)
         when :log then @reactor.notices.each { |notice| log_notice(notice) }
+        when :late then @reactor.take_late.each { |late| tell_late(*late) }
         when :drain then begin_shutdown
         when :done then break
         end
@@ -392,7 +396,8 @@ module Rserve
 
     def finish
       @binder.close unless @status == :restart || !shutting_down?
-      @thread_pool.join unless @status == :halt # who halts does not wait for the application
+      # Who halts does not wait for the application, and nobody for a request that hangs.
+      @thread_pool.join(@reactor.hung_threads) unless @status == :halt
       @reactor.join
       @events.fire(:state, @status) if shutting_down?
       @events.fire(:state, :done)

@@ -17,7 +17,7 @@ mod vm;
 use magnus::{Error, Module, Object, RHash, Ruby, TypedData, function};
 
 use crate::cluster::{master, worker};
-use crate::core::{client, early_hints, env, stream, thread_events};
+use crate::core::{client, early_hints, env, request_timeout, stream, thread_events};
 
 #[magnus::init]
 fn init(ruby: &Ruby) -> Result<(), Error> {
@@ -25,6 +25,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     let native = rserve.define_module("Native")?;
     client::init(ruby, rserve)?;
     stream::init(ruby, rserve)?;
+    request_timeout::init(ruby, rserve)?;
     tls::init(ruby, native)?;
     core::init(ruby, native)?;
     http_parser::init(ruby, rserve)?;
@@ -61,6 +62,7 @@ fn look_up_classes(ruby: &Ruby) {
     core::Core::class(ruby);
     http_parser::HttpParser::class(ruby);
     master::Master::class(ruby);
+    request_timeout::RequestTimeout::class(ruby);
     stream::Stream::class(ruby);
     telemetry::Telemetry::class(ruby);
     tls::TlsContext::class(ruby);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use magnus::{Error, RHash, Ruby, TryConvert};
 use rserve_core::cluster::master as cluster;
 use rserve_core::config::compat::Compat;
-use rserve_core::config::options::{self, Options, ProxyProtocol};
+use rserve_core::config::options::{self, Options, ProxyProtocol, QueueLimits, RequestTimeout};
 
 use crate::core::env::RemoteAddress;
 use crate::core::thread_events;
@@ -46,6 +46,15 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     if let Some(limit) = get::<f64>(settings, "stuck_after")? {
         options.stuck_after = (limit > 0.0).then(|| options::seconds(limit));
     }
+    options.request_timeout = RequestTimeout {
+        soft: get(settings, "request_timeout")?.map(options::seconds),
+        hard: get(settings, "hard_request_timeout")?.map(options::seconds),
+    };
+    options.queue = QueueLimits {
+        time: get(settings, "queue_time_limit")?.map(options::seconds),
+        length: get(settings, "queue_limit")?,
+        exempt: get(settings, "shed_exempt")?.unwrap_or_default(),
+    };
     if let Some(octets) = get(settings, "unread_limit")? {
         options.unread_limit = octets;
     }

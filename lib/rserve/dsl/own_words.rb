@@ -48,6 +48,78 @@ module Rserve
         @options[:stuck_after] = seconds ? Float(seconds) : 0.0
       end
 
+      # How long the application may have a request, from when a thread gives it the request until it gives its
+      # response; a body that is being sent does not count. Then the log tells where the thread is, and
+      # {#on_request_timeout} is called. Nothing is raised in the thread.
+      #
+      # With `hard`, the client gets 504 after that time, and the worker is replaced: its other requests are finished
+      # first. Without workers, another thread takes the place of the one that hangs.
+      # `env["rserve.timeout"].extend(10)` gives a request 10 seconds more.
+      #
+      # The default is `false`, for ever.
+      #
+      # @example
+      #   request_timeout 30, hard: 60
+      # @param seconds [Numeric, false]
+      # @param hard [Numeric, nil]
+      def request_timeout(seconds, hard: nil)
+        soft = seconds ? positive(:request_timeout, seconds) : nil
+        hard &&= positive(:request_timeout, hard)
+        raise ArgumentError, "request_timeout: hard needs a time before it" if hard && !soft
+        if hard && hard <= soft
+          raise ArgumentError, "request_timeout: hard must be more than the #{soft} seconds before it"
+        end
+
+        @options[:request_timeout] = soft
+        @options[:hard_request_timeout] = hard
+      end
+
+      # Runs the block when a request takes longer than {#request_timeout}, on a thread of its own.
+      #
+      # @yieldparam env [Hash] of the request
+      # @yieldparam thread [Thread] that has it
+      # @yieldparam seconds [Float] for so long
+      def on_request_timeout(&block)
+        raise ArgumentError, "expected on_request_timeout to be given a block" unless block
+
+        (@options[:on_request_timeout] ||= []) << block
+      end
+
+      # How long a complete request may wait for a thread: after that it is answered 503 and never reaches the
+      # application.
+      #
+      # The default is `false`, for ever.
+      #
+      # @param seconds [Numeric, false]
+      def queue_time_limit(seconds)
+        @options[:queue_time_limit] = seconds ? positive(:queue_time_limit, seconds) : nil
+      end
+
+      # How many complete requests may wait for a thread of a process: those that come then are answered 503 at once.
+      #
+      # The default is `false`, any number.
+      #
+      # @param requests [Integer, false]
+      def queue_limit(requests)
+        requests = requests ? Integer(requests) : nil
+        raise ArgumentError, "queue_limit must not be negative" if requests&.negative?
+
+        @options[:queue_limit] = requests
+      end
+
+      # Requests for these paths wait for as long as it takes, whatever {#queue_time_limit} and {#queue_limit} say. A
+      # path that ends with `*` stands for all that begin so.
+      #
+      # @example
+      #   shed_exempt "/up", "/admin/*"
+      # @param paths [Array<String>] as clients send them, without a query
+      def shed_exempt(*paths)
+        wrong = paths.find { |path| !path.is_a?(String) || !path.start_with?("/") }
+        raise ArgumentError, "shed_exempt takes paths that begin with a slash, not #{wrong.inspect}" if wrong
+
+        (@options[:shed_exempt] ||= []).concat(paths)
+      end
+
       # How much clients may leave unread of their responses, all clients of a process together, in memory and temporary
       # files. When it is more those that read most slowly are cut off.
       #
@@ -185,6 +257,13 @@ module Rserve
       def not_negative(word, seconds)
         seconds = Float(seconds)
         raise ArgumentError, "#{word} must not be negative" if seconds.negative?
+
+        seconds
+      end
+
+      def positive(word, seconds)
+        seconds = Float(seconds)
+        raise ArgumentError, "#{word} must be more than 0 seconds" unless seconds.positive?
 
         seconds
       end

@@ -106,6 +106,18 @@ module Rserve
       end
     end
 
+    # Writes a warning and where its thread is: in lines of their own, or as members of the object of JSON.
+    #
+    # @param backtrace [Array<String>, nil]
+    # @param members [Hash] what else is known; only in JSON
+    def warn_of_thread(text, backtrace, **members)
+      frames = Array(backtrace).map(&:scrub)
+      return log("! #{[text, *frames.map { |frame| "  #{frame}" }].join("\n")}") unless @formatter.is_a?(JsonFormatter)
+
+      line = JsonFormatter.line("warn", text, backtrace: frames, **members)
+      @custom_logger ? write_to_custom_logger(line) : write_out("#{line}\n")
+    end
+
     # Writes to `stdout` without a line end.
     def write(text)
       write_out(format(text))

@@ -111,6 +111,8 @@ module Rserve
       def log_notice(notice)
         return @log_writer.unknown_error(nil, nil, "Listen loop: #{notice}") if notice.is_a?(String)
 
+        return give_up(notice.last) if notice.first == :given_up
+
         message, ip, der = notice
         return @log_writer.log("! #{message}") if notice.size == 1
         return @log_writer.connection_error(ConnectionError.new("#{message} from #{ip}"), nil) if notice.size == 2

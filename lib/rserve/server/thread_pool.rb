@@ -122,8 +122,10 @@ module Rserve
     end
 
     # Waits for every thread to end.
-    def join
-      @workers.each do |thread|
+    #
+    # @param but [Array<Thread>] those that are not waited for
+    def join(but = [])
+      (@workers - but).each do |thread|
         thread.join
       rescue ForceShutdown
         nil # it came when the thread was done already

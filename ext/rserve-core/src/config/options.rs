@@ -25,6 +25,48 @@ pub enum ProxyProtocol {
     V2,
 }
 
+/// Which requests are turned away instead of waiting for a thread.
+#[derive(Clone, Debug, Default)]
+pub struct QueueLimits {
+    /// Those that have waited for longer; `None` is no limit.
+    pub time: Option<Duration>,
+    /// Those that come when so many wait; `None` is no limit.
+    pub length: Option<usize>,
+    /// Paths of requests that wait for as long as it takes. One that ends with `*` stands for all that begin so.
+    pub exempt: Vec<String>,
+}
+
+impl QueueLimits {
+    /// Whether any request is turned away.
+    pub fn are_set(&self) -> bool {
+        self.time.is_some() || self.length.is_some()
+    }
+
+    /// Whether requests for `path`, as it was sent, wait for as long as it takes.
+    pub fn exempt(&self, path: &[u8]) -> bool {
+        self.exempt.iter().any(|exempt| match exempt.strip_suffix('*') {
+            Some(beginning) => path.starts_with(beginning.as_bytes()),
+            None => path == exempt.as_bytes(),
+        })
+    }
+}
+
+/// How long the application may have a request, from when a thread gives it to it until it gives its response.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestTimeout {
+    /// After this the operator is told; `None` is never.
+    pub soft: Option<Duration>,
+    /// After this the client gets 504; `None` is never.
+    pub hard: Option<Duration>,
+}
+
+impl RequestTimeout {
+    /// Whether it makes a difference how long a request takes.
+    pub fn is_set(self) -> bool {
+        self.soft.is_some() || self.hard.is_some()
+    }
+}
+
 /// Options of one server; `Default` is Puma 6's.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -42,6 +84,10 @@ pub struct Options {
     pub write_timeout: Duration,
     /// The application's part of a request is told to the operator when it takes longer; `None` is never.
     pub stuck_after: Option<Duration>,
+    /// See [`RequestTimeout`].
+    pub request_timeout: RequestTimeout,
+    /// See [`QueueLimits`].
+    pub queue: QueueLimits,
     /// Octets of responses that clients may leave unread, all of them together, before the slowest are cut off.
     pub unread_limit: u64,
     /// After so long without any request the server stops; `None` is never.
@@ -82,6 +128,8 @@ impl Default for Options {
             persistent_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(10),
             stuck_after: Some(Duration::from_secs(60)),
+            request_timeout: RequestTimeout::default(),
+            queue: QueueLimits::default(),
             unread_limit: 256 << 20,
             idle_timeout: None,
             enable_keep_alives: true,
@@ -102,6 +150,24 @@ impl Default for Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_exempt_as_it_is_or_by_its_beginning() {
+        let limits = QueueLimits { exempt: vec!["/up".into(), "/health/*".into()], ..QueueLimits::default() };
+        for (path, exempt) in [
+            ("/up", true),
+            ("/up/", false),
+            ("/upload", false),
+            ("/", false),
+            ("/health/", true),
+            ("/health/db", true),
+            ("/health", false),
+            ("", false),
+        ] {
+            assert_eq!(limits.exempt(path.as_bytes()), exempt, "{path:?}");
+        }
+        assert!(!QueueLimits::default().exempt(b"/up"));
+    }
 
     #[test]
     fn no_time_is_too_long() {

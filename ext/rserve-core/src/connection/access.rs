@@ -11,6 +11,7 @@ use tracing::field::display;
 use super::request::Request;
 use crate::observe::line::Octets;
 use crate::observe::log::ACCESS;
+use crate::telemetry::Shed;
 
 /// What the access log tells of one request. Dropping it writes the line, so that there is exactly one: without a status
 /// when there was no response, `complete` when all of the response has gone to the client's system.
@@ -31,6 +32,7 @@ pub struct Access {
     received: u64,
     sent: u64,
     status: Option<u16>,
+    shed: Option<Shed>,
     complete: bool,
 }
 
@@ -63,6 +65,7 @@ impl Access {
             received: request.body.len(),
             sent: 0,
             status: None,
+            shed: None,
             complete: false,
         }
     }
@@ -70,6 +73,11 @@ impl Access {
     /// The response has this status.
     pub fn answered(&mut self, status: u16) {
         self.status = Some(status);
+    }
+
+    /// No thread began the request.
+    pub(crate) fn shed(&mut self, why: Shed) {
+        self.shed = Some(why);
     }
 
     /// This part of the response is on its way.
@@ -101,6 +109,7 @@ impl Access {
             complete = self.complete,
             duration_ms = millis(now.saturating_duration_since(self.began)),
             queue_ms = millis(self.queued),
+            shed = self.shed.map(Shed::label),
             req_bytes = self.received,
             resp_bytes = self.sent,
             client_addr = %self.client,

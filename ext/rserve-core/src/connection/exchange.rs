@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod linger;
+mod own_answer;
 mod reader;
 mod receive;
 mod send;
@@ -126,6 +127,8 @@ pub(crate) struct Exchange {
     asked: bool,
     /// Sending failed: nothing more will reach the client.
     lost: bool,
+    /// The server has answered in place of the application, from which nothing more is taken.
+    given_up: bool,
     /// What the access log tells of the request that is being served.
     access: Option<Box<Access>>,
     /// What operators see of the connection, if they want to.
@@ -174,6 +177,7 @@ impl Exchange {
             corked: false,
             asked: false,
             lost: false,
+            given_up: false,
             access: None,
             told: None,
             patience: Patience::Unchanged,
@@ -320,6 +324,16 @@ impl Exchange {
         self.request.body.len()
     }
 
+    /// Path of the complete request, as it was sent.
+    pub(crate) fn request_path(&self) -> &[u8] {
+        self.request.head.path.of(&self.request.octets)
+    }
+
+    /// When the complete request became so.
+    pub(crate) fn ready_at(&self) -> Instant {
+        self.request.ready_at
+    }
+
     /// The response is complete; [`Exchange::progress`] goes on from here.
     pub(crate) fn finish(&mut self, after: AfterSending) {
         if self.phase == Phase::Ready {
@@ -351,6 +365,9 @@ impl Exchange {
 
     /// Gives the socket up, with the octets that were read beyond the request.
     pub(crate) fn hijack(&mut self) -> Option<(Stream, Vec<u8>)> {
+        if self.given_up {
+            return None;
+        }
         self.phase = Phase::Gone;
         self.give_up_access();
         self.tell_state();

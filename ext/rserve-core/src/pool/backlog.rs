@@ -1,22 +1,23 @@
 //! Complete requests in the order in which they became complete, and the Ruby threads that wait for one.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::large::Load;
+use super::queue::{Entry, Queue};
 use super::seat::Seat;
 use crate::cluster::balance::LargeTurns;
+use crate::config::options::QueueLimits;
 use crate::connection::Connection;
+use crate::telemetry::Shed;
 
 /// The queue of complete requests (FIFO) and the threads that wait without being the poller. Large requests beyond those
 /// that may be served at a time are kept until one of them is done.
-#[derive(Default)]
 pub(crate) struct Backlog {
     len: AtomicUsize,
-    /// Length of `kept`; above 0 only while a large request is in `ready` or being served, or it is not this worker's
-    /// turn. The monitor looks meanwhile.
+    /// How many the queue keeps; above 0 only while a large request is in `ready` or being served, or it is not this
+    /// worker's turn. The monitor looks meanwhile.
     kept: AtomicUsize,
     has_large: AtomicBool,
     /// Length of `idle`.
@@ -25,74 +26,51 @@ pub(crate) struct Backlog {
     most: AtomicUsize,
     /// How many requests have ended whose threads did not compete: with each, whoever competed has no rival any more.
     rivals: AtomicUsize,
+    /// Requests may be turned away.
+    limited: bool,
     state: Mutex<State>,
 }
 
 struct State {
-    ready: VecDeque<Entry>,
+    queue: Queue<Arc<Connection>>,
     idle: Vec<Arc<Seat>>,
-    kept: VecDeque<Entry>,
-    /// Large requests in `ready` or being served.
-    large: usize,
-    /// How many there may be.
-    large_allowed: usize,
-    large_begun_at: Instant,
-    /// Among the workers of a cluster.
-    turns: Option<LargeTurns>,
 }
 
-struct Entry {
-    since: Instant,
-    connection: Arc<Connection>,
-    large: bool,
-}
-
-impl Default for State {
+impl Default for Backlog {
     fn default() -> Self {
-        Self {
-            ready: VecDeque::new(),
-            idle: Vec::new(),
-            kept: VecDeque::new(),
-            large: 0,
-            large_allowed: 1,
-            large_begun_at: Instant::now(),
-            turns: None,
-        }
-    }
-}
-
-impl State {
-    /// Makes large requests ready, as many as may be served.
-    fn admit(&mut self, now: Instant) {
-        while self.large < self.large_allowed
-            && let Some(oldest) = self.kept.front()
-        {
-            if self.large == 0
-                && let Some(turns) = &mut self.turns
-                && !turns.begin(oldest.since, now)
-            {
-                break;
-            }
-            self.large += 1;
-            self.ready.extend(self.kept.pop_front());
-        }
+        Self::new(&QueueLimits::default())
     }
 }
 
 impl Backlog {
+    pub(crate) fn new(limits: &QueueLimits) -> Self {
+        let queue = Queue::new(limits);
+        Self {
+            len: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
+            has_large: AtomicBool::new(false),
+            parked: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            rivals: AtomicUsize::new(0),
+            limited: queue.is_limited(),
+            state: Mutex::new(State { queue, idle: Vec::new() }),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Large requests are served by turns with other workers.
     pub(crate) fn take_turns(&self, turns: LargeTurns) {
-        self.state().turns = Some(turns);
+        self.state().queue.set_turns(Some(turns));
     }
 
     /// From now on they need not wait for others: `true` when there are more to be served now.
     pub(crate) fn stop_taking_turns(&self, now: Instant) -> bool {
-        self.state().turns = None;
-        self.admit(now)
+        let mut state = self.state();
+        state.queue.set_turns(None);
+        self.admit(&mut state, now)
     }
 
     /// Large requests that a thread may take or serves, or that are kept.
@@ -121,65 +99,80 @@ impl Backlog {
 
     /// Whether the oldest request was already complete at `then`.
     pub(crate) fn waits_since(&self, then: Instant) -> bool {
-        self.len() > 0 && self.state().ready.front().is_some_and(|entry| entry.since <= then)
+        self.len() > 0 && self.state().queue.oldest().is_some_and(|since| since <= then)
     }
 
     /// `false` when the request is kept.
-    pub(crate) fn push(&self, connection: Arc<Connection>, large: bool, now: Instant) -> bool {
+    pub(crate) fn push(&self, entry: Entry<Arc<Connection>>, now: Instant) -> bool {
         let mut state = self.state();
-        let entry = Entry { since: now, connection, large };
-        if large {
-            state.kept.push_back(entry);
-            state.admit(now);
-        } else {
-            state.ready.push_back(entry);
-        }
+        let before = state.queue.ready();
+        state.queue.push(entry, now);
         self.tell(&state);
-        self.most.fetch_max(state.ready.len() + state.kept.len(), Ordering::Relaxed);
-        !large || state.kept.is_empty()
+        let waiting = state.queue.ready() + state.queue.kept();
+        self.most.fetch_max(waiting, Ordering::Relaxed);
+        state.queue.ready() > before
+    }
+
+    /// Adds one that a thread has taken and did not begin, behind the others.
+    pub(crate) fn put_back(&self, entry: Entry<Arc<Connection>>) {
+        let mut state = self.state();
+        state.queue.put_back(entry);
+        self.tell(&state);
     }
 
     /// Lets as many large requests be served beside each other as `load` says, given how many it was and when one was
     /// last begun; the first one when it is this worker's turn. `true` when there are more to be served now.
     pub(crate) fn allow_large(&self, load: impl FnOnce(usize, Instant) -> Load, now: Instant) -> bool {
         let mut state = self.state();
-        if state.large > 0 {
-            let load = load(state.large_allowed, state.large_begun_at);
-            if !state.kept.is_empty() {
-                state.large_allowed = load.allowed();
-            }
-            if let Some(turns) = &state.turns
-                && load.gives_up_turn()
-            {
-                turns.end();
-            }
-        }
-        drop(state);
-        self.admit(now)
+        state.queue.weigh(load);
+        self.admit(&mut state, now)
     }
 
-    fn admit(&self, now: Instant) -> bool {
+    fn admit(&self, state: &mut State, now: Instant) -> bool {
+        let before = state.queue.ready();
+        state.queue.admit(now);
+        self.tell(state);
+        state.queue.ready() > before
+    }
+
+    /// Requests may be turned away ([`Backlog::turn_away`]).
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// Whether somebody has to answer requests that were turned away.
+    pub(crate) fn has_turned_away(&self) -> bool {
+        self.limited && self.state().queue.has_turned_away()
+    }
+
+    /// Requests that no thread will begin, for the caller to answer, those too that have just waited for too long; and
+    /// whether there are more to be served now.
+    pub(crate) fn turn_away(&self, threads: usize, now: Instant) -> (Vec<(Arc<Connection>, Shed)>, bool) {
         let mut state = self.state();
-        let before = state.ready.len();
-        state.admit(now);
+        let kept = state.queue.kept();
+        state.queue.expire(threads, now);
         self.tell(&state);
-        state.ready.len() > before
+        let admitted = state.queue.kept() < kept && state.queue.ready() > 0;
+        (state.queue.take_turned_away(), admitted)
     }
 
     /// The oldest request, for the thread of `seat`. To be called with the GVL held: a request popped before would wait
     /// for it behind every thread that computes, up to 100 ms each.
-    pub(crate) fn pop(&self, seat: &Seat) -> Option<Arc<Connection>> {
+    pub(crate) fn pop(&self, seat: &Seat, now: Instant) -> Option<Arc<Connection>> {
         if self.len() == 0 {
             return None;
         }
         let mut state = self.state();
-        let entry = state.ready.pop_front()?;
-        self.len.store(state.ready.len(), Ordering::Release);
+        let entry = state.queue.pop(now);
+        match self.limited {
+            true => self.tell(&state),
+            false => self.len.store(state.queue.ready(), Ordering::Release),
+        }
+        let entry = entry?;
         if entry.large {
-            state.large_begun_at = Instant::now();
             seat.large.store(true, Ordering::Release);
         }
-        Some(entry.connection)
+        Some(entry.request)
     }
 
     /// Parks `seat` until it is woken; returns at once when a request is ready or `may_wait` says no, which is asked
@@ -199,7 +192,7 @@ impl Backlog {
             state.idle.push(Arc::clone(seat));
             // Before the question: who changes the answer looks whether anybody is parked afterwards.
             self.parked.store(state.idle.len(), Ordering::SeqCst);
-            !seat.is_interrupted() && may_wait(state.ready.len())
+            !seat.is_interrupted() && may_wait(state.queue.ready())
         };
         if stays {
             seat.park(None);
@@ -244,24 +237,18 @@ impl Backlog {
         if !self.competes(seat) {
             self.rivals.fetch_add(1, Ordering::AcqRel);
         }
-        if seat.large.swap(false, Ordering::AcqRel) {
+        let large = seat.large.swap(false, Ordering::AcqRel);
+        if large || self.limited {
             let mut state = self.state();
-            state.large -= 1;
-            if state.large == 0 {
-                state.large_allowed = 1;
-                if let Some(turns) = &state.turns {
-                    turns.end();
-                }
-            }
-            state.admit(Instant::now());
+            state.queue.ended(large, Instant::now());
             self.tell(&state);
         }
     }
 
     fn tell(&self, state: &State) {
-        self.len.store(state.ready.len(), Ordering::Release);
-        self.kept.store(state.kept.len(), Ordering::Release);
-        self.has_large.store(state.large + state.kept.len() > 0, Ordering::Release);
+        self.len.store(state.queue.ready(), Ordering::Release);
+        self.kept.store(state.queue.kept(), Ordering::Release);
+        self.has_large.store(state.queue.has_large(), Ordering::Release);
     }
 
     /// How many threads are parked.

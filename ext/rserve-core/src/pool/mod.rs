@@ -2,6 +2,7 @@
 
 pub(crate) mod backlog;
 pub mod large;
+pub(crate) mod queue;
 mod seat;
 mod size;
 pub mod staffing;

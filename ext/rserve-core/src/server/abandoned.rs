@@ -1,4 +1,5 @@
-//! Requests that nobody waits for any more are not begun.
+//! Complete requests that no thread begins: nobody waits for them any more, or they have waited for too long
+//! ([`crate::pool::queue`]).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,7 +7,7 @@ use std::time::Instant;
 
 use super::Server;
 use crate::connection::Connection;
-use crate::connection::exchange::{AfterSending, Audience};
+use crate::connection::exchange::Audience;
 use crate::pool::Seat;
 use crate::telemetry::Shed;
 
@@ -19,16 +20,37 @@ impl Server {
         match audience {
             Audience::Waits => return false,
             Audience::Asked if !others => return false,
-            Audience::Asked => {
-                self.shared.backlog.push(Arc::clone(connection), false, now);
-            }
-            Audience::Gone => {
-                self.tell_shed(Shed::ClientGone);
-                self.finish(connection, AfterSending::Abort);
-            }
+            Audience::Asked => self.shared.put_back(connection),
+            Audience::Gone => self.leave_unserved(connection, Shed::ClientGone),
         }
         self.put_down(seat);
         true
+    }
+
+    /// Answers requests that no thread will begin; by the monitor, since every thread may be in the application.
+    pub(super) fn turn_away(&self, now: Instant) {
+        if !self.shared.backlog.is_limited() {
+            return;
+        }
+        let threads = self.shared.threads.size.limit();
+        let (turned_away, more) = self.shared.backlog.turn_away(threads, now);
+        for (connection, why) in &turned_away {
+            self.leave_unserved(connection, *why);
+        }
+        if !turned_away.is_empty() {
+            self.show();
+        }
+        if more {
+            self.shared.nudge();
+        }
+    }
+
+    fn leave_unserved(&self, connection: &Arc<Connection>, why: Shed) {
+        let stays = self.status() == super::Status::Running;
+        let mut exchange = connection.exchange();
+        let (after, why) = exchange.answer_unserved(&self.shared.options, connection.peer(), why, stays);
+        self.tell_shed(why);
+        self.conclude(connection, exchange, after);
     }
 
     /// The thread of `seat` has no request any more.
@@ -40,7 +62,7 @@ impl Server {
         let before = self.shared.threads.busy.fetch_sub(1, Ordering::SeqCst);
         self.shared.show_work();
         self.show();
-        if before == 1 && self.status() == super::Status::Draining {
+        if self.status() == super::Status::Draining && before <= 1 + self.shared.threads.size.hung() {
             self.shared.wake_poller();
         }
     }

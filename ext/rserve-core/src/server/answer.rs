@@ -131,10 +131,22 @@ impl Server {
         if !self.is_at_home() {
             return;
         }
+        let exchange = connection.exchange();
+        if !exchange.is_given_up() {
+            self.conclude(connection, exchange, after);
+        }
+    }
+
+    /// As [`Server::finish`], by whoever answered.
+    pub(super) fn conclude(
+        &self,
+        connection: &Arc<Connection>,
+        mut exchange: MutexGuard<'_, Exchange>,
+        after: AfterSending,
+    ) {
         let now = Instant::now();
         self.shared.touch(now);
         connection.set_apart(false);
-        let mut exchange = connection.exchange();
         exchange.finish(after);
         loop {
             exchange.saw(connection.take_edges());
@@ -200,7 +212,12 @@ impl Server {
     ///
     /// No descriptor is left, or the connection is closed (`EBADF`).
     pub fn duplicate_socket(&self, connection: &Connection) -> io::Result<OwnedFd> {
-        connection.exchange().share();
+        let mut exchange = connection.exchange();
+        if exchange.is_given_up() {
+            return Err(Errno::EBADF.into());
+        }
+        exchange.share();
+        drop(exchange);
         let duplicate = |stream: &Stream| Some(crate::sys::duplicate(stream.as_fd().as_raw_fd()));
         self.look_at(connection, duplicate).unwrap_or_else(|| Err(Errno::EBADF.into()))
     }

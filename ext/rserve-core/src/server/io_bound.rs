@@ -11,7 +11,7 @@ pub struct IoBound(Arc<Server>);
 impl Drop for IoBound {
     fn drop(&mut self) {
         self.0.shared.threads.size.one_io_bound_less();
-        self.0.shed();
+        self.0.let_surplus_go();
     }
 }
 
@@ -31,17 +31,22 @@ impl Server {
         let max = max.max(1);
         self.shared.threads.size.set(min, max);
         if self.is_at_home() {
-            if let Some(place) = self.shared.place.get() {
-                place.resize(u32::try_from(max).unwrap_or(u32::MAX));
-            }
-            self.shed();
+            self.show_size();
+            self.let_surplus_go();
             self.show();
             self.shared.threads.manager.wake();
         }
     }
 
+    /// Tells the other workers of a cluster how many threads there may be.
+    pub(super) fn show_size(&self) {
+        if let Some(place) = self.shared.place.get() {
+            place.resize(u32::try_from(self.shared.threads.size.max_with_hung()).unwrap_or(u32::MAX));
+        }
+    }
+
     /// Asks as many threads to leave as there are beyond the limit.
-    fn shed(&self) {
+    pub(super) fn let_surplus_go(&self) {
         let threads = &self.shared.threads;
         if !self.is_at_home() {
             return;
@@ -61,7 +66,7 @@ impl Server {
     }
 
     /// Whether the calling thread is one too many, and has been asked to leave: even though there are requests.
-    pub(super) fn is_shed(&self) -> bool {
+    pub(super) fn is_surplus(&self) -> bool {
         let threads = &self.shared.threads;
         threads.trim_wanted.load(Ordering::Relaxed) > 0
             && threads.spawned.load(Ordering::Acquire) > threads.size.limit()

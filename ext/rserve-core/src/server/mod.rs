@@ -8,6 +8,7 @@ mod abandoned;
 mod absence;
 mod answer;
 mod figures;
+mod hung;
 mod io_bound;
 mod monitor;
 mod readers;
@@ -28,8 +29,9 @@ use crate::net::tls;
 use crate::poller::Poller;
 use crate::shared::Shared;
 
-pub use crate::shared::{InHand, Notice, Status};
+pub use crate::shared::{Late, Notice, Status};
 pub use figures::ServerStats;
+pub use hung::InHand;
 pub use io_bound::IoBound;
 use monitor::{Look, Monitor};
 
@@ -55,6 +57,8 @@ pub enum Manage {
     IdleTimeout,
     /// A request came after all.
     IdleOver,
+    /// [`Server::take_late`] has something.
+    Late,
     /// It began to drain: whoever else holds the listeners may close them. Said once.
     Drain,
     /// Every connection is gone: join the threads.
@@ -106,7 +110,7 @@ impl Server {
     pub fn add_gate(&self, gate: Gate) {
         let _ = self.shared.place.set(gate.place().clone());
         self.shared.backlog.take_turns(LargeTurns::new(gate.place().clone()));
-        self.lock_poller().add_gate(gate);
+        self.lock_poller().add_gate(gate.turning_away(self.shared.options.queue.are_set()));
     }
 
     /// Begins to serve and starts the monitor, a native thread.

@@ -54,7 +54,10 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
             return;
         }
         let told = strong.shared.options.suspensions_told;
-        let held_back = strong.uncork(Instant::now());
+        let now = Instant::now();
+        let held_back = strong.uncork(now);
+        strong.turn_away(now);
+        strong.give_up_hung(now);
         spent = strong.weigh_large(spent);
         let leading = strong.shared.polling.leading.load(Ordering::Acquire);
         // A leader that sleeps does not see a request that another thread made ready and then stood back from.
@@ -83,8 +86,9 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
         let idle = strong.shared.polling.leading.load(Ordering::SeqCst)
             && strong.shared.backlog.len() == 0
             && !strong.needs_monitor();
+        let limit = strong.shared.calls.rest(Instant::now());
         drop(strong);
-        bell.park(idle);
+        bell.park(idle, limit);
         quiet = Duration::ZERO;
         pause = TICK;
     }
@@ -134,7 +138,10 @@ impl Server {
 
     /// Whether something is to be done within a tick that nobody but the monitor may see.
     fn needs_monitor(&self) -> bool {
-        !self.corked().is_empty() || self.shared.polling.has_unfinished() || self.shared.backlog.has_large()
+        !self.corked().is_empty()
+            || self.shared.polling.has_unfinished()
+            || self.shared.backlog.has_large()
+            || self.shared.backlog.has_turned_away()
     }
 
     /// Lets more or fewer large requests be served at a time, here and in other workers, while there are some: to be

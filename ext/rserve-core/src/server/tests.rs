@@ -15,6 +15,8 @@ use crate::connection::exchange::AfterSending;
 use crate::pool::Seat;
 use crate::pool::large::LARGE;
 
+mod overload;
+
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{InHand, Manage, Next, Notice, Server, Status, readers};
+use super::{Manage, Next, Notice, Server, Status, readers};
 use crate::connection::Connection;
 use crate::connection::request::Request;
 use crate::poller::Poller;
@@ -28,7 +28,7 @@ impl Server {
         if !self.is_at_home() {
             return Next::Leave;
         }
-        if self.is_shed() {
+        if self.is_surplus() {
             seat.rest();
             return Next::Leave;
         }
@@ -47,7 +47,7 @@ impl Server {
             poller.glance(&self.shared);
         }
         while self.status() < Status::Done
-            && let Some(connection) = self.pop(seat)
+            && let Some(connection) = self.pop(seat, now)
         {
             if self.is_passed_over(seat, &connection, now) {
                 continue;
@@ -76,7 +76,7 @@ impl Server {
     }
 
     /// The oldest request, whose server the caller is from then on counted among.
-    fn pop(&self, seat: &Seat) -> Option<Arc<Connection>> {
+    fn pop(&self, seat: &Seat, now: Instant) -> Option<Arc<Connection>> {
         let threads = &self.shared.threads;
         if self.shared.backlog.len() == 0 {
             return None;
@@ -85,8 +85,11 @@ impl Server {
         threads.busy.fetch_add(1, Ordering::SeqCst);
         let connection = match threads.held.load(Ordering::SeqCst) {
             true => None,
-            false => self.shared.backlog.pop(seat),
+            false => self.shared.backlog.pop(seat, now),
         };
+        if self.shared.backlog.has_turned_away() {
+            self.shared.monitor.hurry();
+        }
         if connection.is_none() {
             threads.busy.fetch_sub(1, Ordering::SeqCst);
         } else if seat.serves_large() {
@@ -182,12 +185,6 @@ impl Server {
         self.put_down(seat);
     }
 
-    /// `request` is the application's until what this returns is dropped; see [`Notice::Stalled`].
-    pub fn give(&self, request: &Request) -> Option<InHand<'_>> {
-        let (octets, head) = (request.octets.as_slice(), &request.head);
-        self.shared.calls.begin(head.method.of(octets), head.path.of(octets), Instant::now())
-    }
-
     /// Gives the buffers of a request back to its connection, for the next one.
     pub fn recycle(&self, connection: &Connection, request: Request) {
         connection.exchange().recycle(request);
@@ -225,8 +222,12 @@ impl Server {
         if self.status() == Status::Done {
             return Manage::Done;
         }
-        if let Some(stall) = self.shared.calls.stall(Instant::now()) {
+        let now = Instant::now();
+        if let Some(stall) = self.shared.calls.stall(now) {
             self.shared.notify(Notice::Stalled(stall));
+        }
+        if self.shared.calls.has_late(now) {
+            return Manage::Late;
         }
         if self.shared.life.begins_to_drain() {
             return Manage::Drain;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::{Server, ServerStats};
 use crate::connection::request::Request;
 use crate::pool::Seat;
-use crate::telemetry::{Part, Shed, Worker, upstream};
+use crate::telemetry::{Part, Shed, Timeout, Worker, upstream};
 
 impl Server {
     /// From now on operators see what it does; to be called before [`Server::start`].
@@ -66,6 +66,13 @@ impl Server {
             telemetry.part(Part::Running, spent.running);
             telemetry.part(Part::GvlWait, spent.gvl);
             telemetry.part(Part::IoWait, spent.io);
+        }
+    }
+
+    /// A request has passed a limit of its time.
+    pub(super) fn tell_timeout(&self, limit: Timeout) {
+        if let Some(telemetry) = self.telemetry() {
+            telemetry.timeout(limit);
         }
     }
 

@@ -1,9 +1,11 @@
-//! Requests that the application has in hand: which of them hang, and since when.
+//! Requests that the application has in hand: since when, and what becomes of those that it has for too long.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::config::options::{Options, RequestTimeout};
+use crate::connection::Connection;
 use crate::observe::line::Octets;
 
 /// Requests whose application has not answered for a long time.
@@ -32,10 +34,28 @@ impl fmt::Display for Stall {
     }
 }
 
-/// See the module. A lock that is held for a few instructions, by threads that have the GVL.
+/// One request that the application has had for too long.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Late {
+    /// By which its [`Calls::begin`] is known.
+    pub serial: u64,
+    /// Since when.
+    pub age: Duration,
+    /// Method and path.
+    request: Vec<u8>,
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Octets(&self.request).fmt(f)
+    }
+}
+
+/// See the module. A lock that is held for a few instructions.
 #[derive(Default)]
 pub(crate) struct Calls {
-    limit: Option<Duration>,
+    stuck_after: Option<Duration>,
+    timeout: RequestTimeout,
     state: Mutex<State>,
 }
 
@@ -53,68 +73,182 @@ struct Call {
     serial: u64,
     began: Instant,
     request: Vec<u8>,
+    /// Only with a hard time-out.
+    connection: Option<Arc<Connection>>,
+    /// By how much both time-outs are longer than others'.
+    extension: Duration,
+    /// The soft time-out was told.
+    told: bool,
+    /// The hard time-out has passed.
+    given_up: bool,
 }
 
-/// A request in the application's hands, until this is dropped.
-pub struct InHand<'a> {
-    calls: &'a Calls,
-    serial: u64,
-}
+impl Call {
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
+    }
 
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        let mut state = self.calls.lock();
-        if let Some(at) = state.calls.iter().position(|call| call.serial == self.serial) {
-            let call = state.calls.swap_remove(at);
-            state.spare.push(call.request);
-        }
+    fn is_past(&self, limit: Option<Duration>, now: Instant) -> bool {
+        limit.is_some_and(|limit| self.age(now) > limit + self.extension)
     }
 }
 
 impl Calls {
-    pub(super) fn new(limit: Option<Duration>) -> Self {
-        Self { limit, state: Mutex::default() }
+    pub(super) fn new(options: &Options) -> Self {
+        Self { stuck_after: options.stuck_after, timeout: options.request_timeout, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The application gets a request; `None` where nobody wants to know.
-    pub(crate) fn begin(&self, method: &[u8], path: &[u8], now: Instant) -> Option<InHand<'_>> {
-        self.limit?;
-        let mut state = self.lock();
-        state.serial += 1;
-        let serial = state.serial;
-        let mut request = state.spare.pop().unwrap_or_default();
-        request.clear();
-        for part in [method, b" ", path] {
-            request.extend_from_slice(part);
+    /// The application gets a request; gives its serial, or `None` where nobody wants to know.
+    pub(crate) fn begin(
+        &self,
+        method: &[u8],
+        path: &[u8],
+        connection: &Arc<Connection>,
+        now: Instant,
+    ) -> Option<u64> {
+        if self.stuck_after.is_none() && !self.timeout.is_set() {
+            return None;
         }
-        state.calls.push(Call { serial, began: now, request });
-        Some(InHand { calls: self, serial })
+        let connection = self.timeout.hard.map(|_| Arc::clone(connection));
+        Some(self.lock().begin(method, path, connection, now))
+    }
+
+    /// The application has given a request back: `true` when that is too late.
+    pub(crate) fn end(&self, serial: u64) -> bool {
+        let mut state = self.lock();
+        let Some(at) = state.calls.iter().position(|call| call.serial == serial) else { return false };
+        let call = state.calls.swap_remove(at);
+        state.spare.push(call.request);
+        call.given_up
+    }
+
+    /// The time-outs of a request are longer by this.
+    pub(crate) fn extend(&self, serial: u64, by: Duration) {
+        let mut state = self.lock();
+        if let Some(call) = state.calls.iter_mut().find(|call| call.serial == serial) {
+            call.extension = call.extension.saturating_add(by);
+        }
     }
 
     /// What is to be told at `now`: that requests hang, once; and again when there are more of them and another limit
     /// has passed.
     pub(crate) fn stall(&self, now: Instant) -> Option<Stall> {
-        let limit = self.limit?;
+        let limit = self.stuck_after?;
+        self.lock().stall(limit, now)
+    }
+
+    /// Requests that are past the soft time-out, each once.
+    pub(crate) fn take_late(&self, now: Instant) -> Vec<Late> {
+        if self.timeout.soft.is_none() {
+            return Vec::new();
+        }
+        let (mut state, soft) = (self.lock(), self.timeout.soft);
+        let late = state.calls.iter_mut().filter(|call| !call.told && call.is_past(soft, now));
+        late.map(|call| {
+            call.told = true;
+            Late { serial: call.serial, age: call.age(now), request: call.request.clone() }
+        })
+        .collect()
+    }
+
+    /// Whether [`Calls::take_late`] has any.
+    pub(crate) fn has_late(&self, now: Instant) -> bool {
+        let soft = self.timeout.soft;
+        soft.is_some() && self.lock().calls.iter().any(|call| !call.told && call.is_past(soft, now))
+    }
+
+    /// Requests that are past the hard time-out, and whose they are.
+    pub(crate) fn overdue(&self, now: Instant) -> Vec<(Late, Arc<Connection>)> {
+        let hard = self.timeout.hard;
+        if hard.is_none() {
+            return Vec::new();
+        }
+        let state = self.lock();
+        let overdue = state.calls.iter().filter(|call| !call.given_up && call.is_past(hard, now));
+        overdue
+            .filter_map(|call| {
+                let late = Late { serial: call.serial, age: call.age(now), request: call.request.clone() };
+                Some((late, Arc::clone(call.connection.as_ref()?)))
+            })
+            .collect()
+    }
+
+    /// Nobody waits for what the application gives back: `false` when it just has.
+    pub(crate) fn give_up(&self, serial: u64) -> bool {
         let mut state = self.lock();
-        let age = |call: &Call| now.saturating_duration_since(call.began);
-        let threads = state.calls.iter().filter(|call| age(call) > limit).count();
-        let news = match state.told {
+        let call = state.calls.iter_mut().find(|call| call.serial == serial);
+        call.map(|call| call.given_up = true).is_some()
+    }
+
+    /// Those that were given up, and that the application still has.
+    pub(crate) fn given_up(&self) -> Vec<u64> {
+        self.lock().calls.iter().filter(|call| call.given_up).map(|call| call.serial).collect()
+    }
+
+    /// A request has no hard time-out: the application has taken its connection.
+    pub(crate) fn excuse(&self, serial: u64) {
+        let mut state = self.lock();
+        if let Some(call) = state.calls.iter_mut().find(|call| call.serial == serial) {
+            call.connection = None;
+        }
+    }
+
+    /// How long [`Calls::overdue`] need not be asked; `None` without a hard time-out.
+    pub(crate) fn rest(&self, now: Instant) -> Option<Duration> {
+        let hard = self.timeout.hard?;
+        let state = self.lock();
+        let waiting = state.calls.iter().filter(|call| !call.given_up && call.connection.is_some());
+        let due = waiting.map(|call| (hard + call.extension).saturating_sub(call.age(now))).min();
+        // One that begins meanwhile is due no sooner.
+        Some(due.unwrap_or(hard).min(hard))
+    }
+}
+
+impl State {
+    fn begin(
+        &mut self,
+        method: &[u8],
+        path: &[u8],
+        connection: Option<Arc<Connection>>,
+        now: Instant,
+    ) -> u64 {
+        self.serial += 1;
+        let mut request = self.spare.pop().unwrap_or_default();
+        request.clear();
+        for part in [method, b" ", path] {
+            request.extend_from_slice(part);
+        }
+        self.calls.push(Call {
+            serial: self.serial,
+            began: now,
+            request,
+            connection,
+            extension: Duration::ZERO,
+            told: false,
+            given_up: false,
+        });
+        self.serial
+    }
+
+    fn stall(&mut self, limit: Duration, now: Instant) -> Option<Stall> {
+        let threads = self.calls.iter().filter(|call| call.age(now) > limit).count();
+        let news = match self.told {
             None => threads > 0,
             Some((told, at)) => threads > told && now.saturating_duration_since(at) >= limit,
         };
         if threads == 0 {
-            state.told = None;
+            self.told = None;
         }
         if !news {
             return None;
         }
-        state.told = Some((threads, now));
-        let oldest = state.calls.iter().min_by_key(|call| call.began)?;
-        Some(Stall { threads, limit, oldest: age(oldest), request: oldest.request.clone() })
+        self.told = Some((threads, now));
+        let oldest = self.calls.iter().min_by_key(|call| call.began)?;
+        Some(Stall { threads, limit, oldest: oldest.age(now), request: oldest.request.clone() })
     }
 }
 
@@ -122,31 +256,77 @@ impl Calls {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn calls(stuck_after: Option<Duration>, soft: Option<Duration>, hard: Option<Duration>) -> Calls {
+        let request_timeout = RequestTimeout { soft, hard };
+        Calls::new(&Options { stuck_after, request_timeout, ..Options::default() })
+    }
+
+    fn begin(calls: &Calls, method: &[u8], path: &[u8], now: Instant) -> u64 {
+        calls.lock().begin(method, path, None, now)
+    }
+
     #[test]
     fn what_hangs_is_told_once_and_again_when_it_is_more() {
-        let second = Duration::from_secs(1);
-        let (start, limit) = (Instant::now(), 60 * second);
-        let calls = Calls::new(Some(limit));
-        let said = |seconds| calls.stall(start + seconds * second).map(|stall| stall.to_string());
-        let first = calls.begin(b"GET", b"/slow", start);
+        let (start, limit) = (Instant::now(), 60 * SECOND);
+        let calls = calls(Some(limit), None, None);
+        let said = |seconds| calls.stall(start + seconds * SECOND).map(|stall| stall.to_string());
+        let first = begin(&calls, b"GET", b"/slow", start);
         assert_eq!(said(60), None);
         let line = "1 thread has been in the application for more than 60 s; the oldest request, for 61 s: GET /slow";
         assert_eq!(said(61), Some(line.into()));
         assert_eq!(said(62), None, "once");
-        let second_one = calls.begin(b"PUT", b"/\xff", start + 10 * second);
+        let second = begin(&calls, b"PUT", b"/\xff", start + 10 * SECOND);
         assert_eq!(said(75), None, "not so soon again");
         let line = "2 threads have been in the application for more than 60 s; the oldest request, for 121 s: GET /slow";
         assert_eq!(said(121), Some(line.into()));
-        drop(first);
+        calls.end(first);
         assert_eq!(said(181), None, "fewer");
-        drop(second_one);
+        calls.end(second);
         assert_eq!(said(182), None);
-        let _third = calls.begin(b"PUT", b"/\xff", start + 182 * second);
+        begin(&calls, b"PUT", b"/\xff", start + 182 * SECOND);
         assert!(said(243).is_some_and(|line| line.ends_with(r": PUT /\xFF")), "anew");
     }
 
     #[test]
-    fn nothing_is_kept_where_nobody_wants_to_know() {
-        assert!(Calls::new(None).begin(b"GET", b"/", Instant::now()).is_none());
+    fn each_that_is_late_is_told_once_and_later_when_it_asked_for_time() {
+        let start = Instant::now();
+        let calls = calls(None, Some(30 * SECOND), None);
+        let (first, second) = (begin(&calls, b"GET", b"/a", start), begin(&calls, b"GET", b"/b", start));
+        calls.extend(second, 10 * SECOND);
+        let told = |seconds| {
+            let now = start + seconds * SECOND;
+            let has = calls.has_late(now);
+            let told: Vec<_> =
+                calls.take_late(now).iter().map(|late| (late.serial, late.age, late.to_string())).collect();
+            assert_eq!(has, !told.is_empty());
+            told
+        };
+        assert_eq!(told(30), []);
+        assert_eq!(told(31), [(first, 31 * SECOND, "GET /a".to_owned())]);
+        assert_eq!(told(40), []);
+        assert_eq!(told(41), [(second, 41 * SECOND, "GET /b".to_owned())]);
+        assert_eq!(told(99), []);
+    }
+
+    #[test]
+    fn who_gives_back_and_who_gives_up_agree_on_who_was_first() {
+        let now = Instant::now();
+        let calls = calls(None, None, Some(60 * SECOND));
+        let (first, second) = (begin(&calls, b"GET", b"/", now), begin(&calls, b"GET", b"/", now));
+        assert!(calls.give_up(first));
+        assert!(calls.end(first), "too late");
+        assert!(!calls.end(second));
+        assert!(!calls.give_up(second), "too late");
+    }
+
+    #[test]
+    fn the_monitor_rests_until_the_next_one_is_due() {
+        let now = Instant::now();
+        assert_eq!(calls(Some(SECOND), Some(SECOND), None).rest(now), None);
+        let calls = calls(None, None, Some(60 * SECOND));
+        assert_eq!(calls.rest(now), Some(60 * SECOND));
+        assert!(calls.overdue(now + 61 * SECOND).is_empty());
     }
 }

@@ -27,11 +27,12 @@ use crate::connection::unread::Unread;
 use crate::connection::{Connection, ConnectionId};
 use crate::pool::backlog::Backlog;
 use crate::pool::large;
+use crate::pool::queue::Entry;
 use crate::telemetry::{self, WorkerState};
 
 use absences::Absences;
 use calls::Calls;
-pub use calls::InHand;
+pub use calls::Late;
 pub(crate) use deadlines::DRAIN_GRACE;
 use deadlines::Deadlines;
 use figures::Figures;
@@ -90,9 +91,9 @@ impl Shared {
             threads: Threads::new(&options),
             absences: Absences::default(),
             figures: Figures::default(),
-            calls: Calls::new(options.stuck_after),
+            calls: Calls::new(&options),
             notices: Notices::default(),
-            backlog: Backlog::default(),
+            backlog: Backlog::new(&options.queue),
             unread: Arc::new(Unread::new(options.unread_limit)),
             monitor: Arc::default(),
             place: OnceLock::new(),
@@ -188,7 +189,9 @@ impl Shared {
     }
 
     pub(crate) fn check_drained(&self, connections: usize) {
-        if connections == 0 && self.backlog.len() == 0 && self.threads.busy.load(Ordering::Acquire) == 0 {
+        // Of a request that hangs nobody waits for the end.
+        let busy = self.threads.busy.load(Ordering::Acquire).saturating_sub(self.threads.size.hung());
+        if connections == 0 && self.backlog.len() == 0 && busy == 0 {
             self.advance(Status::Done);
         }
     }
@@ -240,10 +243,21 @@ impl Shared {
         now: Instant,
     ) {
         let large = exchange.request_len() >= large::LARGE;
+        let exempt = self.backlog.is_limited() && self.options.queue.exempt(exchange.request_path());
         drop(exchange);
-        if !self.backlog.push(Arc::clone(connection), large, now) {
+        let entry = Entry { request: Arc::clone(connection), since: now, large, exempt };
+        if !self.backlog.push(entry, now) {
             self.monitor.hurry();
         }
+    }
+
+    /// The request of `connection`, which a thread has taken, is to be begun later.
+    pub(crate) fn put_back(&self, connection: &Arc<Connection>) {
+        let exchange = connection.exchange();
+        let exempt = self.backlog.is_limited() && self.options.queue.exempt(exchange.request_path());
+        let since = exchange.ready_at();
+        drop(exchange);
+        self.backlog.put_back(Entry { request: Arc::clone(connection), since, large: false, exempt });
     }
 
     /// Has a thread look for requests, if there are any: for a caller that made one ready and will not serve it.

@@ -57,10 +57,10 @@ impl MonitorBell {
         fence(Ordering::SeqCst);
     }
 
-    /// Sleeps until it is woken, if it `stays`.
-    pub(crate) fn park(&self, stays: bool) {
+    /// Sleeps until it is woken, for `limit` at most, if it `stays`.
+    pub(crate) fn park(&self, stays: bool, limit: Option<Duration>) {
         if stays {
-            self.parking.park(None);
+            self.parking.park(limit);
         }
         self.parked.store(false, Ordering::SeqCst);
     }

@@ -6,7 +6,7 @@ use std::{fmt, io, mem};
 
 use nix::errno::Errno;
 
-use super::calls::Stall;
+use super::calls::{Late, Stall};
 use crate::net::Peer;
 use crate::net::tls::Fault;
 
@@ -19,6 +19,8 @@ pub enum Notice {
     PollFailed(io::Error),
     /// So many clients were cut off, because they read too slowly.
     ReadersCut(usize),
+    /// A request was answered in the application's place.
+    GivenUp(Late),
     /// Requests hang in the application.
     Stalled(Stall),
     /// This part of a request did not come in time.
@@ -32,9 +34,11 @@ impl Notice {
     pub fn peer(&self) -> Option<IpAddr> {
         match self {
             Notice::TimedOut(peer, _) | Notice::TlsFailed(peer, _) => Some(peer.ip()),
-            Notice::AcceptFailed(_) | Notice::PollFailed(_) | Notice::ReadersCut(_) | Notice::Stalled(_) => {
-                None
-            }
+            Notice::AcceptFailed(_)
+            | Notice::GivenUp(_)
+            | Notice::PollFailed(_)
+            | Notice::ReadersCut(_)
+            | Notice::Stalled(_) => None,
         }
     }
 }
@@ -43,6 +47,11 @@ impl fmt::Display for Notice {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::AcceptFailed(errno) => write!(formatter, "cannot accept connections: {}", errno.desc()),
+            Notice::GivenUp(late) => write!(
+                formatter,
+                "{late} was answered 504: the application has had it for {:.1} s",
+                late.age.as_secs_f64()
+            ),
             Notice::PollFailed(failure) => write!(formatter, "cannot wait for connections: {failure}"),
             Notice::ReadersCut(count) => {
                 write!(

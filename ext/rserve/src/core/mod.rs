@@ -8,6 +8,7 @@ pub(crate) mod env;
 mod input;
 mod lease;
 mod prototype;
+pub(crate) mod request_timeout;
 mod response;
 mod serve;
 pub(crate) mod stream;
@@ -30,6 +31,7 @@ use rserve_http1::Spelling;
 
 use self::env::EnvBuilder;
 use self::lease::Lease;
+use self::request_timeout::Timed;
 use self::thread_events::{Presence, PresenceHook};
 use crate::cluster::worker::Worker;
 use crate::figures;
@@ -58,6 +60,7 @@ pub(crate) struct Core {
     presence_hook: RefCell<Option<PresenceHook>>,
     /// In single mode, where operators want to see what the server does.
     alone: RefCell<Option<ServerSection>>,
+    timed: Timed,
 }
 
 impl DataTypeFunctions for Core {
@@ -65,6 +68,7 @@ impl DataTypeFunctions for Core {
         marker.mark(self.handler);
         marker.mark(self.app.get());
         self.env.mark(marker);
+        self.timed.mark(marker);
     }
 }
 
@@ -79,6 +83,7 @@ impl Core {
     fn new(ruby: &Ruby, handler: Value, app: Value, settings: RHash) -> Result<Self, Error> {
         let options = settings::server(ruby, settings)?;
         let (compat, io_bound) = (options.compat, options.max_io_threads > 0);
+        let timed = Timed::new(options.request_timeout.is_set());
         let spelling = if compat.spells_in_lower_case() { Spelling::Lower } else { Spelling::Title };
         let env = EnvBuilder::new(
             settings::remote_address(settings)?,
@@ -98,6 +103,7 @@ impl Core {
             spelling,
             presence_hook: RefCell::new(None),
             alone: RefCell::new(None),
+            timed,
         })
     }
 
@@ -207,7 +213,7 @@ impl Core {
     }
 
     /// The managing thread's loop, up to the next thing that Ruby must do: `:spawn`, `:idle`, `:busy`, `:log`,
-    /// `:drain` or `:done`;
+    /// `:late`, `:drain` or `:done`;
     /// `:tick` when there was nothing for `limit` seconds.
     fn manage(ruby: &Ruby, this: Obj<Self>, limit: f64) -> Result<Symbol, Error> {
         let server = Arc::clone(&this.server);
@@ -220,6 +226,7 @@ impl Core {
                 Manage::Spawn => return Ok(ruby.to_symbol("spawn")),
                 Manage::IdleTimeout => return Ok(ruby.to_symbol("idle")),
                 Manage::Drain => return Ok(ruby.to_symbol("drain")),
+                Manage::Late => return Ok(ruby.to_symbol("late")),
                 Manage::IdleOver => return Ok(ruby.to_symbol("busy")),
                 Manage::Done => return Ok(ruby.to_symbol("done")),
                 Manage::Wait => {
@@ -238,7 +245,8 @@ impl Core {
     }
 
     /// What is to be logged: messages; of a request that did not come in time `[message, peer's address]`, of failed TLS
-    /// `[message, peer's address, DER of a certificate or nil]`; `[message]` of what hangs in the application.
+    /// `[message, peer's address, DER of a certificate or nil]`; `[message]` of what hangs in the application,
+    /// `[:given_up, message]` when the server has answered in its place.
     fn notices(ruby: &Ruby, this: &Self) -> RArray {
         let text = |text: String| ruby.str_new(&text).as_value();
         let notices = this.server.take_notices().into_iter().map(|notice| {
@@ -249,6 +257,7 @@ impl Core {
                     let certificate = fault.certificate.map(|der| ruby.str_from_slice(&der));
                     ruby.into_value((message, peer, certificate))
                 }
+                (Notice::GivenUp(_), _) => ruby.into_value((ruby.to_symbol("given_up"), message)),
                 (Notice::Stalled(_), _) => ruby.into_value((message,)),
                 (_, Some(peer)) => ruby.into_value((message, peer)),
                 (_, None) => message,
@@ -326,6 +335,8 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("manage", method!(Core::manage, 1))?;
     class.define_method("notices", method!(Core::notices, 0))?;
     class.define_method("retire", method!(Core::retire, 0))?;
+    class.define_method("take_late", method!(Core::take_late, 0))?;
+    class.define_method("hung_threads", method!(Core::hung_threads, 0))?;
     class.define_method("drain", method!(Core::drain, 0))?;
     class.define_method("halt", method!(Core::halt, 0))?;
     class.define_method("evict", method!(Core::evict, 0))?;

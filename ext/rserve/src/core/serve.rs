@@ -10,6 +10,7 @@ use rserve_core::connection::Connection;
 use rserve_core::connection::exchange::AfterSending;
 use rserve_core::connection::request::{Refusal, Request};
 use rserve_core::observe::line::Octets;
+use rserve_core::server::InHand;
 use rserve_http1::{ResponseFraming, ResponsePlan};
 
 use super::Core;
@@ -84,18 +85,47 @@ impl Core {
         client: Obj<Client>,
     ) -> Result<(), Error> {
         let built = self.environment(ruby, lease.connection(), &mut request, client);
-        let in_hand = self.server.give(&request);
+        let in_hand = self.server.give(lease.connection(), &request);
         self.server.recycle(lease.connection(), request);
         let env = match built {
             Ok(env) => env,
             Err(failure) => return self.failed(ruby, lease, asked, failure, None, client),
         };
+        let running = match self.timed.begin(ruby, &self.server, in_hand.as_ref(), env) {
+            Ok(running) => running,
+            Err(failure) => return self.failed(ruby, lease, asked, failure, Some(env), client),
+        };
         let app = ruby.get_inner(self.app.get());
         let outcome = app.funcall::<_, _, Value>(*CALL, (env,));
-        drop(in_hand);
+        drop(running);
+        if in_hand.is_some_and(InHand::end) {
+            return self.too_late(ruby, outcome, env, client);
+        }
         match outcome {
             Ok(triple) => self.respond(ruby, lease, asked, triple, env, client),
             Err(failure) => self.failed(ruby, lease, asked, failure, Some(env), client),
+        }
+    }
+
+    /// The application gives a request back whose client the server has answered in its place.
+    fn too_late(
+        &self,
+        ruby: &Ruby,
+        outcome: Result<Value, Error>,
+        env: RHash,
+        client: Obj<Client>,
+    ) -> Result<(), Error> {
+        client.end();
+        match outcome {
+            Ok(triple) => {
+                self.close(ruby, body_of(triple), env)?;
+                self.after(ruby, Some(env), client, Some(triple), None)
+            }
+            Err(failure) => {
+                let exception = error::exception(&failure);
+                let told = self.cut_short(ruby, failure, Some(env), false);
+                protect::ensure(told, || self.after(ruby, Some(env), client, None, exception))
+            }
         }
     }
 

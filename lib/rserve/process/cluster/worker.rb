@@ -58,6 +58,17 @@ module Rserve
         @idle = idle
       end
 
+      # @api private
+      # Has the master replace this worker, which serves until another one does.
+      #
+      # @param reason [Symbol]
+      def want_replacement(reason)
+        return if @replaced || @stopping || @retires || !@link.respond_to?(:retire)
+
+        @replaced = true
+        @link.retire(reason)
+      end
+
       private
 
       def set_title

@@ -11,6 +11,9 @@ use crate::net::transfer::{Ticket, Transfers};
 /// How often a worker looks whether it has connections to pass on.
 const WEIGH_EVERY: Duration = Duration::from_millis(1);
 
+/// How long a worker whose threads do not get on leaves connections to others, where it turns requests away.
+const LONGEST_UNQUEUED: Duration = Duration::from_millis(250);
+
 /// The gate between the listeners that all workers share and one of them.
 #[derive(Debug)]
 pub struct Gate {
@@ -22,6 +25,8 @@ pub struct Gate {
     weighed_at: Option<Instant>,
     /// When it was first seen how many requests the threads have begun.
     begun_at: Option<Instant>,
+    /// See [`Balancer::queue_after`].
+    turns_away: bool,
 }
 
 impl Gate {
@@ -35,7 +40,14 @@ impl Gate {
             surplus: 0,
             weighed_at: None,
             begun_at: None,
+            turns_away: false,
         }
+    }
+
+    /// Requests that wait for too long are turned away, if `answer` says so.
+    #[must_use]
+    pub fn turning_away(self, answer: bool) -> Self {
+        Self { turns_away: answer, ..self }
     }
 
     /// Where connections wait that workers pass on to each other.
@@ -90,8 +102,13 @@ impl Gate {
         self.transfers().offer(socket, ticket).is_ok()
     }
 
+    /// How long no thread has begun a request.
+    fn stalled(&self, now: Instant) -> Duration {
+        self.begun_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
     fn weigh(&mut self, now: Instant) {
-        let stalled = self.begun_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let stalled = self.stalled(now);
         self.weighed_at = Some(now);
         self.place.others(&mut self.others);
         let own = self.place.own();
@@ -111,6 +128,9 @@ impl Gate {
     /// `None` when none waits.
     pub fn ask(&mut self, one_waits: impl FnOnce() -> bool, now: Instant) -> Result<(), Option<Duration>> {
         self.place.others(&mut self.others);
+        if self.turns_away {
+            self.balancer.queue_after(Some(self.stalled(now).min(LONGEST_UNQUEUED)));
+        }
         match self.balancer.verdict(self.place.own(), &self.others, self.place.has_siblings(), now) {
             Verdict::Accept => Ok(()),
             Verdict::Leave { look_again } => Err(one_waits().then_some(look_again)),

@@ -62,6 +62,7 @@ pub struct Balancer {
     /// Requests that this worker's threads have begun so far.
     begun: u64,
     leaving: Option<Leaving>,
+    queues_after: Option<Duration>,
 }
 
 /// A connection was left to others.
@@ -81,20 +82,25 @@ impl Balancer {
     /// queue, where whoever is free first takes them; unless it has no siblings at all, not even one that boots or is being replaced:
     /// a request that one of its own threads waits for must not be behind that thread. But where
     /// connections are kept alive nobody may ever be free: when all are full, one whose threads get on
-    /// takes a connection that has waited for long. One whose threads hang never does.
+    /// takes a connection that has waited for long. One whose threads hang never does, but see
+    /// [`Balancer::queue_after`].
     pub fn verdict(&mut self, own: Load, others: &[Load], siblings: bool, now: Instant) -> Verdict {
         self.doubt(others, now);
         let better = self.alive(others).any(|other| is_better(other, &own));
         let waited = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| now - leaving.since);
         let gets_on = self.leaving.as_ref().is_some_and(|leaving| leaving.begun != self.begun);
+        let queues = own.is_full() && self.queues_after.is_some_and(|after| waited >= after);
         let leave = if !own.is_full() {
             better && waited < STUCK_AFTER
         } else {
             let turn = gets_on && waited >= LONGEST_LEFT;
-            better || !(turn || (others.is_empty() && !siblings))
+            better || !(turn || queues || (others.is_empty() && !siblings))
         };
         if !leave {
-            self.leaving = None;
+            // Others may have waited as long as this one.
+            if !queues {
+                self.leaving = None;
+            }
             return Verdict::Accept;
         }
         self.leaving.get_or_insert_with(|| Leaving {
@@ -103,6 +109,14 @@ impl Balancer {
             turns: others.iter().map(|other| (other.index, other.turns)).collect(),
         });
         Verdict::Leave { look_again: LOOK_AGAIN }
+    }
+
+    /// Requests that wait here for too long are turned away, so that they have to wait here and not where nobody sees
+    /// for how long: with no thread anywhere, connections that have been left for `after` are taken, all of them. The
+    /// longer it is that a thread has begun something, the longer others are given the chance. `None` where nobody is
+    /// turned away.
+    pub fn queue_after(&mut self, after: Option<Duration>) {
+        self.queues_after = after;
     }
 
     /// How many connections on which a request begins are passed on to other workers, at most, before this is asked
@@ -351,6 +365,25 @@ mod tests {
             LEAVE,
             "but not all of them"
         );
+    }
+
+    #[test]
+    fn full_worker_that_turns_requests_away_takes_all_that_wait_when_nobody_has_a_thread() {
+        let now = Instant::now();
+        let mut balancer = Balancer::default();
+        let after = Duration::from_millis(20);
+        balancer.queue_after(Some(after));
+        let mut other = others(&[(5, 5)]);
+        assert_eq!(balancer.verdict(load(9, 9), &other, true, now), LEAVE, "others first");
+        for _ in 0..3 {
+            other[0].turns += 1;
+            assert_eq!(balancer.verdict(load(9, 9), &other, true, now + after), Verdict::Accept);
+        }
+        other[0].work = 4;
+        assert_eq!(balancer.verdict(load(9, 9), &other, true, now + after), LEAVE, "the other has a thread");
+        other[0].work = 5;
+        balancer.nothing_waits();
+        assert_eq!(balancer.verdict(load(9, 9), &other, true, now + after), LEAVE, "others first, again");
     }
 
     #[test]

@@ -6,14 +6,13 @@
 //! socket itself tells, as a reset and a unix socket do, nothing is sent.
 
 use std::io::IoSlice;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rserve_http1::{Version, encode};
 
 use super::{Exchange, Phase};
 use crate::config::options::Options;
-use crate::sys::{self, PeerState};
+use crate::sys::PeerState;
 
 /// A request that has waited for less is not worth the question.
 const UNASKED: Duration = Duration::from_millis(50);
@@ -52,9 +51,5 @@ impl Exchange {
                 }
             }
         }
-    }
-
-    fn peer_state(&self) -> PeerState {
-        self.stream.as_ref().map_or(PeerState::Gone, |stream| sys::peer_state(stream.as_fd()))
     }
 }

@@ -2,9 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use rserve_http1::{Version, encode};
+use std::time::{Duration, Instant};
 
 use super::{AfterSending, Exchange};
 use crate::config::options::Options;
@@ -29,7 +27,7 @@ impl Exchange {
         if mem::replace(&mut self.corked, false) {
             self.flush()?;
         }
-        if self.lost {
+        if self.lost || self.given_up {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
@@ -61,7 +59,7 @@ impl Exchange {
         let len: usize = slices.iter().map(|slice| slice.len()).sum();
         let closely = self.sent_at.is_some_and(|at| now.saturating_duration_since(at) < CORK_TIME);
         let room = self.outgoing.is_empty() || self.corked;
-        if closely && room && !self.lost && self.outgoing.in_memory() + len <= CORK_LIMIT {
+        if closely && room && !self.lost && !self.given_up && self.outgoing.in_memory() + len <= CORK_LIMIT {
             if let Some(access) = &mut self.access {
                 access.add(slices);
             }
@@ -83,6 +81,9 @@ impl Exchange {
     }
 
     pub(crate) fn write_file(&mut self, file: std::fs::File, offset: u64, len: u64) {
+        if self.given_up {
+            return;
+        }
         if let Some(access) = &mut self.access {
             access.add_file(len);
         }
@@ -121,7 +122,7 @@ impl Exchange {
         self.tell_request(request);
     }
 
-    fn access_of(&self, request: &Request, peer: Peer) -> Option<Box<Access>> {
+    pub(super) fn access_of(&self, request: &Request, peer: Peer) -> Option<Box<Access>> {
         let tls = self.stream.as_ref().is_some_and(Stream::is_tls);
         let client = request.client.unwrap_or_else(|| peer.ip());
         access::is_wanted().then(|| Box::new(Access::new(request, client, tls, Instant::now())))
@@ -129,6 +130,9 @@ impl Exchange {
 
     /// The response has this status.
     pub(crate) fn note_status(&mut self, status: u16) {
+        if self.given_up {
+            return;
+        }
         if let Some(access) = &mut self.access {
             access.answered(status);
         }
@@ -155,32 +159,5 @@ impl Exchange {
         if let Some(told) = &mut self.told {
             told.end_request(Instant::now());
         }
-    }
-
-    /// The request is not to be waited for any longer; the client is told.
-    pub(crate) fn answer_timeout(&mut self, options: &Options, peer: Peer) {
-        self.access = self.access_of(&self.request, peer);
-        self.tell_late_request();
-        self.note_status(408);
-        let (connection, date): (&[u8], &[u8]) = match options.compat.spells_in_lower_case() {
-            false => (b"Connection: close\r\n", b"Date: "),
-            true => (b"connection: close\r\n", b"date: "),
-        };
-        let mut reply = Vec::new();
-        encode::status_line(&mut reply, Version::Http11, 408);
-        reply.extend_from_slice(connection);
-        if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH)
-            && !options.poses_as_puma
-        {
-            reply.extend_from_slice(date);
-            rserve_http1::date(&mut reply, now.as_secs());
-            reply.extend_from_slice(b"\r\n");
-        }
-        reply.extend_from_slice(b"\r\n");
-        self.abandon_request();
-        if let Some(stream) = self.stream_mut() {
-            let _ = stream.send(&reply);
-        }
-        self.finish(AfterSending::Linger);
     }
 }
