@@ -50,6 +50,7 @@ class DSLTest < Minitest::Test
     "rserve { queue_time_limit 5; queue_limit 0; shed_exempt '/up', '/x/*'; shed_exempt '/b' }" =>
       { queue_time_limit: 5.0, queue_limit: 0, shed_exempt: %w[/up /x/* /b] },
     "rserve { queue_time_limit false; queue_limit false }" => { queue_time_limit: nil, queue_limit: nil },
+    "rserve { log_sample '0.1' }" => { log_sample: 0.1 },
     "rserve { unread_limit '1000' }" => { unread_limit: 1000 },
     "worker_check_interval 0.1" => { worker_check_interval: 0.1 },
     "worker_check_interval '0.5'\nworker_timeout 1" => { worker_check_interval: 0.5, worker_timeout: 1 },
@@ -95,6 +96,7 @@ class DSLTest < Minitest::Test
       "rserve { queue_time_limit 0 }" => "queue_time_limit must be more than 0 seconds",
       "rserve { queue_limit(-1) }" => "queue_limit must not be negative",
       "rserve { shed_exempt 'up' }" => 'shed_exempt takes paths that begin with a slash, not "up"',
+      "rserve { log_sample 10 }" => "log_sample must be from 0 to 1, not 10.0",
       "rserve { unread_limit(-1) }" => "unread_limit must not be negative",
       "rserve { wirte_timeout 1 }" => "unknown configuration word `wirte_timeout`, did you mean `write_timeout`?",
       "rserve { process_name 'falcon' }" => 'process_name must be :rserve or :puma, not "falcon"',

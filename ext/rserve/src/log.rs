@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use magnus::{Error, Object, RModule, RString, Ruby, function};
 
+use rserve_core::connection::access;
 use rserve_core::observe::filter::Filter;
 use rserve_core::observe::format::Format;
 use rserve_core::observe::log;
@@ -67,6 +68,7 @@ pub(crate) fn init(native: RModule) -> Result<(), Error> {
     hear_panics();
     native.define_singleton_method("check_log_filter", function!(check_log_filter, 1))?;
     native.define_singleton_method("set_log_filter", function!(set_log_filter, 2))?;
+    native.define_singleton_method("set_log_sample", function!(access::set_sample, 1))?;
     native.define_singleton_method("log_as_json", function!(log_as_json, 1))?;
     native.define_singleton_method("set_log_worker", function!(log::set_worker, 2))?;
     native.define_singleton_method("write_log", function!(write_log, 3))

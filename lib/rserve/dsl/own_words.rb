@@ -195,6 +195,19 @@ module Rserve
         @options[:request_start] = answer
       end
 
+      # Which share of the requests that went well has a line in the {#access_log}, between 0 and 1. Every one has that
+      # was answered with a status from 400 on, was not answered in full, or was not served at all.
+      #
+      # The default is 1.
+      #
+      # @param share [Numeric]
+      def log_sample(share)
+        share = Float(share)
+        raise ArgumentError, "log_sample must be from 0 to 1, not #{share}" unless share.between?(0, 1)
+
+        @options[:log_sample] = share
+      end
+
       # How log lines are written: as `:text`, or as `:json`, one object a line with `time`, `level`, `msg` and `pid`.
       #
       # The default is `:text`. A `log_formatter` beats it for the lines that Puma has, too.

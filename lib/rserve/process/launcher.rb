@@ -322,6 +322,7 @@ module Rserve
       json = @options[:log_format] == :json
       Native.log_as_json(json)
       @access_log = AccessLog.new(@options[:access_log], @options[:directory] || Dir.pwd)
+      Native.set_log_sample(@options[:log_sample]) if @options[:log_sample]
       Native.set_log_filter(log_filter, @access_log.descriptor)
       @log_writer.formatter = LogWriter::PidFormatter.new if clustered?
       @log_writer.write_json if json

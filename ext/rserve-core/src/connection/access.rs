@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rserve_http1::Span;
@@ -34,6 +35,27 @@ pub struct Access {
     status: Option<u16>,
     shed: Option<Shed>,
     complete: bool,
+}
+
+/// Of 2³² responses that went well, so many have a line.
+static SAMPLE: AtomicU64 = AtomicU64::new(ALL);
+const ALL: u64 = 1 << 32;
+
+/// Responses that went well and of which not all have a line.
+static WENT_WELL: AtomicU64 = AtomicU64::new(0);
+
+/// Of the responses that went well only this `share` has a line from here on, from 0 to 1.
+pub fn set_sample(share: f64) {
+    SAMPLE.store((share.clamp(0.0, 1.0) * ALL as f64) as u64, Ordering::Relaxed);
+}
+
+/// Whether the response of this number is one of `sample` in 2³², whatever pattern requests have (`splitmix64`).
+fn is_sampled(number: u64, sample: u64) -> bool {
+    let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for (shift, factor) in [(30, 0xbf58_476d_1ce4_e5b9), (27, 0x94d0_49bb_1331_11eb)] {
+        mixed = (mixed ^ (mixed >> shift)).wrapping_mul(factor);
+    }
+    (mixed ^ (mixed >> 31)) >> 32 < sample
 }
 
 /// Whether there is an access log.
@@ -95,6 +117,15 @@ impl Access {
         self.complete = true;
     }
 
+    fn went_well(&self) -> bool {
+        self.complete && self.status.is_some_and(|status| status < 400)
+    }
+
+    fn is_told(&self) -> bool {
+        let sample = SAMPLE.load(Ordering::Relaxed);
+        sample == ALL || !self.went_well() || is_sampled(WENT_WELL.fetch_add(1, Ordering::Relaxed), sample)
+    }
+
     fn tell(&self, now: Instant) {
         let text = |span: Span| display(Octets(span.of(&self.octets)));
         let millis = |time: Duration| time.as_secs_f64() * 1000.0;
@@ -123,6 +154,25 @@ impl Access {
 
 impl Drop for Access {
     fn drop(&mut self) {
-        self.tell(Instant::now());
+        if self.is_told() {
+            self.tell(Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_the_responses_is_told_whatever_their_order() {
+        for (share, least, most) in [(0.0, 0, 0), (0.1, 800, 1200), (0.5, 4600, 5400), (1.0, 10_000, 10_000)]
+        {
+            let sample = (share * ALL as f64) as u64;
+            let told: Vec<_> = (0..10_000).filter(|number| is_sampled(*number, sample)).collect();
+            assert!((least..=most).contains(&told.len()), "{share}: {}", told.len());
+            let even = told.iter().filter(|number| number.is_multiple_of(2)).count();
+            assert!(even * 10 >= told.len() * 4 && even * 10 <= told.len() * 6, "{share}: {even} are even");
+        }
     }
 }
