@@ -58,7 +58,7 @@ class TelemetryTest < ServerCase
       end
       thread = threads_when { |threads| threads.any? { |it| it["path"] == "/wait" } }.first
       assert_equal ["GET", "/wait"], thread.values_at("method", "path")
-      assert_includes %w[io running], thread["state"]
+      refute_equal "idle", thread["state"]
       assert_operator thread["seconds"], :>=, 0
       FileUtils.touch(@go)
       assert_equal 200, ResponseReader.new(waiting).receive.status
@@ -69,6 +69,8 @@ class TelemetryTest < ServerCase
       metrics_when do |values|
         [sum(values, "rserve_connections"), sum(values, "puma_busy_threads")].all?(&:zero?)
       end
+    ensure
+      FileUtils.touch(@go)
     end
   end
 
@@ -144,6 +146,31 @@ class TelemetryTest < ServerCase
     assert_equal 1, sum(metrics, "rserve_tls_handshakes_total", result: "full")
   end
 
+  def test_rservectl_shows_threads_metrics_and_the_slowest_requests
+    spawn_told("threads 2, 2")
+    waiting = server.connect
+    waiting.write("GET /wait?secret=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    threads_when { |threads| threads.any? { |it| it["path"] == "/wait" } }
+    table, = rservectl("threads")
+    assert_match(/^WORKER +PID THREAD STATE +SECONDS +SERVED +REQUEST$/, table)
+    assert_match(%r{^ +0 +#{server.pid} +\d (io|gvl|running) +\d+\.\d{3} +0  GET /wait$}, table)
+    assert_match(/^ +0 +#{server.pid} +\d idle +- +0  -$/, table)
+    assert_equal "/wait", JSON.parse(rservectl("threads", "--json").first).dig("threads", 0, "path")
+    assert_match(/^puma_busy_threads\{index="0"\} 1$/, rservectl("metrics").first)
+    assert_match(%r{1 of 2 threads busy.*^WORKER +PID THREAD .*GET /wait$}m, rservectl("top").first)
+    status = JSON.parse(rservectl("status", "--json").first)
+    assert_equal [true, "single", nil], status.values_at("running", "mode", "fault")
+    assert_equal 1, status["workers"].first["busy"]
+    FileUtils.touch(@go)
+    assert_equal 200, ResponseReader.new(waiting).receive.status
+    server.stop
+    output, code = rservectl("status", "--json")
+    assert_equal [1, false], [code, JSON.parse(output)["running"]], output
+  ensure
+    FileUtils.touch(@go)
+    waiting&.close
+  end
+
   def test_nothing_is_told_that_nobody_asked_for
     spawn_told(MODES[:single], telemetry: false)
     %w[metrics threads].each do |command|
@@ -177,6 +204,13 @@ class TelemetryTest < ServerCase
 
   # @return [Array(Integer, String)] status and body
   def ask(command) = Rserve::ControlRequest.new(@url, "secret").get(command)
+
+  # @return [Array(String, Integer)] what was printed, and the exit status
+  def rservectl(*arguments)
+    output, status = Open3.capture2e(RbConfig.ruby, "-Ilib", TestServer.rservectl, "-F", "-", "-C", @url, "-T",
+                                     "secret", *arguments, chdir: TestServer::ROOT)
+    [output, status.exitstatus]
+  end
 
   # @return [Hash{Array(String, Hash) => Float}] values by name and labels
   def metrics

@@ -3,6 +3,7 @@
 require "time"
 require_relative "../helper"
 require "rserve/control/figures"
+require "rserve/control/threads"
 require "rserve/control/top"
 require "rserve/control/words"
 
@@ -62,6 +63,23 @@ class ControlFiguresTest < Minitest::Test
     assert_in_delta 20.0, rates.take(at.call(200, 6), 16.0), 0.001, "until the next one"
     assert_in_delta 0.0, rates.take(at.call(200, 11), 20.0)
     assert_nil rates.take(at.call(5, 16), 25.0), "it was restarted"
+  end
+
+  def test_threads_and_what_they_wait_for
+    thread = { worker: 0, pid: 7, thread: 1, state: "io", method: "GET", path: "/a", seconds: 1.25, requests_served: 3 }
+    spent = ->(*times) { { **%i[running_seconds gvl_wait_seconds io_wait_seconds].zip(times).to_h } }
+    told = { workers: [spent.call(1.0, 2.0, 0.5), spent.call(0.5, 0.0, 0.0)], threads: [thread, thread.slice(:worker)] }
+    threads = Rserve::Control::Threads.parse(JSON.generate(told))
+    assert_equal "     0       7      1 io          1.250       3  GET /a", threads.lines[1]
+    assert_match(/\A     0 +- +-\z/, threads.lines[2])
+    assert_equal 1, threads.busy.size
+    assert_in_delta 0.5, threads.spent.gvl_share
+    assert_in_delta 0.0, threads.spent.since(Rserve::Control::Threads::Spent.new(1.0, 2.0, 0.0)).gvl_share
+    assert_nil threads.spent.since(threads.spent).gvl_share
+    assert_nil Rserve::Control::Threads.parse('{"workers":[{"worker":0}],"threads":[]}').spent
+    ["", "{}", "[]", '{"threads":1}'].each do |json|
+      assert_raises(Rserve::ControlRequest::Failure, json) { Rserve::Control::Threads.parse(json) }
+    end
   end
 
   private
