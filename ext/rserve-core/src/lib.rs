@@ -3,7 +3,8 @@
 //!
 //! The rooms from the ground up; none imports one above it (`gem/tasks/rooms` checks it): [`tuning`], [`sys`], [`config`],
 //! [`observe`], [`net`], [`cluster`]'s own vocabulary, [`telemetry`], the cluster's balance, [`connection`], [`pool`],
-//! [`shared`], [`poller`], [`server`], [`metrics`], and the cluster's link and master. Each begins with what it is for.
+//! [`shared`], [`poller`], [`server`], [`metrics`], the cluster's link and master, and the
+//! [`succession`] of generations. Each begins with what it is for.
 //!
 //! Reading order: [`server`] is what the bridge sees; [`connection`] says who may touch what, its
 //! [`exchange`](connection::exchange) what a connection is in the middle of; [`poller`] polls; [`pool`] decides how many
@@ -21,6 +22,7 @@ mod poller;
 pub mod pool;
 pub mod server;
 mod shared;
+pub mod succession;
 mod sys;
 pub mod telemetry;
 pub mod tuning;

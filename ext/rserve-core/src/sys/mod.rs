@@ -4,9 +4,11 @@
 pub(crate) mod forks;
 mod log;
 mod malloc;
+mod packets;
 mod parking;
 mod peer;
 mod shared_memory;
+mod signals;
 mod socket_queue;
 mod spare_threads;
 mod stack;
@@ -29,9 +31,11 @@ use nix::sys::epoll::Epoll;
 
 pub use log::write_log;
 pub use malloc::limit_arenas;
+pub(crate) use packets::{Packets, packet_pair, stream_pair};
 pub(crate) use parking::Parking;
 pub use peer::Peer;
 pub(crate) use shared_memory::{SharedFile, SharedWords};
+pub(crate) use signals::{Signals, die_by, ignore_signal};
 pub(crate) use socket_queue::SocketQueue;
 pub use spare_threads::could_make as could_make_threads;
 pub use stack::release_stack;
@@ -92,6 +96,11 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     let copy = fcntl(unsafe { BorrowedFd::borrow_raw(fd) }, FcntlArg::F_DUPFD_CLOEXEC(3))?;
     // SAFETY: `copy` was made by the call above and belongs to nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// The system's number of what it refused.
+pub(crate) fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw)
 }
 
 /// Takes the next connection from `listener`: non-blocking, close-on-exec, with the peer's address.

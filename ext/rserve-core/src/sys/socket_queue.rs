@@ -50,7 +50,7 @@ impl SocketQueue {
     /// thread took the last one just now.
     pub(crate) fn pop(&self, note: &mut [u8]) -> nix::Result<OwnedFd> {
         // A socket that gets no descriptor is lost.
-        let spare = super::duplicate(self.front.as_raw_fd()).map_err(|error| errno_of(&error))?;
+        let spare = super::duplicate(self.front.as_raw_fd()).map_err(|error| super::errno_of(&error))?;
         drop(spare);
         let mut space = nix::cmsg_space!(RawFd);
         let mut slices = [IoSliceMut::new(note)];
@@ -74,8 +74,4 @@ impl AsFd for SocketQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.front.as_fd()
     }
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw)
 }
