@@ -12,6 +12,7 @@ use super::transfer::{Ticket, Transfers};
 use crate::net::Peer;
 use crate::net::stream::Stream;
 use crate::net::tls;
+use crate::sys::{Packets, errno_of};
 
 /// See the module.
 ///
@@ -22,6 +23,7 @@ pub struct Listener(Source);
 enum Source {
     Socket { fd: OwnedFd, tls: Option<Arc<tls::Context>>, handshakes: Arc<tls::Handshakes> },
     Transfers(Arc<Transfers>),
+    Door(Packets),
 }
 
 /// A connection that was taken.
@@ -58,6 +60,15 @@ impl Listener {
         Self(Source::Transfers(transfers))
     }
 
+    /// Connections that another process, the keeper, passes in through the socket `fd`, of which this is a duplicate.
+    ///
+    /// # Errors
+    ///
+    /// `fd` is not an open descriptor, or no descriptor is left.
+    pub fn door(fd: RawFd) -> io::Result<Self> {
+        Ok(Self(Source::Door(Packets::new(crate::sys::duplicate(fd)?))))
+    }
+
     /// Whether a connection waits.
     pub fn is_readable(&self) -> bool {
         crate::sys::is_readable(self.as_fd())
@@ -79,6 +90,11 @@ impl Listener {
                 };
                 Ok(Accepted { stream, peer, ticket: None })
             }
+            Source::Door(door) => {
+                let (_, files) = door.receive(&mut [0; 64]).map_err(|error| errno_of(&error))?;
+                let fd = files.into_iter().next().ok_or(Errno::EAGAIN)?;
+                Ok(Accepted { stream: Stream::new(fd), peer: Peer::Unix, ticket: None })
+            }
             Source::Transfers(transfers) => {
                 let (fd, ticket) = transfers.take()?;
                 Ok(Accepted { stream: Stream::new(fd), peer: ticket.peer, ticket: Some(ticket) })
@@ -91,6 +107,7 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
             Source::Socket { fd, .. } => fd.as_fd(),
+            Source::Door(door) => door.as_fd(),
             Source::Transfers(transfers) => transfers.as_fd(),
         }
     }

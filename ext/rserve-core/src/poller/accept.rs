@@ -139,8 +139,24 @@ impl Poller {
             gate.open(shared.threads.size.max());
             self.listeners.push(Listener::of_transfers(Arc::clone(gate.transfers())));
         }
-        for (index, listener) in self.listeners.iter().enumerate() {
-            if let Err(error) = self.watch(index, listener) {
+        self.watch_all(shared, self.in_use());
+    }
+
+    /// Connections come in by all listeners from now on.
+    pub(super) fn open(&mut self, shared: &Shared) {
+        let known = self.in_use();
+        self.held = false;
+        self.watch_all(shared, known.end..self.listeners.len());
+    }
+
+    /// The listeners by which connections come in.
+    pub(super) fn in_use(&self) -> Range<usize> {
+        0..if self.held { self.listeners.len().min(1) } else { self.listeners.len() }
+    }
+
+    fn watch_all(&self, shared: &Shared, listeners: Range<usize>) {
+        for index in listeners {
+            if let Err(error) = self.watch(index, &self.listeners[index]) {
                 shared.notify(Notice::PollFailed(error));
             }
         }

@@ -19,12 +19,15 @@ impl Poller {
                 if !self.watched {
                     self.watch_listeners(shared);
                 }
+                if self.held && shared.life.is_open() {
+                    self.open(shared);
+                }
                 let resumes = self.paused_until.is_some_and(|until| until <= now);
                 if resumes {
                     self.paused_until = None;
                 }
                 if resumes || self.left_until.take().is_some() {
-                    self.accept_from(shared, 0..self.listeners.len(), now);
+                    self.accept_from(shared, self.in_use(), now);
                 }
             }
             Status::New => {}
@@ -41,7 +44,7 @@ impl Poller {
             shared.nudge();
         }
         if shared.status() == Status::Draining && !others_accept {
-            for index in 0..self.listeners.len() {
+            for index in self.in_use() {
                 // A listener's queue is bounded, but clients may fill it as fast as it is emptied.
                 let mut batches = 0..16;
                 while batches.next().is_some() && self.accept(shared, index, now) {}

@@ -46,6 +46,8 @@ pub(crate) struct Poller {
     listeners: Vec<Listener>,
     /// The listeners are known to epoll.
     watched: bool,
+    /// Only the first listener is, until [`Server::open`](crate::server::Server::open).
+    held: bool,
     /// No connection is taken before this; then the listeners are looked at without being asked by epoll.
     paused_until: Option<Instant>,
     /// Shared listeners: whether to take a connection.
@@ -81,6 +83,7 @@ impl Poller {
             events: Events::with_capacity(256),
             listeners: Vec::new(),
             watched: false,
+            held: false,
             paused_until: None,
             gate: None,
             left_until: None,
@@ -103,6 +106,12 @@ impl Poller {
         }
         self.listeners.push(listener);
         Ok(())
+    }
+
+    /// Adds the first listener; if `held`, connections come in by no other until the server is opened.
+    pub(crate) fn add_door(&mut self, door: Listener, held: bool) -> io::Result<()> {
+        self.held = held;
+        self.add_listener(door)
     }
 
     /// From now on connections are taken through `gate`.

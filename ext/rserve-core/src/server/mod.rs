@@ -106,6 +106,22 @@ impl Server {
         self.lock_poller().add_listener(listener)
     }
 
+    /// Takes connections that the keeper passes in through the socket `fd`, from [`Server::start`] on. To be called before
+    /// [`Server::add_listener`]; if `held`, those listeners wait for [`Server::open`].
+    ///
+    /// # Errors
+    ///
+    /// `fd` is not open, or no descriptor is left.
+    pub fn add_door(&self, fd: RawFd, held: bool) -> io::Result<()> {
+        self.lock_poller().add_door(Listener::door(fd)?, held)
+    }
+
+    /// Takes connections by all listeners, see [`Server::add_door`].
+    pub fn open(&self) {
+        self.shared.life.open();
+        self.shared.wake_poller();
+    }
+
     /// Takes connections through `gate`, from [`Server::start`] on: the listeners are shared with other workers.
     pub fn add_gate(&self, gate: Gate) {
         let _ = self.shared.place.set(gate.place().clone());

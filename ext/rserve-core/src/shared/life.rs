@@ -24,6 +24,7 @@ pub(crate) struct Life {
     status: AtomicU8,
     evicting: AtomicBool,
     drain_told: AtomicBool,
+    open: AtomicBool,
     /// The process that it was made in ([`crate::sys::forks`]).
     home: u32,
 }
@@ -35,6 +36,7 @@ impl Life {
             status: AtomicU8::new(Status::New as u8),
             evicting: AtomicBool::new(false),
             drain_told: AtomicBool::new(false),
+            open: AtomicBool::new(false),
             home: forks::generation(),
         }
     }
@@ -86,6 +88,16 @@ impl Life {
     /// Whether [`Life::evict`] was called since the last time.
     pub(crate) fn take_eviction(&self) -> bool {
         self.evicting.swap(false, Ordering::AcqRel)
+    }
+
+    /// A server that waits for this takes connections from now on.
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Life::open`] was called.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
     }
 
     /// Whether it drains and this was not asked before.
