@@ -6,6 +6,7 @@ require "rserve/compat"
 require "rserve/config/config_error"
 require "rserve/config/configuration"
 require "rserve/process/launcher"
+require "rserve/process/succession/generation"
 require "rserve/log/log_writer"
 require "rserve/puma/null_io"
 
@@ -43,6 +44,7 @@ module Rserve
 
     # @return [CLI] unless the options or the config files are wrong: then the process ends
     def self.configured(argv, log_writer)
+      Succession::Generation.adopt(ENV)
       new(argv, log_writer)
     rescue OperatorError => e
       give_up(e.message)
@@ -55,6 +57,7 @@ module Rserve
     private_class_method :configured
 
     def self.give_up(message)
+      Succession::Generation.current&.failed("at boot", message)
       abort("#{Rserve.product.title}: #{message}")
     end
     private_class_method :give_up

@@ -116,6 +116,7 @@ module Rserve
       @reactor = make_reactor
       @thread_pool = ThreadPool.new(thread_name, self, @reactor, @options)
       @reactor.start
+      follow_curtain if @generation
       spawn_minimum
       @events.fire(:state, :running)
       return supervise unless background
@@ -224,6 +225,14 @@ module Rserve
     end
 
     # @api private
+    # Makes it the server of a worker that takes nobody else's connections than the keeper's, until it may.
+    #
+    # @param generation [Succession::Generation]
+    def wait_for(generation)
+      @generation = generation
+    end
+
+    # @api private
     # Tells the master all figures.
     def ping
       @reactor ? @link.ping(@reactor) : @link.ping_idle(@max_threads)
@@ -250,6 +259,8 @@ module Rserve
       @tls_listeners = @binder.ios.grep(MiniSSL::Server)
       @certificates_at = 0
       follow_certificates # a worker may be younger than they are
+      # The same in all workers: they know listeners by their order.
+      reactor.add_door(@generation.door.fileno, prototype(door_env), !@generation.open?) if @generation
       @binder.ios.each do |io|
         tls = io.native_context if io.is_a?(MiniSSL::Server)
         reactor.add_listener(io.to_io.fileno, prototype(@binder.env(io)), tls)
@@ -257,6 +268,20 @@ module Rserve
       reactor.tell_in(@link || @telemetry) if @telemetry
       reactor.balance(@link) if @link && @options[:wait_for_less_busy_worker].to_f.positive?
       reactor
+    end
+
+    def door_env
+      @binder.proto_env.merge("REMOTE_ADDR" => Const::LOCALHOST_IP)
+    end
+
+    # The door of a server that waits is its only listener; then the others are, too.
+    def follow_curtain
+      reactor = @reactor
+      Thread.new do
+        Rserve.set_thread_name "curtain"
+        @generation.wait_until_open
+        reactor.open
+      end
     end
 
     def settings

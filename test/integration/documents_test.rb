@@ -57,7 +57,8 @@ class DocumentsTest < ServerCase
       path = path.delete("`")
       status, body = ask(path)
       if data_only == "yes"
-        assert_equal [200, "200"], [status, statuses.delete_suffix(", 404")], path
+        expected = path == "/generations" ? "404" : statuses.delete_suffix(", 404")
+        assert_equal expected, status.to_s, path
         JSON.parse(body) unless path == "/metrics"
       else
         assert_equal [404, %(Command "#{path.delete_prefix("/")}" unavailable)], [status, body]

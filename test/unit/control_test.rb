@@ -191,7 +191,7 @@ class ControlTest < TimedTestCase
       ["-p", Process.pid.to_s, "info"] => [1, "'info' needs SIGINFO, which this system does not have\n"],
       ["stop"] => [1, "Neither pid nor control url available\n"],
       ["nosuch"] => [1, "Invalid command: nosuch\n"],
-      [] => [1, "Available commands: gc, gc-stats, halt,"]
+      [] => [1, "Available commands: gc, gc-stats, generations, halt,"]
     }.each do |argv, (status, text)|
       out = StringIO.new
       assert_equal status, exit_status { Rserve::ControlCLI.new(argv, out, out, env: {}).run }, argv.join(" ")

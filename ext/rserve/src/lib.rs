@@ -10,6 +10,7 @@ mod figures;
 mod http_parser;
 mod log;
 mod settings;
+mod succession;
 mod telemetry;
 mod tls;
 mod vm;
@@ -40,6 +41,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     telemetry::init(ruby, native)?;
     worker::init(ruby, native)?;
     master::init(ruby, native)?;
+    succession::init(native)?;
     thread_events::init();
     env::init(ruby);
     look_up_classes(ruby);

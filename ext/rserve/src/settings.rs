@@ -107,6 +107,11 @@ pub(crate) fn remote_address(settings: RHash) -> Result<RemoteAddress, Error> {
     Ok(get(settings, "remote_address_header")?.map_or(RemoteAddress::Socket, RemoteAddress::Header))
 }
 
+/// Whether a keeper is to hear of the workers.
+pub(crate) fn reports_staff(settings: RHash) -> Result<bool, Error> {
+    flag(settings, "reports_staff")
+}
+
 /// The options of a cluster, from a Hash with Symbol keys.
 pub(crate) fn cluster(settings: RHash) -> Result<cluster::Options, Error> {
     let mut options = cluster::Options {

@@ -17,6 +17,7 @@ module Rserve
     CMD_PATH_SIG_MAP = {
       "gc" => nil,
       "gc-stats" => nil,
+      "generations" => nil,
       "halt" => "SIGQUIT",
       "info" => "SIGINFO",
       "metrics" => nil,
@@ -46,7 +47,8 @@ module Rserve
       "start" => "Start a server",
       "stop" => "Answer what was accepted, and end",
       "halt" => "End at once",
-      "restart" => "Hot restart: the same process loads everything anew",
+      "restart" => "Hot restart: the same process loads everything anew; or overlap_restart",
+      "generations" => "The generations of a server with overlap_restart, as JSON",
       "phased-restart" => "Replace one worker at a time",
       "refork" => "Fork the workers anew from worker 0",
       "reload-worker-directory" => "Enter the directory again, for the next phased restart",
@@ -64,13 +66,16 @@ module Rserve
     NO_REQ_COMMANDS = %w[info reopen-log worker-count-down worker-count-up].freeze
 
     # Commands whose answer is printed.
-    PRINTABLE_COMMANDS = %w[gc-stats metrics stats thread-backtraces threads].freeze
+    PRINTABLE_COMMANDS = %w[gc-stats generations metrics stats thread-backtraces threads].freeze
+
+    # Commands whose end can be waited for.
+    RESTARTS = %w[restart phased-restart].freeze
 
     # Seconds for which `status --check` looks, unless told.
     PATIENCE = 5
     NOWHERE = "Neither pid nor control url available"
     NO_LOG_FILES = "'reopen-log' refused: nothing is redirected to a file, and the signal would stop the server"
-    private_constant :PATIENCE, :NOWHERE, :NO_LOG_FILES
+    private_constant :RESTARTS, :PATIENCE, :NOWHERE, :NO_LOG_FILES
 
     # A command that cannot be carried out; the message says why.
     class Failure < StandardError
@@ -88,7 +93,7 @@ module Rserve
     # @param env [Hash, ENV]
     def initialize(argv, stdout = $stdout, stderr = $stderr, env: ENV)
       @state = @quiet = @pidfile = @pid = @control_url = @control_auth_token = @config_file = @command = nil
-      @check = @json = @help = @named = @configured = nil
+      @check = @json = @wait = @help = @named = @configured = nil
       @timeout = ControlRequest::TIMEOUT
       @argv = argv.dup
       @stdout = stdout
@@ -150,7 +155,9 @@ module Rserve
       parser.separator("\nOther:")
       parser.on("--check [SECONDS]", Float, "status: fail too if for so long (#{PATIENCE}) all threads have been busy",
                 "and requests waited") { |seconds| @check = seconds || PATIENCE }
-      parser.on("--json", "stats, gc-stats, thread-backtraces: print the JSON alone") { @json = true }
+      parser.on("--wait", "restart, phased-restart: wait until the new generation serves, or fail with the reason",
+                "that it does not (overlap_restart)") { @wait = true }
+      parser.on("--json", "stats, gc-stats, generations, thread-backtraces: print the JSON alone") { @json = true }
       parser.on("--timeout SECONDS", Float, "Fail without an answer for so long (#{@timeout})") { |s| @timeout = s }
       parser.on("-Q", "--quiet", "Print no messages") { @quiet = true }
       parser.on_tail("-H", "--help", "Print this; after a command what it does") { @help = true }
@@ -241,11 +248,24 @@ module Rserve
     def send_request
       return report_figures if @command == "status" && ControlRequest.reachable?(@control_url, timeout: @timeout)
 
+      return restart_and_wait if @wait && RESTARTS.include?(@command)
+
       body = ask(@command)
       return message(parse_threads(body).lines) if @command == "threads" && !@json
 
       message "Command #{@command} sent success" unless @command == "metrics" || (@json && printable?)
       message body if printable?
+    end
+
+    def restart_and_wait
+      require "rserve/control/restart_wait"
+      done, failure = Control::RestartWait.new(@timeout) do |command|
+        follow_state_file if @state # a generation may have a control server of its own
+        ask(command)
+      end.run(@command)
+      raise Failure, failure if failure
+
+      message done
     end
 
     def printable?
@@ -268,6 +288,7 @@ module Rserve
 
     def send_signal
       return message("Command #{@command} sent success") if @command == "reopen-log" && reopened_by_control?
+      raise Failure, "'--wait' needs the control server" if @wait
       raise Failure, @control_url ? "'#{@command}' needs the pid: -S, -P or -p" : NOWHERE unless @pid
 
       signal = @command == "info" ? backtrace_signal : CMD_PATH_SIG_MAP[@command]

@@ -249,6 +249,66 @@ module Rserve
         Rserve.go_by(name)
       end
 
+      # Whether a restart starts another generation of the server, which proves itself before the last one goes. For
+      # clusters with `preload_app!` and without `fork_worker`; elsewhere it is of no effect.
+      #
+      # The default is false.
+      #
+      # @example
+      #   overlap_restart
+      #   restart_ready path: "/up"
+      def overlap_restart(answer = true)
+        @options[:overlap_restart] = answer
+      end
+
+      # What a new generation is asked for before it serves; a response below 400 counts. Without it, it is ready when
+      # its workers have booted.
+      #
+      # @param path [String]
+      # @param timeout [Numeric] seconds that it may take after it has booted
+      # @param interval [Numeric] seconds between two questions
+      def restart_ready(path:, timeout: 30, interval: 1)
+        raise ArgumentError, "restart_ready path: must begin with /" unless path.match?(%r{\A/[^\s]*\z})
+
+        @options[:restart_ready] = { path:, timeout: positive(:timeout, timeout),
+                                     interval: positive(:interval, interval) }
+      end
+
+      # How many workers are started, and ended, at a time in a restart that overlaps, or `:all`: memory holds so many
+      # workers more than before.
+      #
+      # The default is 1.
+      #
+      # @param workers [Integer, Symbol]
+      def restart_step(workers)
+        unless workers == :all || (workers.is_a?(Integer) && workers.positive?)
+          raise ArgumentError, "restart_step must be a positive number or :all, not #{workers.inspect}"
+        end
+
+        @options[:restart_step] = workers
+      end
+
+      # How long a new generation must live, ready, before it serves.
+      #
+      # The default is 5 seconds.
+      #
+      # @param seconds [Numeric]
+      def restart_settle(seconds)
+        seconds = Float(seconds)
+        raise ArgumentError, "restart_settle must not be negative" if seconds.negative?
+
+        @options[:restart_settle] = seconds
+      end
+
+      # How long the requests of the last generation may take when another one serves.
+      #
+      # The default is 30 seconds. `worker_shutdown_timeout` bounds them as well.
+      #
+      # @param seconds [Numeric]
+      def restart_drain(seconds)
+        @options[:restart_drain] = positive(:restart_drain, seconds)
+      end
+
       # The PROXY protocol that load balancers in front speak: who the client is comes before its first request.
       #
       # @example

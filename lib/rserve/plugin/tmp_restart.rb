@@ -8,8 +8,11 @@ Rserve::Plugin.create do
     path = File.join("tmp", "restart.txt")
     touched = modified(path)
     in_background do
-      sleep 2 while [touched, nil].include?(modified(path))
-      launcher.restart
+      loop do # one may fail, and this process go on
+        sleep 2 while [touched, nil].include?(modified(path))
+        touched = modified(path)
+        launcher.restart
+      end
     end
   end
 

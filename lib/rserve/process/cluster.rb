@@ -26,6 +26,7 @@ module Rserve
     def initialize(launcher)
       super
       @workers = WorkerList.new(self)
+      @errands = Thread::Queue.new
     end
 
     # @return [Hash] the cluster's figures; a worker's own are as old as its last report
@@ -147,13 +148,24 @@ module Rserve
       warn_ruby_mn_threads
       redirect_io
       Plugins.fire_background
-      @launcher.write_state
-      start_control
+      proves_itself? ? open_control : show_itself
+      @launcher.hand_over_listeners
       @config.run_hooks(:before_fork, nil, @log_writer)
       follow_fork
       warm_up if preload?
       Native.release_stack
       @master.run
+    end
+
+    # A worker more, or one fewer, as TTIN and TTOU have it.
+    def add_worker = @master.push(:add_worker)
+
+    def remove_worker = @master.push(:remove_worker)
+
+    # Calls the block between two rounds of the master's loop.
+    def on_main_thread(&block)
+      @errands << block
+      @master.errand
     end
 
     # ---- the native master's calls ------------------------------------------------------------------------------
@@ -185,12 +197,30 @@ module Rserve
       gone?(pid) || nil
     end
 
+    # What {#on_main_thread} was given.
+    def run_errands
+      @errands.pop.call until @errands.empty?
+    end
+
+    # The keeper hears how many workers there are.
+    def staff(workers, booted)
+      @launcher.generation.staff(workers, booted)
+    end
+
+    # … and of one that ended and was not told to.
+    def worker_died(line)
+      @launcher.generation.worker_died(line)
+    end
+
     def fire(event)
       case event
       when :booted
-        @events.fire_after_booted!
-        follow_fork
+        unless proves_itself?
+          @events.fire_after_booted!
+          follow_fork
+        end
         debug_loaded_extensions "Loaded Extensions - master:" if @log_writer.debug?
+        @launcher.generation_booted
       when :phase_booted then @events.fire_after_booted!
       when :phase_begun then @events.fire_before_restart!
       when :stopped then @events.fire_after_stopped!
@@ -225,12 +255,22 @@ module Rserve
 
     private
 
+    # It is one of a succession, and not yet the one that serves.
+    def proves_itself?
+      @launcher.generation&.proves_itself? || false
+    end
+
     # What began before has to begin again.
     def follow_fork
       return unless @launcher.follow_fork
 
       @control&.run
       @launcher.write_state
+    end
+
+    def show_itself
+      @launcher.write_state
+      start_control
     end
 
     def preload?
@@ -263,7 +303,8 @@ module Rserve
 
     def announce_restarts
       phased, refork = [phased_restart?, @options[:fork_worker]].map { |possible| possible ? "✔" : "✖" }
-      log "*     Restarts: (✔) hot (#{phased}) phased (#{refork}) refork"
+      kind = @launcher.generation ? "overlapping" : "hot"
+      log "*     Restarts: (✔) #{kind} (#{phased}) phased (#{refork}) refork"
     end
 
     # Threads do not survive a fork: the application may miss them in its workers.
@@ -286,7 +327,8 @@ module Rserve
 
     def cluster_options
       {
-        workers: @options[:workers],
+        workers: first_workers,
+        reports_staff: !@launcher.generation.nil?,
         fork_worker: @options[:fork_worker] || nil,
         redirects_io: redirected_io?,
         telemetry: @launcher.telemetry,
@@ -294,6 +336,13 @@ module Rserve
         **%i[worker_check_interval worker_timeout worker_boot_timeout worker_shutdown_timeout shutdown_delay]
           .to_h { |name| [name, @options[name]] }
       }
+    end
+
+    # One that has to prove itself begins with a part of them.
+    def first_workers
+      all = @options[:workers]
+      step = @options[:restart_step] || 1
+      proves_itself? && step != :all ? [step, all].min : all
     end
 
     def become_worker(index)

@@ -11,6 +11,8 @@ require "rserve/process/own_files_check"
 require "rserve/process/restart"
 require "rserve/process/signals"
 require "rserve/process/single"
+require "rserve/process/succession/start"
+require "rserve/process/succession/under_keeper"
 require "rserve/control/state_file"
 
 module Rserve
@@ -86,6 +88,7 @@ module Rserve
     def run
       @run_thread = Thread.current
       OwnFilesCheck.new(@options).run
+      join_succession
       limit_arenas
       telemetry
       Rserve.load_all
@@ -95,7 +98,8 @@ module Rserve
       set_process_title
       @status = @runner.run || @status
       finish(previous_env)
-    rescue Exception # rubocop:disable Lint/RescueException
+    rescue Exception => e # rubocop:disable Lint/RescueException
+      Succession::Generation.current&.failed("at boot", Blame.line(e))
       remove_traces unless @runner.nil? || @runner.serving?
       raise
     ensure
@@ -213,6 +217,20 @@ module Rserve
       @restart.command
     end
 
+    # @return [Integer] the process that operators signal
+    def server_pid
+      Process.pid
+    end
+
+    # @return [Succession::Generation, nil] nil without a keeper
+    def generation; end
+
+    # The listeners are open.
+    def hand_over_listeners; end
+
+    # All workers have booted.
+    def generation_booted; end
+
     # Writes the pid file and the state file, where they are asked for.
     def write_state
       write_pid
@@ -220,7 +238,7 @@ module Rserve
       return unless path
 
       state = StateFile.new
-      state.pid = Process.pid
+      state.pid = server_pid
       state.control_url = @options[:control_url]
       state.control_auth_token = @options[:control_auth_token]
       state.running_from = File.expand_path(".")
@@ -355,6 +373,14 @@ module Rserve
 
       require "rserve/process/cluster"
       Cluster.new(self)
+    end
+
+    def join_succession
+      if Succession::Generation.current.nil? && Succession.possible?(@options)
+        Succession.begin(@restart, title:, skip_usr2: @env.key?("PUMA_SKIP_SIGUSR2"))
+      end
+      generation = Succession::Generation.current
+      Succession::UnderKeeper.take(self, generation) if generation
     end
 
     def finish(previous_env)

@@ -6,7 +6,7 @@ module Rserve
     # Signals that must neither end nor stop the process between `exec` and its first trap.
     DEFERRED = %w[HUP USR1 USR2 TTIN TTOU].freeze
     # Variables that tell one incarnation about the last one's sockets.
-    SOCKET_VARIABLES = /\A(PUMA_INHERIT_\d+|RSERVE_UNIX_PATHS|LISTEN_FDS|LISTEN_PID)\z/
+    SOCKET_VARIABLES = /\A(PUMA_INHERIT_\d+|RSERVE_(UNIX_PATHS|BORROWED_FDS|INHERIT_CONTROL|KEEPER)|LISTEN_(FDS|PID))\z/
     # rserve puts it in front of the load path by itself.
     FACADE_DIR = File.expand_path("../compat", __dir__)
     private_constant :DEFERRED, :SOCKET_VARIABLES, :FACADE_DIR
@@ -51,9 +51,14 @@ module Rserve
       Dir.chdir(@dir)
       ENV.replace(env)
       ENV.update(binder.redirects_for_restart_env)
-      DEFERRED.each { |name| ignore(name) }
+      defer_signals
       LogStream.settle
       Kernel.exec(*command, binder.redirects_for_restart)
+    end
+
+    # Until the next program has its traps.
+    def defer_signals
+      DEFERRED.each { |name| ignore(name) }
     end
 
     private

@@ -47,6 +47,12 @@ module Rserve
 
     # Serves the control application when a control URL is set.
     def start_control
+      open_control
+      run_control
+    end
+
+    # Opens the control server's listener.
+    def open_control
       url = @options[:control_url]
       return unless url
 
@@ -54,7 +60,22 @@ module Rserve
       binder = Binder.new(@log_writer, @options)
       open_control_listener(binder, url)
       @control = ControlServer.new(status, binder, @log_writer)
-      @control.run
+    end
+
+    # Serves there.
+    def run_control
+      @control&.run
+    end
+
+    # Leaves it to the next generation.
+    def abandon_control
+      stop_control
+      @control&.binder&.close
+    end
+
+    # @return [Array<Array(String, String, String, IO)>] as {Binder#handover}
+    def control_handover
+      @control ? @control.binder.handover.map { |listener| ["control", *listener.drop(1)] } : []
     end
 
     # Stops the control server; the request at hand is answered.
@@ -167,7 +188,7 @@ module Rserve
       log "*  Min threads: #{@options[:min_threads]}"
       log "*  Max threads: #{@options[:max_threads]}"
       log "*  Environment: #{@config.environment}"
-      log "#{mode == "cluster" ? "*   Master PID: " : "*          PID: "}#{Process.pid}"
+      log "#{mode == "cluster" ? "*   Master PID: " : "*          PID: "}#{@launcher.server_pid}"
       other = PumaGem.beside_rserve
       log "! WARNING: #{other}" if other
     end
@@ -175,6 +196,11 @@ module Rserve
     def open_control_listener(binder, url)
       umask = @options[:control_url_umask]
       url = "#{url}#{url.include?("?") ? "&" : "?"}umask=#{umask}" if umask && url.start_with?("unix:")
+      fd, inherited = @launcher.generation&.inherited_control
+      if fd
+        binder.inherit(fd, inherited)
+        binder.unix_paths.concat(@launcher.binder.unix_paths)
+      end
       binder.parse([url], nil, "Starting control server")
     rescue Errno::EADDRINUSE, RuntimeError => e
       raise if e.is_a?(ConfigError)

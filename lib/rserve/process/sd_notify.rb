@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "socket"
+require "rserve/process/succession/generation"
 
 module Rserve
   # Messages to systemd (sd_notify(3)), each one datagram to the socket that `NOTIFY_SOCKET` names. Without the variable
@@ -48,7 +49,8 @@ module Rserve
         return unless usec && Integer(usec).positive?
 
         pid = ENV.fetch("WATCHDOG_PID", nil)
-        Integer(usec).to_f if pid.nil? || Integer(pid) == Process.pid
+        main = [Process.pid, Succession::Generation.current&.keeper_pid]
+        Integer(usec).to_f if pid.nil? || main.include?(Integer(pid))
       rescue ArgumentError
         nil
       end
@@ -65,6 +67,9 @@ module Rserve
       def notify(state, unset_env = false)
         path = ENV.fetch("NOTIFY_SOCKET", nil)
         return unless path
+
+        keeper = Succession::Generation.current
+        return keeper.notify(state) && state.bytesize if keeper # systemd hears no other process
 
         ENV.delete("NOTIFY_SOCKET") if unset_env
         address = Addrinfo.unix(path.sub(/\A@/, "\0"), Socket::SOCK_DGRAM)

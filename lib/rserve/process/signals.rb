@@ -43,6 +43,11 @@ module Rserve
       (names & @previous.keys).each { |name| trap(name) }
     end
 
+    # As if the signal had come.
+    def deliver(name)
+      @queue << name if @handlers.key?(name)
+    end
+
     # `Process.daemon`, and whatever else goes on in a child, leaves the thread behind.
     def follow_fork
       return if @pid == Process.pid

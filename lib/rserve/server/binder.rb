@@ -6,6 +6,7 @@ require "rserve/runtime"
 require "rserve/puma/const"
 require "rserve/config/config_error"
 require "rserve/config/configuration"
+require "rserve/server/handover"
 require "rserve/server/listener_owner"
 require "rserve/puma/util"
 
@@ -14,14 +15,10 @@ module Rserve
   #
   # Listeners are real `TCPServer`/`UNIXServer` objects, since applications find and close them.
   class Binder
+    include Handover
+
     # Connections the kernel queues for a listener before they are accepted.
     DEFAULT_BACKLOG = 1024
-
-    # Variable that tells the next incarnation which unix sockets it has to remove in the end.
-    OWN_PATHS = "RSERVE_UNIX_PATHS"
-    # … and which of the inherited descriptors are somebody else's sockets, who will go on listening on them.
-    BORROWED = "RSERVE_BORROWED_FDS"
-    private_constant :OWN_PATHS, :BORROWED
 
     # @return [Array<IO>] every open listener
     attr_accessor :ios
@@ -52,6 +49,8 @@ module Rserve
       @ios = []
       @listeners = []
       @inherited_fds = {}
+      @further_fds = {} # of those URLs that have several
+      @bound = []
       @activated_sockets = {}
       @borrowed = []
       @unix_paths = []
@@ -84,21 +83,6 @@ module Rserve
       close_leftovers
     end
 
-    # Takes the listeners over that an earlier incarnation left open: `PUMA_INHERIT_n=fd:url`.
-    #
-    # @return [Array<String>] variables to remove from the environment
-    def create_inherited_fds(env)
-      own = [OWN_PATHS, BORROWED].select { |name| env.key?(name) }
-      @unix_paths.concat(env[OWN_PATHS].to_s.split(File::PATH_SEPARATOR))
-      @borrowed.concat(env[BORROWED].to_s.split(",").map(&:to_i))
-      own + env.select { |name, _| name.match?(/\APUMA_INHERIT_\d+\z/) }.map do |name, value|
-        fd, url = value.split(":", 2)
-        @inherited_fds[url] = fd.to_i
-        close_on_exec(fd.to_i)
-        name
-      end
-    end
-
     # Takes the sockets over that systemd opened for this process (sd_listen_fds(3)).
     #
     # @return [Array<String>] variables to remove from the environment
@@ -129,20 +113,6 @@ module Rserve
         activated_url(protocol, address, port) unless own
       end
       (only_matching ? matched : binds) + synthesized
-    end
-
-    # @return [Hash] for `exec`: the listeners stay open, everything else is closed
-    def redirects_for_restart
-      fds = @listeners.to_h { |_url, io| [io.to_i, io.to_i] }
-      fds.merge(close_others: true)
-    end
-
-    # @return [Hash{String => String}] `PUMA_INHERIT_n` for each listener, and which unix sockets are ours to remove
-    def redirects_for_restart_env
-      env = @listeners.each_with_index.to_h { |(url, io), index| ["PUMA_INHERIT_#{index}", "#{io.to_i}:#{url}"] }
-      env[OWN_PATHS] = @unix_paths.join(File::PATH_SEPARATOR) unless @unix_paths.empty?
-      env[BORROWED] = @borrowed.join(",") unless @borrowed.empty?
-      env
     end
 
     # Is there a TLS listener?
@@ -371,8 +341,8 @@ module Rserve
 
     def open_tcp(url, uri, log_message)
       host, port = place_of(url, uri)
-      if (fd = @inherited_fds.delete(url))
-        listeners = [inherit_tcp_listener(host, port, fd)]
+      if (fds = take_inherited(url))
+        listeners = fds.map { |fd| inherit_tcp_listener(host, port, fd) }
         @log_writer.log("* Inherited #{url}")
       elsif (socket = @activated_sockets.delete([:tcp, host, port]))
         listeners = [inherit_tcp_listener(host, port, socket)]
@@ -390,8 +360,8 @@ module Rserve
     def open_unix(url, uri, log_message)
       # Not the URI's: it takes the @ of `unix://@name` away.
       path = unix_path_of(url.delete_prefix("unix://")) || refuse(url)
-      if (fd = @inherited_fds.delete(url))
-        io = inherit_unix_listener(path, fd)
+      if (fds = take_inherited(url))
+        io = inherit_unix_listener(path, fds.first)
         @log_writer.log("* Inherited #{url}")
       elsif (socket = @activated_sockets.delete([:unix, path]))
         io = inherit_unix_listener(path, socket)
@@ -404,6 +374,7 @@ module Rserve
         @log_writer.log("* #{log_message} on #{url}")
       end
       @listeners << [url, io]
+      @bound << [url, io]
     end
 
     def open_ssl(url, uri, log_message)
@@ -411,9 +382,9 @@ module Rserve
       pems_from_store(params)
       context = localhost_context(params) || MiniSSL::ContextBuilder.new(params, @log_writer).context
       host, port = place_of(url, uri)
-      check_expiry(context, restarted: @inherited_fds.key?(url))
-      if (fd = @inherited_fds.delete(url))
-        listeners = [inherit_ssl_listener(fd, context)]
+      check_expiry(context, restarted: !inherited_url(url).nil?)
+      if (fds = take_inherited(url))
+        listeners = fds.map { |fd| inherit_ssl_listener(fd, context) }
         @log_writer.log("* Inherited #{url}")
       elsif (socket = @activated_sockets.delete([:tcp, host, port]))
         listeners = [inherit_ssl_listener(socket, context)]
@@ -463,6 +434,7 @@ module Rserve
 
     # A URL that opened several sockets, as `localhost` does, cannot name them one by one after a restart.
     def keep(url, listeners)
+      listeners.each { |io| @bound << [url, io.to_io] }
       @listeners << [url, listeners.first.to_io] if listeners.size == 1 && !url.match?(%r{\A\w+://localhost[:/?]})
     end
 
@@ -524,13 +496,6 @@ module Rserve
       nil # no Linux, or there is none
     end
 
-    # exec cleared the flag so that this process could have the descriptor; what this process runs must not.
-    def close_on_exec(fd)
-      IO.for_fd(fd, autoclose: false).close_on_exec = true
-    rescue Errno::EBADF
-      nil
-    end
-
     # Sockets that systemd passes come from number 3 on.
     def socket_activation_fd(index)
       index + 3
@@ -561,28 +526,6 @@ module Rserve
 
     def host_port((host, port))
       host.include?(":") ? "[#{host}]:#{port}" : "#{host}:#{port}"
-    end
-
-    # What was handed over but is bound no longer must not stay open: nobody would accept there.
-    def close_leftovers
-      @inherited_fds.each do |url, fd|
-        @log_writer.log("* Closing unused inherited connection: #{url}")
-        close_leftover(IO.for_fd(fd), url[%r{\Aunix://(.*)\z}, 1])
-      end
-      @activated_sockets.each do |(protocol, address, port), io|
-        @log_writer.log("* Closing unused activated socket: #{activated_url(protocol, address, port)}")
-        close_leftover(io, (address if protocol == :unix))
-      end
-      @inherited_fds.clear
-      @activated_sockets.clear
-    end
-
-    def close_leftover(io, path)
-      io.close
-      path &&= unix_path_of(path)
-      File.unlink(path) if path && !path.start_with?("@") && File.exist?(path)
-    rescue SystemCallError
-      nil
     end
   end
 end

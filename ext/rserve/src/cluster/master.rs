@@ -19,8 +19,8 @@ use rserve_core::cluster::link::pipes::{
     worker_pipe,
 };
 use rserve_core::cluster::master::{
-    Command, Effect, Event, ExitReason, ExitStatus, Inbox, LifecycleEvent, SpawnVia, Supervisor, Unclaimed,
-    WorkerHandle, signal,
+    Command, Effect, Event, ExitReason, ExitStatus, Inbox, LifecycleEvent, LogLine, SpawnVia, Supervisor,
+    Unclaimed, WorkerHandle, signal,
 };
 use rserve_core::cluster::{Index, Phase, Pid};
 use rserve_core::telemetry::{RestartResult, ServerPhase, Telemetry};
@@ -54,6 +54,10 @@ pub(crate) struct Master {
     fork_commands: RefCell<Option<CommandReader>>,
     board: Board,
     telemetry: Option<Telemetry>,
+    /// The handler has something to do between two rounds.
+    errand: AtomicBool,
+    /// How many workers there are, and how many have booted, as the handler was told; `None` if it does not ask.
+    staff: Option<Cell<(usize, usize)>>,
 }
 
 /// The master's ends of the pipes.
@@ -73,6 +77,7 @@ impl DataTypeFunctions for Master {
 impl Master {
     fn new(ruby: &Ruby, handler: Value, options: RHash) -> Result<Self, Error> {
         let telemetry = settings::get::<Obj<Native>>(options, "telemetry")?.map(|it| it.shared().clone());
+        let staff = settings::reports_staff(options)?.then(Cell::default);
         let options = settings::cluster(options)?;
         let make = || {
             let (reader, writer) = worker_pipe()?;
@@ -93,6 +98,8 @@ impl Master {
                 fork_commands: RefCell::new(None),
                 board: Board::new()?,
                 telemetry: telemetry.clone(),
+                errand: AtomicBool::new(false),
+                staff,
             })
         };
         make().map_err(|failure: std::io::Error| error::system(ruby, &failure))
@@ -153,6 +160,9 @@ impl Master {
         for command in self.inbox.take() {
             self.tell(ruby, Event::Operator(command))?;
         }
+        if self.errand.swap(false, Ordering::AcqRel) {
+            self.handler(ruby).funcall::<_, _, Value>("run_errands", ())?;
+        }
         let now = Instant::now();
         if self.look.swap(false, Ordering::AcqRel) || now >= deadline {
             self.reap(ruby)?;
@@ -200,6 +210,18 @@ impl Master {
         for effect in effects {
             self.carry_out(ruby, effect)?;
         }
+        self.tell_staff(ruby)
+    }
+
+    fn tell_staff(&self, ruby: &Ruby) -> Result<(), Error> {
+        let Some(told) = &self.staff else { return Ok(()) };
+        let staff = {
+            let supervisor = self.supervisor.borrow();
+            (supervisor.workers().count(), supervisor.workers().filter(|worker| worker.is_booted()).count())
+        };
+        if told.replace(staff) != staff {
+            self.handler(ruby).funcall::<_, _, Value>("staff", staff)?;
+        }
         Ok(())
     }
 
@@ -217,7 +239,13 @@ impl Master {
             Effect::PauseMold => self.command_mold(ForkCommand::Pause),
             Effect::ResumeMold { after_refork } => self.command_mold(ForkCommand::Resume { after_refork }),
             Effect::Signal { pid, signal } => signal::send(pid, signal),
-            Effect::Log(line) => handler.funcall::<_, _, Value>("log", (line.to_string(),)).map(drop)?,
+            Effect::Log(line) => {
+                let text = line.to_string();
+                if self.staff.is_some() && matches!(line, LogLine::Died { .. }) {
+                    handler.funcall::<_, _, Value>("worker_died", (text.as_str(),))?;
+                }
+                handler.funcall::<_, _, Value>("log", (text,)).map(drop)?;
+            }
             Effect::Fire(event) => {
                 let event = ruby.to_symbol(match event {
                     LifecycleEvent::Booted => "booted",
@@ -323,6 +351,12 @@ impl Master {
         Ok(())
     }
 
+    /// Has the loop call `run_errands`.
+    fn errand(&self) {
+        self.errand.store(true, Ordering::Release);
+        self.inbox.ring();
+    }
+
     /// CHLD: some child has ended.
     fn child_ended(&self) {
         self.look.store(true, Ordering::Release);
@@ -409,6 +443,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("run", method!(Master::run, 0))?;
     class.define_method("push", method!(Master::push, 1))?;
     class.define_method("child_ended", method!(Master::child_ended, 0))?;
+    class.define_method("errand", method!(Master::errand, 0))?;
     class.define_method("worker", method!(Master::worker, 1))?;
     class.define_method("phase", method!(Master::phase, 0))?;
     class.define_method("workers", method!(Master::workers, 0))?;

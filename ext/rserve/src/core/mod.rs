@@ -128,6 +128,18 @@ impl Core {
         this.env.add_prototype(prototype)
     }
 
+    /// Connections that the keeper passes in; `held` keeps the listeners that are added after it closed.
+    fn add_door(ruby: &Ruby, this: &Self, fd: i32, prototype: RHash, held: bool) -> Result<(), Error> {
+        this.verifying.borrow_mut().push(false);
+        this.server.add_door(fd, held).map_err(|failure| error::system(ruby, &failure))?;
+        this.env.add_prototype(prototype)
+    }
+
+    /// Takes connections by all listeners.
+    fn open(&self) {
+        self.server.open();
+    }
+
     /// Shares the listeners with the other workers of a cluster.
     fn balance(&self, worker: Obj<Worker>) {
         if let Some(gate) = worker.gate() {
@@ -326,6 +338,8 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_singleton_method("new", function!(Core::new, 3))?;
     class.define_method("app=", method!(Core::set_app, 1))?;
     class.define_method("add_listener", method!(Core::add_listener, 3))?;
+    class.define_method("add_door", method!(Core::add_door, 3))?;
+    class.define_method("open", method!(Core::open, 0))?;
     class.define_method("balance", method!(Core::balance, 1))?;
     class.define_method("tell_in", method!(Core::tell_in, 1))?;
     class.define_method("start", method!(Core::start, 0))?;

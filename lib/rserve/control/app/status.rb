@@ -11,7 +11,7 @@ module Rserve
       OK_STATUS = '{ "status": "ok" }'
 
       # Commands that only read.
-      DATA_COMMANDS = %w[gc-stats metrics stats thread-backtraces threads].freeze
+      DATA_COMMANDS = %w[gc-stats generations metrics stats thread-backtraces threads].freeze
 
       # @param launcher [Launcher]
       # @param token [String, nil] the `token` parameter every request must have; blank or "none" lets anybody in. By
@@ -46,6 +46,7 @@ module Rserve
         when "refork" then answer(@launcher.refork, "refork not available")
         when "reload-worker-directory"
           answer(@launcher.send(:reload_worker_directory), "reload_worker_directory not available")
+        when "generations" then generations
         when "gc" then answer(GC.start.nil?, "")
         when "gc-stats" then respond(200, JSONSerialization.generate(GC.stat))
         when "stats" then respond(200, JSONSerialization.generate(@launcher.stats))
@@ -66,6 +67,14 @@ module Rserve
 
       def answer(done, refusal)
         done ? respond(200, OK_STATUS) : respond(404, %({ "error": "#{refusal}" }))
+      end
+
+      # How the keeper's restarts go.
+      def generations
+        generation = @launcher.generation
+        return respond(404, '{ "error": "generations not available" }') unless generation
+
+        respond(200, generation.standing)
       end
 
       def backtraces

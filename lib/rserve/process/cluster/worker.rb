@@ -135,7 +135,10 @@ module Rserve
       end
 
       def prepare_server
-        start_server.tap { |server| server.serve_for(self, @link) }
+        start_server.tap do |server|
+          server.serve_for(self, @link)
+          server.wait_for(@launcher.generation) if @launcher.generation&.proves_itself?
+        end
       end
 
       def booting
@@ -151,6 +154,7 @@ module Rserve
         reason = ["#{error.class}: #{error.message}", *frames.map { |frame| "  at #{frame}" }]
         return unless @link.news?(reason.hash & 0xffff_ffff)
 
+        @launcher.generation&.failed("as a worker booted", Blame.line(error))
         log "! Unable to start worker"
         reason.each { |line| log line }
       end
