@@ -2,43 +2,111 @@
 
 require_relative "../helpers/rails_case"
 
-# docs/rails.md, followed with the Rails that is here.
+# README.md and docs/rails.md, followed with the Rails that is here.
 class RailsDocumentTest < RailsCase
   DOCUMENT = File.read(File.join(TestServer::ROOT, "docs/rails.md"))
-  # What `rails new` asks for and is no part of the way to a page.
-  LEFT_OUT = /brakeman|rubocop|debug|web-console|tzinfo-data|puma/
+  # Gems that `rails new` asks for and that a page does not need.
+  LEFT_OUT = %w[brakeman rubocop-rails-omakase debug web-console tzinfo-data byebug sass-rails].freeze
+  SHORT = %w[--minimal].freeze
+
+  # What Rails 8 writes where the document changes it or says that it stays: that Rails is in no Debian. By version, the
+  # packages and how gems get into the image (8.0.0, 8.1.3).
+  RAILS8 = {
+    "8.0" => ["build-essential git pkg-config", "COPY Gemfile Gemfile.lock ./"],
+    "8.1" => ["build-essential git libyaml-dev pkg-config", "COPY vendor/* ./vendor/\nCOPY Gemfile Gemfile.lock ./"]
+  }.freeze
+  DOCKERFILE8 = <<~'DOCKERFILE'
+    # Install packages needed to build gems
+    RUN apt-get update -qq && \
+        apt-get install --no-install-recommends -y %s && \
+        rm -rf /var/lib/apt/lists /var/cache/apt/archives
+
+    # Install application gems
+    %s
+
+    CMD ["./bin/thrust", "./bin/rails", "server"]
+  DOCKERFILE
+  ENTRYPOINT8 = <<~'SHELL'
+    if [ "${@: -2:1}" == "./bin/rails" ] && [ "${@: -1:1}" == "server" ]; then
+      ./bin/rails db:prepare
+    fi
+  SHELL
 
   def setup
     super
-    skip "Rails before 7.1 makes no Dockerfile" if Bundles.version("railties") < Gem::Version.new("7.1")
-    command(unbundled, RbConfig.ruby, "-S", "rails", "new", "shop", "--minimal", "--asset-pipeline=propshaft",
-            "--skip-git", "--skip-bundle", chdir: folder)
-    @shop = File.join(@folders.last, "shop")
+    @version = Bundles.version("railties")
   end
 
   def test_from_rails_new_to_a_page
-    lines = File.readlines(File.join(@shop, "Gemfile")).grep(/^gem /).grep_v(LEFT_OUT)
-    env = bundle(@shop, "#{lines.join}gem 'rserve', path: #{TestServer::ROOT.dump}\n")
-    assert_match(/Ready to start/,
-                 command(env, RbConfig.ruby, "-S", "bundle", "exec", "rserve", "--check", chdir: @shop))
-    [["bin/rails", "server"], ["bin/rails", "server", "-u", "rserve"],
-     ["-S", "bundle", "exec", "rserve"]].each do |words|
-      port = UniquePort.call
-      start_process([RbConfig.ruby, *words, "-p", port.to_s], port:, chdir: @shop, env:)
-      assert_includes get("/").body, "<title>Ruby on Rails"
-      assert_equal 200, get("/up").status
-      assert_includes File.read("/proc/#{server.pid}/maps"), "rserve.so"
-      assert server.stop
+    options = SHORT + (@version < Gem::Version.new("7.1") ? %w[--skip-listen] : %w[--asset-pipeline=propshaft])
+    output = command(unbundled.merge("RAILS" => "#{RbConfig.ruby} -S rails", "LEAVE_OUT" => LEFT_OUT.join(" ")),
+                     RbConfig.ruby, File.join(TestServer::ROOT, "test/new_rails"), *options)
+    ["bin/rails server", "bundle exec rserve"].each do |words|
+      assert_match(/^#{words}: 200, .*Ruby on Rails.*, rserve version: #{Rserve::VERSION}$/, output)
     end
   end
 
-  def test_the_diff_of_the_dockerfile_is_one_to_what_rails_makes
-    rust, native = DOCUMENT.scan(/^```diff\n(.*?)^```$/m).flatten
-    entrypoint = DOCUMENT[/^  ```diff\n(.*?)^  ```$/m, 1].gsub(/^  /, "")
+  def test_the_diffs_are_to_what_rails_makes
+    skip "Rails before 7.1 makes no Dockerfile" if @version < Gem::Version.new("7.1")
+    command(unbundled, RbConfig.ruby, "-S", "rails", "new", "shop", *SHORT, "--skip-git", "--skip-bundle",
+            chdir: folder)
+    rust, native, entrypoint, = diffs
     { rust => "Dockerfile", native => "Dockerfile", entrypoint => "bin/docker-entrypoint" }.each do |diff, name|
-      text = File.read(File.join(@shop, name))
-      before = diff.lines.reject { |line| line.start_with?("+") }.map { |line| line[1..] }.join
-      assert_includes text.gsub(/ +$/, ""), before.gsub(/ +$/, ""), "what #{name} has before"
+      apply(diff, File.read(File.join(@folders.last, "shop", name)))
     end
+  end
+
+  def test_what_it_says_of_rails_8
+    older, newer = RAILS8.values.map { |words| format(DOCKERFILE8, *words) }
+    rust, native, _, entrypoint = diffs
+    apply(entrypoint, ENTRYPOINT8)
+    [rust, native].each { |diff| apply(diff, older) }
+    assert_match(/`#{Regexp.escape(older[/^CMD (.*)$/, 1])}` in Rails 8/, DOCUMENT)
+    assert_match(/From 8\.1 on the Dockerfile copies `vendor` before `bundle install`/, DOCUMENT)
+    assert_match(/^COPY vendor.*\nCOPY Gemfile/, newer)
+    added = RAILS8.values.map { |packages,| packages.split }.inject { |before, after| after - before }
+    assert_match(/^From 8\.0\.1 on Rails writes `#{added.join(" ")}` /, DOCUMENT)
+  end
+
+  # Rails 7's and 8's entrypoints, as they are and with the document's change: the database is prepared for the command
+  # that serves.
+  def test_the_entrypoint_prepares_the_database_for_the_command_that_serves
+    of7, of8 = diffs.drop(2).map { |diff| [before(diff), after(diff)] }
+    rails = %w[./bin/rails server]
+    rserve = %w[bundle exec rserve]
+    { of7[0] => [rails], of8[0] => [rails, ["./bin/thrust", *rails]], of7[1] => [rserve], of8[1] => [rserve] }
+      .each do |entrypoint, commands|
+        (commands | [rails, rserve, %w[./bin/rails console]]).each do |words|
+          prepares = commands.include?(words)
+          assert_equal prepares ? "db:prepare\n" : "", run_entrypoint(entrypoint, words), "#{entrypoint}\n#{words}"
+        end
+      end
+  end
+
+  private
+
+  # Two to the Dockerfile, and two to the entrypoint: Rails 7's and 8's.
+  def diffs
+    DOCUMENT.scan(/^( *)```diff\n(.*?)^ *```$/m).map { |indent, diff| diff.gsub(/^#{indent}/, "") }
+            .tap { |found| assert_equal 4, found.size }
+  end
+
+  def before(diff) = side(diff, "+")
+  def after(diff) = side(diff, "-")
+
+  def side(diff, other)
+    diff.lines.reject { |line| line.start_with?(other) }.map { |line| line[1..] || "\n" }.join.gsub(/ +$/, "")
+  end
+
+  def apply(diff, text)
+    assert_includes text.gsub(/ +$/, ""), before(diff).chomp
+  end
+
+  # @return [String] what it asks `bin/rails` for
+  def run_entrypoint(text, words)
+    place = folder
+    FileUtils.mkdir_p(File.join(place, "bin"))
+    File.write(File.join(place, "bin/rails"), "#!/bin/sh\necho \"$@\"\n", perm: 0o755)
+    command({}, "bash", "-ec", text, "entrypoint", *words, chdir: place)
   end
 end
