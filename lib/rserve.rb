@@ -50,6 +50,6 @@ end
 require "rserve/native"
 require "rserve/railtie" if defined?(Rails::Railtie)
 
-# Who asks for Puma where there is none gets rserve: rackup, `rails server` and Capybara try that name first. It comes
-# last in the load path, so that this alone takes nobody's place.
+# Where there is no Puma, a program that asks for it gets rserve: rackup, `rails server` and Capybara try that name
+# first. The folder is last in the load path, so that it takes nobody's place.
 $LOAD_PATH << File.join(__dir__, "rserve/compat") if defined?(Gem) && Gem::Specification.stubs_for("puma").empty?

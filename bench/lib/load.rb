@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "company"
+require_relative "other_clients"
 require_relative "handshake_client"
 require_relative "paced_client"
 require_relative "wrk"
@@ -17,7 +17,7 @@ class Load
   #   the rate was the client's choice)
   def measure(server, workload)
     client = client_for(workload)
-    Company.beside(server, workload) do
+    OtherClients.beside(server, workload) do
       client.run(server, workload, @warm_up) if @warm_up.positive?
       rest(server) unless workload[:slow]
       before = server.usage

@@ -3,7 +3,7 @@
 require "socket"
 
 # Other clients that are there while a server is measured, in a process of their own.
-class Company
+class OtherClients
   # @param workload [Hash] `idle` and `slow` are how many there are
   # @yield while they are there
   def self.beside(server, workload)

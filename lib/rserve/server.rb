@@ -394,7 +394,7 @@ module Rserve
       finish
     end
 
-    # Certificates are replaced while the server runs: who comes next gets the new ones.
+    # Certificates are replaced while the server runs: new connections get the new ones.
     def follow_certificates
       now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
       return if @tls_listeners.empty? || @certificates_at > now
@@ -413,7 +413,7 @@ module Rserve
       @log_writer.log "! The new certificates are of no use, the old ones stay: #{e.message}"
     end
 
-    # The core has taken what waited at the listeners: whoever comes now is to be refused, not left waiting.
+    # The core has taken what waited at the listeners: new clients are to be refused, not left waiting.
     def begin_shutdown
       @binder.close unless @status == :restart
       @thread_pool.shut_down(@options[:force_shutdown_after])
@@ -421,7 +421,7 @@ module Rserve
 
     def finish
       @binder.close unless @status == :restart || !shutting_down?
-      # Who halts does not wait for the application, and nobody for a request that hangs.
+      # A halt does not wait for the application, and a stop does not wait for a request that hangs.
       @thread_pool.join(@reactor.hung_threads) unless @status == :halt
       @reactor.join
       @events.fire(:state, @status) if shutting_down?
@@ -442,7 +442,7 @@ module Rserve
         @thread_pool.dump_backtraces("Shutdown initiated") if @options[:shutdown_debug] == true
         status == :halt ? @reactor.halt : @reactor.drain
       end
-      # Also when somebody else began it: who asks to wait must not leave before the last request is answered.
+      # Also when another thread began it: a caller that waits must not return before the last request is answered.
       @thread&.join if sync && @thread != Thread.current
     end
   end

@@ -1,4 +1,4 @@
-//! The PROXY protocol, versions 1 and 2: who is behind the load balancer that this connection comes from.
+//! The PROXY protocol, versions 1 and 2: the address of the client behind a load balancer.
 //!
 //! It stands before the first request of a connection, and may be believed only from a trusted peer: whoever
 //! sends it chooses the address. That decision is the caller's.
@@ -23,7 +23,7 @@ pub enum Preface {
     Found {
         /// Octets to drop.
         consumed: usize,
-        /// Whom the balancer speaks for; `None` for itself (`LOCAL`), and for `UNKNOWN` and other families.
+        /// The client's address; `None` for itself (`LOCAL`), and for `UNKNOWN` and other families.
         addresses: Option<Addresses>,
     },
 }

@@ -31,11 +31,11 @@ use crate::{Error, Limits};
 #[derive(Clone, Debug)]
 pub struct Receiver {
     limits: Limits,
-    state: State,
+    awaiting: Awaiting,
 }
 
 #[derive(Clone, Debug)]
-enum State {
+enum Awaiting {
     Head(HeadReader),
     /// This many octets of a body with Content-Length are missing; 0 also stands for no body.
     Length(u64),
@@ -74,7 +74,7 @@ pub enum Progress {
 impl Receiver {
     /// A receiver that awaits the first head of a connection.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, state: State::Head(HeadReader::default()) }
+        Self { limits, awaiting: Awaiting::Head(HeadReader::default()) }
     }
 
     /// Goes on to the next event in `octets`: everything that was received and not yet consumed.
@@ -85,27 +85,27 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// [`Error`], and the same one again from then on. The connection has lost its framing: answer and close.
+    /// [`Error`], and the same one at each call after it. The connection has lost its framing: answer and close.
     #[inline]
     pub fn advance(&mut self, octets: &[u8], head: &mut Head) -> Result<Progress, Error> {
-        let result = match &mut self.state {
-            State::Head(reader) => match reader.read(octets, head, &self.limits) {
+        let result = match &mut self.awaiting {
+            Awaiting::Head(reader) => match reader.read(octets, head, &self.limits) {
                 Ok(Read::Partial { blank }) => return Ok(Progress::Partial { consumed: blank }),
                 Ok(Read::Complete { octets }) => {
-                    self.state = match head.framing {
-                        Framing::None => State::Length(0),
-                        Framing::Length(length) => State::Length(length),
-                        Framing::Chunked => State::Chunked(Decoder::default()),
+                    self.awaiting = match head.framing {
+                        Framing::None => Awaiting::Length(0),
+                        Framing::Length(length) => Awaiting::Length(length),
+                        Framing::Chunked => Awaiting::Chunked(Decoder::default()),
                     };
                     return Ok(Progress::Head { consumed: octets });
                 }
                 Err(error) => Err(error),
             },
-            State::Length(0) => {
-                self.state = State::Head(HeadReader::default());
+            Awaiting::Length(0) => {
+                self.awaiting = Awaiting::Head(HeadReader::default());
                 return Ok(Progress::End { consumed: 0 });
             }
-            State::Length(missing) => {
+            Awaiting::Length(missing) => {
                 let length = usize::try_from(*missing).unwrap_or(usize::MAX).min(octets.len());
                 *missing -= length as u64;
                 return Ok(match length {
@@ -113,25 +113,25 @@ impl Receiver {
                     _ => Progress::Data { consumed: length, data: 0..length },
                 });
             }
-            State::Chunked(decoder) => match decoder.decode(octets, &self.limits) {
+            Awaiting::Chunked(decoder) => match decoder.decode(octets, &self.limits) {
                 Ok(Decoded::Partial { consumed }) => return Ok(Progress::Partial { consumed }),
                 Ok(Decoded::Data { consumed, data }) => return Ok(Progress::Data { consumed, data }),
                 Ok(Decoded::End { consumed }) => {
-                    self.state = State::Head(HeadReader::default());
+                    self.awaiting = Awaiting::Head(HeadReader::default());
                     return Ok(Progress::End { consumed });
                 }
                 Err(error) => Err(error),
             },
-            State::Failed(error) => return Err(error.clone()),
+            Awaiting::Failed(error) => return Err(error.clone()),
         };
         if let Err(error) = &result {
-            self.state = State::Failed(error.clone());
+            self.awaiting = Awaiting::Failed(error.clone());
         }
         result
     }
 
     /// Whether the next event is a head: between requests, and before the first one.
     pub fn awaits_head(&self) -> bool {
-        matches!(self.state, State::Head(_))
+        matches!(self.awaiting, Awaiting::Head(_))
     }
 }

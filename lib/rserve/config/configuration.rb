@@ -392,7 +392,7 @@ module Rserve
       value unless value.empty?
     end
 
-    # From level 7 on a cluster preloads unless it prunes or is told otherwise, which only the loaded files can tell.
+    # From level 7 on a cluster preloads unless it prunes or is configured otherwise, as only the loaded files can tell.
     def late_bind_defaults
       return unless CompatLevel.preloads_by_files?(@compat_level)
 

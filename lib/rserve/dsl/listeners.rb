@@ -4,7 +4,7 @@ require "rserve/puma/util"
 
 module Rserve
   class DSL
-    # Words about what the server listens on, and whom it takes its peers for.
+    # Words about what the server listens on, and what it takes for its peers' addresses.
     module Listeners
       BINDABLE = "tcp://HOST:PORT, unix:///PATH and ssl://HOST:PORT?… can be bound"
 

@@ -26,7 +26,7 @@ module Rserve
       @file ? @file.fileno : $stdout.fileno
     end
 
-    # Opens the file anew, as whoever rotates it wants. The descriptor stays the same; so does the file where the new
+    # Opens the file anew, for log rotation. The descriptor stays the same; so does the file where the new
     # one cannot be opened.
     def reopen
       @file&.reopen(open_file)

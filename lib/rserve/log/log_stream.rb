@@ -7,7 +7,7 @@ module Rserve
   # nothing (disk full, terminal or reader gone), and waits for a second at most when nobody reads. What is lost is
   # counted, and told with the next line that gets through.
   class LogStream
-    # Milliseconds for whoever reads to catch up. Once that was in vain nobody is waited for until a line gets through.
+    # Milliseconds for the log's reader to catch up. After that was in vain, nothing waits until a line gets through.
     PATIENCE = 1000
     private_constant :PATIENCE
 
@@ -46,7 +46,7 @@ module Rserve
 
     private
 
-    # Who has put a `write` or `syswrite` of its own before Ruby's is asked.
+    # A stream with a `write` or `syswrite` of its own before Ruby's is written to by that.
     def plain?
       @io.is_a?(IO) && !@io.closed? && rubys?(:write) && rubys?(:syswrite)
     end

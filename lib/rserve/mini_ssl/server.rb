@@ -4,7 +4,7 @@ require "rserve/mini_ssl"
 
 module Rserve
   module MiniSSL
-    # A TLS listener: a TCP one, and what it offers. The native core accepts on it; {#accept} is for whoever does it by
+    # A TLS listener: a TCP one, and what it offers. The native core accepts on it; {#accept} is for those that do it by
     # hand.
     class Server
       # Seconds that {#accept} gives a client.

@@ -29,7 +29,7 @@ module Rserve
       end
 
       # What is decrypted already is given whole, as by Puma, even if that is more than `length`: {#to_io} does not
-      # become readable for it, so who waits for that would wait in vain.
+      # become readable for it, so waiting for that would be in vain.
       #
       # @return [String, :wait_readable, nil] `nil` at the end, unless `exception`
       # @raise [IO::WaitReadable, EOFError] if `exception`

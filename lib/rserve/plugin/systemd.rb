@@ -30,7 +30,7 @@ Rserve::Plugin.create do
 
   # systemd expects a ping within its time, so half of that leaves room for a late one. To systemd a hot restart is no
   # start: the watchdog runs while the application is loaded, for which there is a thread of its own. At a start it
-  # waits for READY, as whoever reads the messages does.
+  # waits for READY, as the reader of the messages does.
   def keep_watchdog_calm(launcher)
     interval = Rserve::SdNotify.watchdog_usec / 2 / 1_000_000
     @log_writer.log "Pinging systemd watchdog every #{interval.round(1)} sec"

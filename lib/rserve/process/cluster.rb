@@ -14,7 +14,7 @@ require "rserve/process/cluster/worker_handle"
 module Rserve
   # Serves from worker processes, and keeps them running.
   #
-  # The decisions are the native master's: which workers there should be, who has to go. This class gives it the
+  # The decisions are the native master's: which workers there should be, and which have to go. This class gives it the
   # options and does what it says: forks, runs hooks, writes the log.
   class Cluster < Runner
     # The traps of the master besides the launcher's, with the command that each gives.
@@ -360,7 +360,7 @@ module Rserve
       false
     end
 
-    # Worker 0 may have ended before the workers that it forked. Who is their parent then fetches their status late, or
+    # Worker 0 may have ended before the workers that it forked. Their new parent then fetches their status late, or
     # never: not every container's process 1 does.
     def zombie?(pid)
       File.read("/proc/#{pid}/stat").rpartition(")").last.start_with?(" Z")

@@ -114,7 +114,7 @@ module Rserve
       carry_out_postponed
     end
 
-    # The application, or a hook, may have called `Process.daemon`: from then on the server is another process, in which
+    # The application, or a hook, may have called `Process.daemon`: then the server is another process, in which
     # no thread is left but the one that called.
     #
     # @return [Boolean]

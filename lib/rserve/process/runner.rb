@@ -107,7 +107,7 @@ module Rserve
       $stderr.sync = true
     end
 
-    # Opens them anew. A file that cannot be opened is told, and the stream stays what it was.
+    # Opens them anew. If a file cannot be opened, a line says so, and the stream stays what it was.
     def reopen_logs
       redirect_io
       @launcher.access_log.reopen
@@ -171,7 +171,7 @@ module Rserve
       @launcher.binder.parse(@options[:binds])
     end
 
-    # Whoever forks must not fail for what cannot be written.
+    # A fork must not fail because a line cannot be written.
     #
     # @return [Integer] pid
     def fork_process(&)

@@ -40,7 +40,7 @@ module Rserve
       end
 
       # The application raised when it is too late for a response: after it took the connection away, or when a part of
-      # its body was out. Whoever collects errors is told like of any other.
+      # its body was out. It is reported like any other error.
       def late_error(error, env)
         tell_of(error, env)
         lowlevel_error(error, env)

@@ -126,8 +126,8 @@ module Rserve
     end
 
     # Lets no more TCP connections begin, in any process that shares the listeners, so that all that wait can be taken:
-    # closing a listener resets them. Who comes now is refused once the listeners are closed. A socket of systemd's
-    # stays open, and who comes there waits for the next server.
+    # closing a listener resets them. New clients are refused once the listeners are closed. A socket of systemd's
+    # stays open, and new clients wait in it for the next server.
     def turn_newcomers_away
       filter = DROP_SYNS.map { |instruction| instruction.pack("SCCL") }.join
       pointer_size = [nil].pack("p").bytesize

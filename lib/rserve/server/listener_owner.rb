@@ -5,7 +5,7 @@ require "socket"
 
 module Rserve
   # The processes that have a listener open, as far as Linux's /proc tells this user. For messages: that an address is
-  # taken is of little use without by whom.
+  # taken is of little use without the process that has it.
   class ListenerOwner
     LISTENING = "0A" # as /proc/net/tcp has it
     private_constant :LISTENING

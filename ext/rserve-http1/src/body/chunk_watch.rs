@@ -21,11 +21,11 @@ pub struct ChunkWatch {
     limits: Limits,
     /// The beginning of a line that a part ended in; at most a line's limit.
     carried: Vec<u8>,
-    state: State,
+    verdict: Verdict,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum Verdict {
     #[default]
     Going,
     Complete,
@@ -45,7 +45,7 @@ impl ChunkWatch {
     }
 
     fn read(&mut self, part: &[u8], mut take: impl FnMut(&[u8])) -> usize {
-        if self.state != State::Going {
+        if self.verdict != Verdict::Going {
             return 0;
         }
         let carried = self.carried.len();
@@ -69,12 +69,12 @@ impl ChunkWatch {
                     return part.len();
                 }
                 Ok(Decoded::End { consumed }) => {
-                    self.state = State::Complete;
+                    self.verdict = Verdict::Complete;
                     // What was carried over has no end in it.
                     return (position + consumed).saturating_sub(carried);
                 }
                 Err(_) => {
-                    self.state = State::Malformed;
+                    self.verdict = Verdict::Malformed;
                     return 0;
                 }
             }
@@ -83,7 +83,7 @@ impl ChunkWatch {
 
     /// Whether the body has come to its end.
     pub fn is_complete(&self) -> bool {
-        self.state == State::Complete
+        self.verdict == Verdict::Complete
     }
 }
 

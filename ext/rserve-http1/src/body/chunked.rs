@@ -10,7 +10,7 @@ use crate::{Error, Excerpt, Limits};
 /// Decodes one chunked body, as ranges of the octets it comes in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Decoder {
-    phase: Phase,
+    part: Part,
     /// Octets of the line at hand, from its start, in which there is no line feed.
     scanned: usize,
     /// Content announced by all chunk sizes so far.
@@ -23,7 +23,7 @@ pub(crate) struct Decoder {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+enum Part {
     /// Before `chunk-size [ chunk-ext ] CRLF`.
     #[default]
     Size,
@@ -49,35 +49,35 @@ impl Decoder {
         let mut position = 0;
         loop {
             let rest = &octets[position..];
-            match self.phase {
-                Phase::Size => {
+            match self.part {
+                Part::Size => {
                     refuse_bad_size(rest)?;
                     let Some(line) = self.line(rest, limits.chunk_line, Error::ChunkLineTooLong)? else {
                         return Ok(Decoded::Partial { consumed: position });
                     };
                     position += line.len() + 2;
                     let size = self.read_size(line, limits)?;
-                    self.phase = if size == 0 { Phase::Trailers } else { Phase::Data(size) };
+                    self.part = if size == 0 { Part::Trailers } else { Part::Data(size) };
                 }
-                Phase::Data(missing) => {
+                Part::Data(missing) => {
                     let length = usize::try_from(missing).unwrap_or(usize::MAX).min(rest.len());
                     if length == 0 {
                         return Ok(Decoded::Partial { consumed: position });
                     }
                     let missing = missing - length as u64;
-                    self.phase = if missing == 0 { Phase::DataEnd } else { Phase::Data(missing) };
+                    self.part = if missing == 0 { Part::DataEnd } else { Part::Data(missing) };
                     let data = position..position + length;
                     return Ok(Decoded::Data { consumed: data.end, data });
                 }
-                Phase::DataEnd => match rest {
+                Part::DataEnd => match rest {
                     [] | [b'\r'] => return Ok(Decoded::Partial { consumed: position }),
                     [b'\r', b'\n', ..] => {
                         position += 2;
-                        self.phase = Phase::Size;
+                        self.part = Part::Size;
                     }
                     _ => return Err(Error::ChunkEnd),
                 },
-                Phase::Trailers => {
+                Part::Trailers => {
                     // Never merged into the head (RFC 9110 §6.5.1): checked, and dropped.
                     let window = &rest[..rest.len().min(limits.trailers.saturating_sub(self.trailers) + 2)];
                     if field_section::is_complete(window, self.scanned) {
@@ -136,7 +136,7 @@ impl Decoder {
         let line_feed = std::mem::take(&mut self.scanned) + offset;
         match window[..line_feed] {
             [ref line @ .., b'\r'] => Ok(Some(line)),
-            ref line if self.phase == Phase::Trailers => Err(Error::Trailer(Excerpt::of(line))),
+            ref line if self.part == Part::Trailers => Err(Error::Trailer(Excerpt::of(line))),
             ref line => Err(Error::ChunkSize(Excerpt::of(line))),
         }
     }

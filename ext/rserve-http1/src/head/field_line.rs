@@ -14,7 +14,7 @@ pub(crate) struct FieldLine<'a> {
 
 impl<'a> FieldLine<'a> {
     /// Parses a line that is not empty and whose CRLF is removed (RFC 9112 §5). No folding, no space before the
-    /// colon, no control octets: whoever reads those differently could be made to see other fields than we do.
+    /// colon, no control octets: other parsers read those differently, and could be made to see other fields than we do.
     pub(crate) fn parse(line: &'a [u8], limits: &Limits) -> Result<Self, Error> {
         let bad = || Error::Field(Excerpt::of(line));
         let mut classes = 0;

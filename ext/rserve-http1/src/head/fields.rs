@@ -143,7 +143,7 @@ impl Meaning {
         // Whether there is a tunnel or not: what follows was meant for one (RFC 9110 §9.3.6).
         head.keep_alive &= head.method.of(octets) != b"CONNECT";
         if head.framing == Framing::Chunked {
-            // Whoever sent both may stand behind a proxy that read the other one (RFC 9112 §6.3).
+            // A proxy in front may have followed the other one (RFC 9112 §6.3).
             head.keep_alive &= self.content_length.is_none();
             hide_framing_fields(octets, head);
         }

@@ -12,7 +12,7 @@ use crate::{Element, Error, Excerpt, Limits};
 /// What is being read. The request line is read octet by octet as it arrives, so that garbage is refused at once
 /// and not when its sender chooses to end the line; fields are read a line at a time.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-enum Phase {
+enum Section {
     #[default]
     BlankLines,
     Method,
@@ -27,7 +27,7 @@ enum Phase {
 /// once however it is cut.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HeadReader {
-    phase: Phase,
+    section: Section,
     /// First octet of the request line: empty lines before it have been skipped.
     start: usize,
     /// Empty lines skipped so far.
@@ -51,14 +51,14 @@ pub(crate) enum Read {
 impl HeadReader {
     /// Reads on in `octets`, which start where they did before unless blank octets were reported, and end later.
     pub(crate) fn read(&mut self, octets: &[u8], head: &mut Head, limits: &Limits) -> Result<Read, Error> {
-        if self.phase == Phase::BlankLines {
+        if self.section == Section::BlankLines {
             head.clear();
             if !self.skip_blank_lines(octets, limits) {
                 let blank = std::mem::take(&mut self.start);
                 return Ok(Read::Partial { blank });
             }
         }
-        if self.phase != Phase::Fields && !self.read_request_line(octets, head, limits)? {
+        if self.section != Section::Fields && !self.read_request_line(octets, head, limits)? {
             return Ok(Read::Partial { blank: 0 });
         }
         match self.read_fields(octets, head, limits)? {
@@ -81,7 +81,7 @@ impl HeadReader {
         }
         let begun = octets.len() > self.start;
         if begun {
-            (self.phase, self.part, self.scanned) = (Phase::Method, self.start, self.start);
+            (self.section, self.part, self.scanned) = (Section::Method, self.start, self.start);
         }
         begun
     }
@@ -90,12 +90,12 @@ impl HeadReader {
     fn read_request_line(&mut self, octets: &[u8], head: &mut Head, limits: &Limits) -> Result<bool, Error> {
         loop {
             let part = octets.get(self.part..).unwrap_or_default();
-            let end = match self.phase {
-                Phase::Method => match read_method(part, limits)? {
+            let end = match self.section {
+                Section::Method => match read_method(part, limits)? {
                     Some(length) => self.part + length,
                     None => return Ok(false),
                 },
-                Phase::Protocol => match read_protocol(part)? {
+                Section::Protocol => match read_protocol(part)? {
                     Some(length) => self.part + length,
                     None => return Ok(false),
                 },
@@ -105,12 +105,12 @@ impl HeadReader {
                 },
             };
             let span = Span::new(self.part, end);
-            let next = match (self.phase, octets[end]) {
-                (Phase::Method, _) => {
+            let next = match (self.section, octets[end]) {
+                (Section::Method, _) => {
                     head.method = span;
-                    Phase::Path
+                    Section::Path
                 }
-                (Phase::Protocol, _) => {
+                (Section::Protocol, _) => {
                     head.protocol = span;
                     if span.of(octets) == b"HTTP/1.1" {
                         head.version = Version::Http11;
@@ -119,27 +119,27 @@ impl HeadReader {
                         strict::check_request_line(octets, head)?;
                     }
                     locate_path(octets, head, limits)?;
-                    (self.phase, self.part, self.scanned) = (Phase::Fields, end + 2, end + 2);
+                    (self.section, self.part, self.scanned) = (Section::Fields, end + 2, end + 2);
                     return Ok(true);
                 }
-                (phase, delimiter) => {
-                    match phase {
-                        Phase::Query => head.query = Some(span),
-                        Phase::Fragment => head.fragment = Some(span),
+                (section, delimiter) => {
+                    match section {
+                        Section::Query => head.query = Some(span),
+                        Section::Fragment => head.fragment = Some(span),
                         _ => head.path = span,
                     }
-                    if phase != Phase::Fragment {
-                        let start = if phase == Phase::Path { span.start } else { head.path.start };
+                    if section != Section::Fragment {
+                        let start = if section == Section::Path { span.start } else { head.path.start };
                         head.target = Span { start, end: span.end };
                     }
                     match delimiter {
-                        b'?' => Phase::Query,
-                        b'#' => Phase::Fragment,
-                        _ => Phase::Protocol,
+                        b'?' => Section::Query,
+                        b'#' => Section::Fragment,
+                        _ => Section::Protocol,
                     }
                 }
             };
-            (self.phase, self.part, self.scanned) = (next, end + 1, end + 1);
+            (self.section, self.part, self.scanned) = (next, end + 1, end + 1);
         }
     }
 
@@ -150,13 +150,13 @@ impl HeadReader {
         head: &Head,
         limits: &Limits,
     ) -> Result<Option<usize>, Error> {
-        let (class, own_element, own_limit) = match self.phase {
+        let (class, own_element, own_limit) = match self.section {
             // Only of the origin-form is it known that all of this is the path.
-            Phase::Path if octets.get(self.part) != Some(&b'/') => {
+            Section::Path if octets.get(self.part) != Some(&b'/') => {
                 (PATH, Element::RequestUri, limits.request_uri)
             }
-            Phase::Path => (PATH, Element::RequestPath, limits.request_path),
-            Phase::Query => (QUERY, Element::QueryString, limits.query_string),
+            Section::Path => (PATH, Element::RequestPath, limits.request_path),
+            Section::Query => (QUERY, Element::QueryString, limits.query_string),
             _ => (QUERY, Element::Fragment, limits.fragment),
         };
         let end = self.scanned + grammar::run(octets.get(self.scanned..).unwrap_or_default(), class);
@@ -164,17 +164,17 @@ impl HeadReader {
         if end - self.part > own_limit {
             return Err(Error::TooLong { element: own_element, limit: own_limit });
         }
-        let uri_start = if self.phase == Phase::Path { self.part } else { head.path.start as usize };
-        if self.phase != Phase::Fragment && end - uri_start > limits.request_uri {
+        let uri_start = if self.section == Section::Path { self.part } else { head.path.start as usize };
+        if self.section != Section::Fragment && end - uri_start > limits.request_uri {
             return Err(Error::TooLong { element: Element::RequestUri, limit: limits.request_uri });
         }
         let bad = || Excerpt::of(line_from(octets, self.part));
-        match (self.phase, octets.get(end)) {
+        match (self.section, octets.get(end)) {
             (_, None) => Ok(None),
-            (Phase::Path, Some(b' ' | b'?' | b'#')) if end > self.part => Ok(Some(end)),
-            (Phase::Query, Some(b' ' | b'#')) | (Phase::Fragment, Some(b' ')) => Ok(Some(end)),
-            (Phase::Path, _) => Err(Error::Path(bad())),
-            (Phase::Query, _) => Err(Error::Query(bad())),
+            (Section::Path, Some(b' ' | b'?' | b'#')) if end > self.part => Ok(Some(end)),
+            (Section::Query, Some(b' ' | b'#')) | (Section::Fragment, Some(b' ')) => Ok(Some(end)),
+            (Section::Path, _) => Err(Error::Path(bad())),
+            (Section::Query, _) => Err(Error::Query(bad())),
             _ => Err(Error::Fragment(bad())),
         }
     }

@@ -148,7 +148,7 @@ module Rserve
         exit 1
       end
 
-      # All workers fail alike as a rule, and each again and again: the same reason is told once.
+      # All workers fail alike as a rule, and each again and again: the same reason is logged once.
       def tell_why(error)
         frames = @log_writer.debug? ? error.backtrace || [] : Blame.frames(error)
         reason = ["#{error.class}: #{error.message}", *frames.map { |frame| "  at #{frame}" }]
