@@ -33,6 +33,7 @@ help:
 	@echo 'make mission  run the mission'"'"'s cluster tests (MISSION=FILE)'
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma and Unicorn, half an hour (BENCH="--rounds 1 …")'
+	@echo 'make models   try what threads tell each other in every order, by loom'
 	@echo 'make fuzz-long  a quarter of an hour of hostile requests (FUZZ_SEEDS=1,2,…)'
 	@echo 'make sanitize  run the app tables with an address sanitizer (TESTS="FILE …" for others)'
 	@echo 'make starvation  measure what greedy and hostile clients cost'
@@ -79,8 +80,13 @@ signatures: compile
 borders:
 	@gem/tasks/borders
 
-test-rust:
+test-rust: models
 	cargo test --locked
+
+# What threads tell each other without a lock, in every order (ext/rserve-core/src/models).
+.PHONY: models
+models:
+	cargo test --quiet --locked -p rserve-core --features loom --lib models::
 
 test-ruby: compile
 	$(BUNDLE) exec $(RUBY) -S rake test

@@ -1,8 +1,8 @@
 //! The server without Ruby: listeners, connections, the poller, the queue of complete requests, the cluster's
 //! decisions.
 //!
-//! The rooms from the ground up; none imports one above it (`gem/tasks/rooms` checks it): [`tuning`], [`sys`], [`config`],
-//! [`observe`], [`net`], [`cluster`]'s own vocabulary, [`telemetry`], the cluster's balance, [`connection`], [`pool`],
+//! The rooms from the ground up; none imports one above it (`gem/tasks/rooms` checks it): [`tuning`], `sync`, [`sys`],
+//! [`config`], [`observe`], [`net`], [`cluster`]'s own vocabulary, [`telemetry`], the cluster's balance, [`connection`], [`pool`],
 //! [`shared`], [`poller`], [`server`], [`metrics`], the cluster's link and master, and the
 //! [`succession`] of generations. Each begins with what it is for.
 //!
@@ -16,6 +16,8 @@ pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod metrics;
+#[cfg(all(test, feature = "loom"))]
+mod models;
 pub mod net;
 pub mod observe;
 mod poller;
@@ -23,6 +25,7 @@ pub mod pool;
 pub mod server;
 mod shared;
 pub mod succession;
+mod sync;
 mod sys;
 pub mod telemetry;
 pub mod tuning;

@@ -28,7 +28,7 @@ pub const LONGEST_ABSENCE: u64 = 200_000;
 /// How many absences their average is over, or so: few enough that a handful of queries is noticed.
 pub const AVERAGED: u64 = 64;
 
-/// In one of so many absences nobody is called, so as to see how long it takes by itself: whoever serves meanwhile may have
+/// In one of so many absences nobody is called, so as to see how long it takes by itself: a thread that serves meanwhile may have
 /// the processor when the absent thread wants to come back. Learnt from all of them, a page took 25 switches instead of 6.
 pub const PROBE_EVERY: u64 = 16;
 
@@ -111,7 +111,7 @@ mod tests {
     /// People who wait for an answer notice it.
     const NOTICED: u64 = 100 * MS;
 
-    /// Who looks so often has no more than this share of a processor for it.
+    /// Looking so often takes no more than this share of a processor.
     fn share_of_looks(every: u64, percent: f64) -> bool {
         MONITOR_LOOKS as f64 / every as f64 * 100.0 <= percent
     }

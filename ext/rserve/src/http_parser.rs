@@ -13,13 +13,13 @@ use crate::vm::text;
 #[derive(Default, TypedData)]
 #[magnus(class = "Rserve::HttpParser", free_immediately)]
 pub(crate) struct HttpParser {
-    state: RefCell<State>,
+    state: RefCell<Parsed>,
 }
 
 impl DataTypeFunctions for HttpParser {}
 
 #[derive(Clone, Debug, Default)]
-struct State {
+struct Parsed {
     /// Octets that were understood.
     read: usize,
     finished: bool,
@@ -60,10 +60,10 @@ impl HttpParser {
             Ok(Progress::Head { consumed }) => {
                 let read = at + consumed;
                 fill(ruby, env, &octets[at..], &head)?;
-                State { read, finished: true, failed: false, body: octets[read..].to_vec() }
+                Parsed { read, finished: true, failed: false, body: octets[read..].to_vec() }
             }
-            Ok(_) => State { read: octets.len(), ..State::default() },
-            Err(_) => State { read: start, failed: true, ..State::default() },
+            Ok(_) => Parsed { read: octets.len(), ..Parsed::default() },
+            Err(_) => Parsed { read: start, failed: true, ..Parsed::default() },
         };
         let read = state.read;
         this.state.replace(state);
@@ -92,7 +92,7 @@ impl HttpParser {
     }
 
     fn reset(&self) {
-        self.state.replace(State::default());
+        self.state.replace(Parsed::default());
     }
 }
 

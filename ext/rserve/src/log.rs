@@ -1,4 +1,4 @@
-//! The server's own lines: `Rserve::Native.write_log` for those that Ruby makes, the rest for what `tracing` is told.
+//! The server's own lines: `Rserve::Native.write_log` for those that Ruby makes, the rest for `tracing`'s events.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn log_as_json(answer: bool) {
     log::set_format(if answer { Format::Json } else { Format::Text });
 }
 
-/// A panic is told like every other event, and as Rust tells it.
+/// A panic is logged like every other event, and as Rust prints it.
 fn hear_panics() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

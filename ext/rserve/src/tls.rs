@@ -113,7 +113,7 @@ fn refused(ruby: &Ruby, failure: &rserve_core::net::tls::context::Error) -> Erro
     }
 }
 
-/// See the module. Nothing here waits: whoever calls waits with the descriptor.
+/// See the module. Nothing here waits: the caller waits by the descriptor.
 #[derive(TypedData)]
 #[magnus(class = "Rserve::Native::TlsStream", free_immediately)]
 pub(crate) struct TlsStream {

@@ -1,4 +1,4 @@
-//! The cluster: which workers should exist, what they and the master say to each other, and who takes a connection.
+//! The cluster: which workers should exist, what they and the master say to each other, and which worker takes a connection.
 //!
 //! Below is the vocabulary of all three; none of them imports another, but [`master`] what is said by [`link`].
 

@@ -42,7 +42,7 @@ impl Compat {
         self.follows(Self::Puma7)
     }
 
-    /// Addresses of IPv4 clients on an IPv6 socket are told as IPv4.
+    /// IPv4 clients on an IPv6 socket have IPv4 addresses.
     pub fn unmaps_addresses(self) -> bool {
         self.follows(Self::Puma8)
     }

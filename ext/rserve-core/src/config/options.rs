@@ -8,7 +8,7 @@ use rserve_http1::Limits;
 use crate::config::compat::Compat;
 use crate::config::network::Network;
 
-/// The longest time that is told from none: deadlines are sums of these, and must not wrap.
+/// Longer times count as none: deadlines are sums of these, and must not wrap.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A time as Ruby has it. A hundred years stand for any longer one, and for `Float::INFINITY`.
@@ -82,7 +82,7 @@ pub struct Options {
     pub persistent_timeout: Duration,
     /// How long a response may make no progress.
     pub write_timeout: Duration,
-    /// The application's part of a request is told to the operator when it takes longer; `None` is never.
+    /// The log tells of requests that the application has had for longer; `None` is never.
     pub stuck_after: Option<Duration>,
     /// See [`RequestTimeout`].
     pub request_timeout: RequestTimeout,
@@ -106,7 +106,7 @@ pub struct Options {
     pub temp_folder: PathBuf,
     /// Every connection may start with a PROXY header, which then says who the client is.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Who is believed when it sends a PROXY header; from anybody else it is no HTTP. Empty is everybody.
+    /// Peers whose PROXY header is believed; from others it is malformed HTTP. Empty is all.
     pub proxies: Vec<Network>,
     /// [`crate::server::Server::thread_suspended`] is called for every thread that lets go of the GVL in a request, and
     /// [`crate::server::Server::thread_back`] when it wants it back.

@@ -1,6 +1,6 @@
 //! What one connection is in the middle of: receiving a request, having it served, sending the rest of a response.
 //!
-//! Everything here is done by whoever *owns* the connection at the moment (see [`crate::connection`]); nothing waits.
+//! Everything here is done by the *owner* of the connection at the moment (see [`crate::connection`]); nothing waits.
 
 mod abandoned;
 mod linger;
@@ -45,7 +45,7 @@ thread_local! {
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Phase {
+pub(crate) enum Activity {
     /// Awaiting or reading a request.
     Receiving,
     /// A request is complete: queued, or with a Ruby thread.
@@ -84,13 +84,13 @@ pub(crate) enum Patience {
     Body,
     /// Some of a response was taken: [`Exchange::reader_due`].
     Stalled,
-    /// Who was refused is still sending: [`Exchange::linger_due`].
+    /// A refused client is still sending: [`Exchange::linger_due`].
     Lingering,
 }
 
 pub(crate) struct Exchange {
     stream: Option<Stream>,
-    phase: Phase,
+    activity: Activity,
     /// Received and not yet understood.
     input: Vec<u8>,
     receiver: Receiver,
@@ -156,7 +156,7 @@ impl Exchange {
     pub(crate) fn new(stream: Stream, options: &Options, unread: &Arc<Unread>, now: Instant) -> Self {
         Self {
             stream: Some(stream),
-            phase: Phase::Receiving,
+            activity: Activity::Receiving,
             input: Vec::new(),
             receiver: Receiver::new(options.limits.clone()),
             request: Request::blank(now),
@@ -206,13 +206,13 @@ impl Exchange {
         (as_it_came && !copied && !self.ended).then(|| stream.as_fd())
     }
 
-    /// Whom the load balancer says the connection speaks for.
+    /// The client's address as the load balancer says.
     pub(crate) fn client(&self) -> Option<IpAddr> {
         self.request.client
     }
 
-    pub(crate) fn phase(&self) -> Phase {
-        self.phase
+    pub(crate) fn activity(&self) -> Activity {
+        self.activity
     }
 
     pub(crate) fn stream(&self) -> Option<&Stream> {
@@ -223,19 +223,19 @@ impl Exchange {
         self.stream.as_mut()
     }
 
-    /// What the client sends next takes long to deal with: it belongs to a TLS handshake, or goes to a file.
-    pub(crate) fn is_laborious(&self) -> bool {
+    /// What the client sends next is much work: it belongs to a TLS handshake, or goes to a file.
+    pub(crate) fn is_heavy(&self) -> bool {
         self.stream.as_ref().is_some_and(Stream::awaits_handshake) || self.stores_upload()
     }
 
     /// What the client sends next goes to a file.
     pub(crate) fn stores_upload(&self) -> bool {
-        matches!(self.request.body, Body::File { .. }) && self.phase == Phase::Receiving
+        matches!(self.request.body, Body::File { .. }) && self.activity == Activity::Receiving
     }
 
     /// Neither a part of a request nor of a response is on its way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.phase == Phase::Receiving
+        self.activity == Activity::Receiving
             && !self.head_begun
             && self.receiver.awaits_head()
             && self.input.is_empty()
@@ -243,12 +243,12 @@ impl Exchange {
 
     /// Nobody is owed anything on this connection.
     pub(crate) fn may_hurry(&self) -> bool {
-        self.is_idle() || self.phase == Phase::Lingering
+        self.is_idle() || self.activity == Activity::Lingering
     }
 
     /// Some of a request's head has come but not all of it.
     pub(crate) fn in_head(&self) -> bool {
-        self.phase == Phase::Receiving
+        self.activity == Activity::Receiving
             && self.receiver.awaits_head()
             && self.preface.is_none()
             && !self.input.is_empty()
@@ -256,7 +256,7 @@ impl Exchange {
 
     /// The head of a request has come but not yet all of its body.
     pub(crate) fn in_body(&self) -> bool {
-        self.phase == Phase::Receiving && !self.receiver.awaits_head()
+        self.activity == Activity::Receiving && !self.receiver.awaits_head()
     }
 
     /// Requests that this connection has brought so far.
@@ -287,15 +287,15 @@ impl Exchange {
     fn go_on(&mut self, options: &Options, now: Instant) -> Outcome {
         self.patience = Patience::Unchanged;
         loop {
-            match self.phase {
-                Phase::Receiving => return self.receive(options, now),
-                Phase::Sending => match self.flush() {
+            match self.activity {
+                Activity::Receiving => return self.receive(options, now),
+                Activity::Sending => match self.flush() {
                     Ok(Flushed::All) => {
                         self.patience = Patience::Anew;
                         self.tell_access(now);
                         match self.after_sending {
-                            AfterSending::KeepAlive => self.phase = Phase::Receiving,
-                            // Who sends more than is read would be reset, perhaps before it has read the response.
+                            AfterSending::KeepAlive => self.activity = Activity::Receiving,
+                            // With unread input the client would be reset, perhaps before it has read the response.
                             AfterSending::Close if !self.input.is_empty() => self.linger(),
                             AfterSending::Close | AfterSending::Abort => return Outcome::Close,
                             AfterSending::Linger => self.linger(),
@@ -312,9 +312,9 @@ impl Exchange {
                     Ok(Flushed::More) => return Outcome::Again,
                     Ok(Flushed::Short) | Err(_) => return Outcome::Close,
                 },
-                Phase::Lingering => return self.discard(now),
-                Phase::Ready => return Outcome::Wait,
-                Phase::Gone => return Outcome::Close,
+                Activity::Lingering => return self.discard(now),
+                Activity::Ready => return Outcome::Wait,
+                Activity::Gone => return Outcome::Close,
             }
         }
     }
@@ -336,14 +336,14 @@ impl Exchange {
 
     /// The response is complete; [`Exchange::progress`] goes on from here.
     pub(crate) fn finish(&mut self, after: AfterSending) {
-        if self.phase == Phase::Ready {
+        if self.activity == Activity::Ready {
             self.after_sending = after;
             self.unsent = None;
             self.advance = HELD_LIMIT;
             self.corked = false;
             self.sent_at = None;
             self.head_begun = false;
-            self.phase = Phase::Sending;
+            self.activity = Activity::Sending;
         }
     }
 
@@ -368,7 +368,7 @@ impl Exchange {
         if self.given_up {
             return None;
         }
-        self.phase = Phase::Gone;
+        self.activity = Activity::Gone;
         self.give_up_access();
         self.tell_state();
         Some((self.stream.take()?, mem::take(&mut self.input)))
@@ -376,7 +376,7 @@ impl Exchange {
 
     /// Another process has the connection from now on.
     pub(crate) fn leave(&mut self) {
-        self.phase = Phase::Gone;
+        self.activity = Activity::Gone;
         self.stream = None;
         self.tell_state();
     }
@@ -386,17 +386,17 @@ impl Exchange {
         self.shared = true;
     }
 
-    /// The client sees the end; whoever sends will fail.
+    /// The client sees the end; sending fails.
     pub(crate) fn shut_down(&self) {
         if let Some(stream) = &self.stream {
             stream.shut_down();
         }
     }
 
-    /// Closes the socket now: the client sees the end, whoever else has a descriptor of it.
+    /// Closes the socket now: the client sees the end, even if others have descriptors of it.
     pub(crate) fn close(&mut self) {
-        let ending_well = match self.phase {
-            Phase::Sending => self.after_sending != AfterSending::Abort,
+        let ending_well = match self.activity {
+            Activity::Sending => self.after_sending != AfterSending::Abort,
             _ => self.is_idle(),
         };
         self.give_up_access();
@@ -405,7 +405,7 @@ impl Exchange {
         {
             stream.finish();
         }
-        self.phase = Phase::Gone;
+        self.activity = Activity::Gone;
         self.tell_state();
         if let Some(stream) = self.stream.take()
             && (self.shared || crate::sys::forks::has_forked())

@@ -1,6 +1,6 @@
 //! A client's connection and who may touch it.
 //!
-//! A connection has one *owner* at any time: the poller (whoever holds the poller), or, from the moment a request is
+//! A connection has one *owner* at any time: the poller (the thread that holds it), or, from the moment a request is
 //! complete, the Ruby thread that serves it. Ownership is one bit of an atomic, so that handing a connection back costs
 //! no system call. The socket stays registered, edge-triggered, all the while: an edge that the poller sees on a
 //! connection that it does not own is left as a flag, and the owner looks at the flags before it lets go. Only what waits
@@ -11,28 +11,24 @@ pub mod body;
 pub mod exchange;
 pub mod origin;
 pub mod outgoing;
+pub(crate) mod ownership;
 pub mod request;
 pub(crate) mod slots;
 pub(crate) mod unread;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use crate::config::options::Options;
 use crate::connection::exchange::Exchange;
 use crate::connection::outgoing::Flushed;
+use crate::connection::ownership::Ownership;
 use crate::connection::unread::Unread;
 use crate::net::Peer;
-use crate::net::edges::{EDGES, WRITABLE};
+use crate::net::edges::WRITABLE;
 use crate::net::listener::Accepted;
 use crate::net::transfer::Ticket;
-
-/// Owned by a Ruby thread, or queued for one; beside the edges that came meanwhile.
-const BUSY: u8 = 1;
-
-/// No deadline.
-pub(crate) const NEVER: u64 = u64::MAX;
 
 /// Names a connection within its server; never used twice.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -56,9 +52,7 @@ pub struct Connection {
     id: ConnectionId,
     peer: Peer,
     listener: usize,
-    state: AtomicU8,
-    /// Milliseconds after the server's epoch, or [`NEVER`].
-    pub(crate) deadline: AtomicU64,
+    pub(crate) owner: Ownership,
     /// It waits in one of the poller's own queues; the poller's to read and write.
     pub(crate) queued: AtomicBool,
     /// The rest of its response is made by a thread of the application's own: a stop waits for no such.
@@ -66,7 +60,7 @@ pub struct Connection {
     exchange: Mutex<Exchange>,
 }
 
-/// Whether `peer` may speak for others. Whoever can open a UNIX socket may.
+/// Whether `peer` may name another client. A peer that can open a UNIX socket may.
 fn is_proxy(peer: Peer, options: &Options) -> bool {
     match peer {
         Peer::Ip(ip, _) => options.proxies.iter().any(|network| network.contains(ip)),
@@ -97,8 +91,7 @@ impl Connection {
             id,
             peer,
             listener,
-            state: AtomicU8::new(0),
-            deadline: AtomicU64::new(NEVER),
+            owner: Ownership::new(),
             queued: AtomicBool::new(false),
             apart: AtomicBool::new(false),
             exchange,
@@ -136,8 +129,8 @@ impl Connection {
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For the poller when it is not the owner. Whoever has the exchange now looks at [`Connection::take_writable`]
-    /// after it.
+    /// For the poller when it is not the owner. The thread that has the exchange now looks at
+    /// [`Ownership::take_writable`] after it.
     pub(crate) fn try_exchange(&self) -> Option<MutexGuard<'_, Exchange>> {
         match self.exchange.try_lock() {
             Ok(exchange) => Some(exchange),
@@ -146,36 +139,17 @@ impl Connection {
         }
     }
 
-    /// Whether the socket has said, since this was last asked, that it takes more.
-    pub(crate) fn take_writable(&self) -> bool {
-        self.state.fetch_and(!WRITABLE, Ordering::AcqRel) & WRITABLE != 0
-    }
-
     /// Sends more of a response that is being made; `true` when the socket may take yet more.
     pub(crate) fn send_more(&self, exchange: &mut Exchange) -> bool {
-        self.take_writable();
+        self.owner.take_writable();
         exchange.saw(WRITABLE);
         matches!(exchange.flush(), Ok(Flushed::More))
     }
 
     /// As [`Connection::send_more`], by the poller, which owns no connection whose response is being made.
     pub(crate) fn send_more_if_free(&self) -> bool {
+        Ownership::see_each_other();
         self.try_exchange().is_some_and(|mut exchange| self.send_more(&mut exchange))
-    }
-
-    /// The poller saw `edges`: whether it owns the connection and may go on with it.
-    pub(crate) fn saw(&self, edges: u8) -> bool {
-        if self.state.fetch_or(edges, Ordering::AcqRel) & BUSY != 0 {
-            return false;
-        }
-        self.state.fetch_and(!EDGES, Ordering::AcqRel);
-        true
-    }
-
-    /// The poller gives the connection to a Ruby thread.
-    pub(crate) fn occupy(&self) {
-        self.deadline.store(NEVER, Ordering::Relaxed);
-        self.state.fetch_or(BUSY, Ordering::AcqRel);
     }
 
     pub(crate) fn is_apart(&self) -> bool {
@@ -184,19 +158,5 @@ impl Connection {
 
     pub(crate) fn set_apart(&self, apart: bool) {
         self.apart.store(apart, Ordering::Release);
-    }
-
-    pub(crate) fn is_busy(&self) -> bool {
-        self.state.load(Ordering::Acquire) & BUSY != 0
-    }
-
-    /// The busy owner takes note of the edges that came since it last asked.
-    pub(crate) fn take_edges(&self) -> u8 {
-        self.state.swap(BUSY, Ordering::AcqRel) & EDGES
-    }
-
-    /// The busy owner lets go, unless an edge came that it has not looked at: then it must go on.
-    pub(crate) fn release(&self) -> bool {
-        self.state.compare_exchange(BUSY, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }

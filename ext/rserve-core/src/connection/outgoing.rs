@@ -18,7 +18,7 @@ use crate::net::stream::Stream;
 /// Octets of one response that may wait in memory.
 pub const MEMORY_LIMIT: usize = 64 * 1024;
 
-/// Octets of one response that may wait in memory and a file before whoever makes more of them should wait, too: an
+/// Octets of one response that may wait in memory and a file before the thread that makes more of them should wait, too: an
 /// endless stream must not fill the disk.
 pub const HELD_LIMIT: u64 = 16 << 20;
 

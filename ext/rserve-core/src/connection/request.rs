@@ -26,7 +26,7 @@ pub struct Request {
     pub ready_at: Instant,
     /// How many requests this connection brought before.
     pub serial: u32,
-    /// Whom the load balancer says it speaks for (PROXY protocol).
+    /// The client's address as the load balancer says (PROXY protocol).
     pub client: Option<IpAddr>,
 }
 

@@ -1,5 +1,5 @@
-//! What clients leave unread of their responses, those of a server all together: how much that may be, and who is cut off
-//! when it is more, or when the threads that wait for readers are wanted by others. Decisions, but for the sum.
+//! What all clients of a server together leave unread of their responses: how much that may be, and which are cut off when
+//! it is more, or when other requests need the threads that wait for readers. Decisions, but for the sum.
 //!
 //! A response that is not read costs memory and, beyond that, a file; a stream far ahead of its reader costs a thread.
 //! Puma has as many slow readers as threads, and then nothing for anybody else. Here there may be many more, so there
@@ -88,7 +88,7 @@ impl Lag {
     }
 }
 
-/// A client that is behind, as far as it matters for who is cut off.
+/// A client that is behind: what decides whether it is cut off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Reader {
     /// Octets of memory and files that it costs.

@@ -6,5 +6,5 @@ pub(crate) const READABLE: u8 = 2;
 pub(crate) const WRITABLE: u8 = 4;
 /// With [`READABLE`]: the peer has sent its last octet.
 pub(crate) const ENDED: u8 = 8;
-/// All of them; the other bits are free for whoever keeps them.
+/// All of them; the other bits are free for other uses.
 pub(crate) const EDGES: u8 = READABLE | WRITABLE | ENDED;

@@ -150,7 +150,7 @@ impl Stream {
         let _ = shutdown(self.as_fd().as_raw_fd(), Shutdown::Write);
     }
 
-    /// The connection ends here by intention: with TLS the peer is told so.
+    /// The connection ends here by intention; with TLS the peer gets close_notify.
     pub fn finish(&mut self) {
         if let Kind::Tls(tls) = &mut self.0 {
             tls.finish();
@@ -222,7 +222,7 @@ impl Stream {
         let _ = shutdown(self.as_fd().as_raw_fd(), Shutdown::Both);
     }
 
-    /// Gives the socket up, to whoever hijacks the connection; with TLS there is more to it than a socket.
+    /// Gives the socket up, for an application that hijacks the connection; with TLS there is more to it than a socket.
     ///
     /// # Errors
     ///

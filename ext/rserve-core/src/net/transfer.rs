@@ -1,7 +1,7 @@
 //! Connections that a worker passes on to another one between two requests.
 //!
 //! Nothing has been read of the next request, so all that the other worker must know is in a [`Ticket`]. They wait in
-//! a queue that all workers share, as new connections wait in a listener's: whoever would take a new one takes them.
+//! a queue that all workers share, as new connections wait in a listener's: a worker that would take a new one takes them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +20,7 @@ pub struct Ticket {
     pub listener: u32,
     /// How many requests it has brought.
     pub serial: u32,
-    /// Whom the load balancer says it speaks for (PROXY protocol).
+    /// The client's address as the load balancer says (PROXY protocol).
     pub client: Option<IpAddr>,
 }
 

@@ -19,7 +19,7 @@ pub enum Format {
     Json,
 }
 
-/// Who says it, and when.
+/// Which process writes the line, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
     /// When it happened.

@@ -1,4 +1,4 @@
-//! Hears what `tracing` is told and writes it to the log: no thread, no lock, no Ruby. What is not asked for costs its call
+//! The subscriber of `tracing` that writes to the log: no thread, no lock, no Ruby. What is not asked for costs its call
 //! site one relaxed load.
 
 use std::os::fd::RawFd;
@@ -20,8 +20,8 @@ use crate::sys::write_log;
 /// The part of the program whose events are the access log.
 pub const ACCESS: &str = "rserve::access";
 
-/// How long a line waits at most for who reads the log.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// How long a line waits at most for the log's reader.
+const READER_PATIENCE: Duration = Duration::from_millis(10);
 
 /// No worker, where index and phase share a word.
 const NO_WORKER: u64 = u64::MAX;
@@ -122,7 +122,7 @@ impl Subscriber for Log {
         let octets = format::end(&mut line, format, origin);
         let fd = if target == ACCESS { &ACCESS_DESCRIPTOR } else { &DESCRIPTOR }.load(Ordering::Relaxed);
         // There is nobody left to tell when the log itself fails.
-        let patience = if BEHIND.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
+        let patience = if BEHIND.load(Ordering::Relaxed) { Duration::ZERO } else { READER_PATIENCE };
         let lost = write_log(fd, octets, patience).unwrap_or(0) < octets.len();
         if lost {
             LOST.fetch_add(1, Ordering::Relaxed);
@@ -132,7 +132,7 @@ impl Subscriber for Log {
         }
     }
 
-    // What a request consists of is told in one event at its end, so there are no spans to keep.
+    // A request is one event at its end, so there are no spans to keep.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }

@@ -4,7 +4,6 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -35,7 +34,7 @@ impl Poller {
             if self.paused_until.is_some() {
                 return false;
             }
-            // Who ends takes what waits whether there is a thread for it or not: nobody else will.
+            // A server that drains takes all connections that wait, also without a free thread: no other server will.
             if !self.draining && !shared.may_accept() {
                 self.paused_until = Some(now + BUSY_PAUSE);
                 return false;
@@ -121,11 +120,11 @@ impl Poller {
         let mut idle: Vec<_> = self
             .slots
             .iter()
-            .filter(|connection| connection.deadline.load(Ordering::Relaxed) <= latest)
-            .filter(|connection| !connection.is_busy() && is_idle(&connection.exchange()))
+            .filter(|connection| connection.owner.deadline() <= latest)
+            .filter(|connection| !connection.owner.is_busy() && is_idle(&connection.exchange()))
             .map(Arc::clone)
             .collect();
-        idle.sort_by_key(|connection| connection.deadline.load(Ordering::Relaxed));
+        idle.sort_by_key(|connection| connection.owner.deadline());
         idle.truncate(ACCEPT_BATCH);
         for connection in &idle {
             self.close(connection, &mut connection.exchange());

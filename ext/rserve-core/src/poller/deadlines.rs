@@ -1,11 +1,11 @@
 //! Connections that have waited for too long.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Poller;
-use crate::connection::{Connection, NEVER};
+use crate::connection::Connection;
+use crate::connection::ownership::NEVER;
 use crate::shared::{Notice, Shared, Status};
 
 /// Deadlines are looked at no more often than this.
@@ -16,19 +16,18 @@ impl Poller {
     pub(super) fn expire(&mut self, shared: &Shared, now: Instant) {
         let millis = shared.deadlines.millis(now);
         if shared.life.take_eviction() {
-            for connection in self.slots.iter().filter(|connection| !connection.is_busy()) {
+            for connection in self.slots.iter().filter(|connection| !connection.owner.is_busy()) {
                 shared.deadline_at(connection, now);
             }
         }
-        if millis < shared.deadlines.next.load(Ordering::Acquire) {
+        if !shared.deadlines.take_next(millis) {
             return;
         }
-        shared.deadlines.next.store(NEVER, Ordering::Release);
-        let mut next =
-            shared.idle_deadline(|| self.slots.iter().all(|c| !c.is_busy() && c.exchange().is_idle()), now);
+        let mut next = shared
+            .idle_deadline(|| self.slots.iter().all(|c| !c.owner.is_busy() && c.exchange().is_idle()), now);
         let mut expired = Vec::new();
         for connection in self.slots.iter() {
-            let deadline = connection.deadline.load(Ordering::Relaxed);
+            let deadline = connection.owner.deadline();
             if deadline <= millis {
                 expired.push(Arc::clone(connection));
             } else {
@@ -36,23 +35,22 @@ impl Poller {
             }
         }
         for connection in expired {
-            if connection.saw(0) {
+            if connection.owner.take_overdue(millis) {
                 self.give_up(shared, &connection, now);
             }
         }
         if next != NEVER {
-            shared.deadlines.next.fetch_min(next.max(millis + EXPIRE_EVERY), Ordering::AcqRel);
+            shared.deadlines.look_by(next.max(millis + EXPIRE_EVERY));
         }
     }
 
     pub(super) fn give_up(&mut self, shared: &Shared, connection: &Arc<Connection>, now: Instant) {
         let mut exchange = connection.exchange();
-        connection.deadline.store(NEVER, Ordering::Relaxed);
         let late = match (exchange.in_body(), exchange.in_head()) {
             (true, _) => Some("body"),
             // At the end of a server it is not the client that is late (Puma).
             (_, true) if shared.status() < Status::Draining => Some("head"),
-            // Who has sent nothing did not ask anything.
+            // A client that has sent nothing has no request to be answered.
             _ => None,
         };
         if let Some(part) = late {

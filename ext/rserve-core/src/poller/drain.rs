@@ -53,7 +53,7 @@ impl Poller {
         self.forget_listeners();
         (self.paused_until, self.left_until) = (None, None);
         for connection in self.slots.iter() {
-            if connection.saw(0) && connection.exchange().may_hurry() {
+            if connection.owner.saw(0) && connection.exchange().may_hurry() {
                 shared.deadline_at(connection, now + DRAIN_GRACE);
             }
         }
@@ -70,9 +70,9 @@ impl Poller {
         self.forget_listeners();
         let connections: Vec<_> = self.slots.iter().map(Arc::clone).collect();
         for connection in connections {
-            // Who has it is sending; the client sees the end after that.
+            // Another thread is sending on it, and closes it afterwards.
             let Some(mut exchange) = connection.try_exchange() else { continue };
-            match connection.is_busy() {
+            match connection.owner.is_busy() {
                 true => exchange.shut_down(),
                 false => exchange.close(),
             }

@@ -1,7 +1,7 @@
-//! The poller's side: epoll, accepting, deadlines. Whoever holds the poller's lock is the poller.
+//! The poller's side: epoll, accepting, deadlines. The thread that holds the poller's lock is the poller.
 //!
 //! A [`Poller::turn`] never runs application code and never waits for anything but epoll, so it may be done by a Ruby
-//! thread that released the GVL, or by the monitor. One that holds it only takes a [`Poller::glance`]: a TLS handshake
+//! thread that released the GVL, or by the monitor. One that holds it only takes a [`Poller::light_turn`]: a TLS handshake
 //! is a millisecond's work in which no Ruby could run, and so is a part of an upload that goes to a file.
 //!
 //! A turn has an end, however much there is to do: a request that became complete at its start is waiting.
@@ -23,8 +23,9 @@ use nix::sys::epoll::Epoll;
 
 use crate::cluster::balance::Gate;
 use crate::connection::exchange::{Exchange, Outcome};
+use crate::connection::ownership::NEVER;
 use crate::connection::slots::Slots;
-use crate::connection::{Connection, ConnectionId, NEVER};
+use crate::connection::{Connection, ConnectionId};
 use crate::net::edges::{ENDED, READABLE, WRITABLE};
 use crate::net::listener::Listener;
 use crate::shared::{Notice, Shared, Status};
@@ -35,7 +36,7 @@ use uploads::Uploads;
 const WAKER: Token = Token(usize::MAX);
 const FIRST_LISTENER: usize = usize::MAX - 1024;
 
-/// How often it is told at most that no connection can be taken.
+/// The shortest time between two lines that say that no connection can be taken.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Poller {
@@ -54,20 +55,20 @@ pub(crate) struct Poller {
     gate: Option<Gate>,
     /// A connection was left to other workers: look again in every turn, and not after this.
     left_until: Option<Instant>,
-    /// When it was last told that no connection can be taken.
+    /// When the log last said that no connection can be taken.
     told_at: Option<Instant>,
-    /// When it was last told that clients which read too slowly were cut off.
+    /// When the log last said that clients which read too slowly were cut off.
     told_of_readers_at: Option<Instant>,
     slots: Slots,
     /// Connections that have more to do than one turn allowed.
     again: VecDeque<ConnectionId>,
-    /// Connections with more to do that are left to a thread without the GVL.
-    laborious: VecDeque<ConnectionId>,
-    /// Whoever polls holds the GVL.
-    glancing: bool,
+    /// Connections with heavy work ([`Exchange::is_heavy`]), which is left to a thread without the GVL.
+    heavy: VecDeque<ConnectionId>,
+    /// The thread that polls holds the GVL.
+    holds_gvl: bool,
     uploads: Uploads,
     /// This turn did something that may have taken long.
-    toiled: bool,
+    took_long: bool,
     draining: bool,
 }
 
@@ -91,10 +92,10 @@ impl Poller {
             told_of_readers_at: None,
             slots: Slots::default(),
             again: VecDeque::new(),
-            laborious: VecDeque::new(),
-            glancing: false,
+            heavy: VecDeque::new(),
+            holds_gvl: false,
             uploads: Uploads::default(),
-            toiled: false,
+            took_long: false,
             draining: false,
         };
         Ok((poller, registry, waker))
@@ -121,18 +122,18 @@ impl Poller {
 
     /// One round of polling without waiting, by a thread that holds the GVL: handshakes and uploads are left for the
     /// next [`Poller::turn`].
-    pub(crate) fn glance(&mut self, shared: &Shared) {
-        self.glancing = true;
+    pub(crate) fn light_turn(&mut self, shared: &Shared) {
+        self.holds_gvl = true;
         self.poll_once(shared, Some(Duration::ZERO));
-        self.glancing = false;
-        shared.note_unfinished(!self.laborious.is_empty());
+        self.holds_gvl = false;
+        shared.note_unfinished(!self.heavy.is_empty());
     }
 
     /// One round of polling, for at most `limit` (`None`: until something happens), by a thread without the GVL.
     pub(crate) fn turn(&mut self, shared: &Shared, limit: Option<Duration>) {
-        self.again.append(&mut self.laborious);
+        self.again.append(&mut self.heavy);
         self.poll_once(shared, limit);
-        // Who has a request to serve leaves.
+        // A thread that has a request to serve stops polling.
         shared.note_unfinished(!self.again.is_empty() && shared.backlog.len() > 0);
     }
 
@@ -143,7 +144,7 @@ impl Poller {
 
     fn poll_once(&mut self, shared: &Shared, limit: Option<Duration>) {
         let now = Instant::now();
-        self.uploads.wake(if self.glancing { &mut self.laborious } else { &mut self.again }, now);
+        self.uploads.wake(if self.holds_gvl { &mut self.heavy } else { &mut self.again }, now);
         self.sweep(shared);
         self.report(shared, now);
         self.follow_status(shared, now);
@@ -162,13 +163,13 @@ impl Poller {
         match self.poll.poll(&mut events, timeout) {
             Ok(()) => {
                 let now = if timeout == Some(Duration::ZERO) { now } else { Instant::now() };
-                self.toiled = false;
+                self.took_long = false;
                 self.uploads.turn_begins();
                 for event in &events {
                     self.dispatch(shared, event, now);
                 }
                 // One at least, whatever the events took.
-                self.toiled = false;
+                self.took_long = false;
                 for _ in 0..self.again.len() {
                     let Some(id) = self.pop_left() else { break };
                     self.go_on(shared, id, 0, now);
@@ -195,7 +196,7 @@ impl Poller {
 
     /// What is left of a turn that began at `began` should wait for the next.
     fn is_late(&self, began: Instant) -> bool {
-        self.toiled && began.elapsed() >= TURN
+        self.took_long && began.elapsed() >= TURN
     }
 
     fn timeout(&self, shared: &Shared, now: Instant, limit: Option<Duration>) -> Option<Duration> {
@@ -206,7 +207,7 @@ impl Poller {
         if limit == Some(Duration::ZERO) {
             return limit;
         }
-        let due = shared.deadlines.next.load(Ordering::Acquire);
+        let due = shared.deadlines.next();
         let deadline = (due != NEVER).then(|| {
             // One more millisecond: epoll rounds down, and a turn just before the deadline would be for nothing.
             Duration::from_millis(due.saturating_sub(shared.deadlines.millis(now)) + 1)
@@ -244,7 +245,7 @@ impl Poller {
         let connection = Arc::clone(connection);
         // Of a response that is being made only more to be sent can have been left.
         let seen = if edges == 0 { WRITABLE } else { edges };
-        if !connection.saw(seen) {
+        if !connection.owner.saw(seen) {
             if seen & WRITABLE != 0 && connection.send_more_if_free() {
                 self.put_off(&connection);
             }
@@ -289,31 +290,31 @@ impl Poller {
     /// Lets a connection that the poller owns go on; `left` when it comes from the queue of those that were left.
     fn run(&mut self, shared: &Shared, connection: &Arc<Connection>, left: bool, now: Instant) {
         let mut exchange = connection.exchange();
-        let laborious = exchange.is_laborious();
+        let heavy = exchange.is_heavy();
         let stores = exchange.stores_upload();
         let rests = stores && self.uploads.rest();
-        if rests || (laborious && self.glancing) {
+        if rests || (heavy && self.holds_gvl) {
             if !connection.queued.swap(true, Ordering::Relaxed) {
                 match rests {
                     true => self.uploads.push(connection.id()),
-                    false => self.laborious.push_back(connection.id()),
+                    false => self.heavy.push_back(connection.id()),
                 }
             }
             return;
         }
-        // Who has just sent something does not overtake who has waited since an earlier turn.
-        if laborious && !left && (!self.again.is_empty() || self.is_late(now)) {
+        // A client that has just sent something does not overtake one that has waited since an earlier turn.
+        if heavy && !left && (!self.again.is_empty() || self.is_late(now)) {
             drop(exchange);
             return self.put_off(connection);
         }
         let outcome = shared.progress(connection, &mut exchange, now);
-        self.toiled |= laborious || outcome == Outcome::Again;
+        self.took_long |= heavy || outcome == Outcome::Again;
         if stores {
             self.uploads.stored();
         }
         match outcome {
             Outcome::Queue => {
-                connection.occupy();
+                connection.owner.occupy();
                 shared.queue(connection, exchange, now);
             }
             Outcome::Wait => shared.set_deadline(connection, &exchange, now),

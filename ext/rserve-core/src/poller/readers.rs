@@ -8,8 +8,8 @@ use crate::connection::Connection;
 use crate::connection::unread::{self, Reader};
 use crate::shared::{Notice, Shared};
 
-/// How soon it is looked again who can be cut off, as long as there is too much.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// As long as clients leave too much unread, slow readers are looked for this often.
+const LOOK_AT_READERS_AGAIN: Duration = Duration::from_millis(50);
 
 impl Poller {
     /// Cuts off the slowest, if clients leave too much unread. Gives when to look again.
@@ -19,7 +19,7 @@ impl Poller {
             self.cut_off_slowest(shared, excess, now);
         }
         self.tell_of_readers(shared, now);
-        let looks_again = (shared.unread.excess() > 0).then_some(LOOK_AGAIN);
+        let looks_again = (shared.unread.excess() > 0).then_some(LOOK_AT_READERS_AGAIN);
         looks_again.or_else(|| (shared.figures.readers_cut() > 0).then_some(TELL_EVERY))
     }
 
@@ -39,8 +39,8 @@ impl Poller {
         let Some(mut exchange) = connection.try_exchange() else { return };
         exchange.cut_off();
         shared.figures.count_reader_cut();
-        // Who makes its response closes it.
-        if connection.saw(0) {
+        // A thread that makes its response closes it.
+        if connection.owner.saw(0) {
             self.close(connection, &mut exchange);
         }
     }

@@ -70,12 +70,12 @@ fn certificate(key: &PKey<Private>) -> X509 {
 /// The work that `client` makes is left alone by a thread that holds the GVL, and done by one that polls.
 fn assert_waits_for_a_poller<T>((mut poller, shared): (Poller, Shared), client: thread::JoinHandle<T>) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while poller.laborious.is_empty() && Instant::now() < deadline {
-        poller.glance(&shared);
+    while poller.heavy.is_empty() && Instant::now() < deadline {
+        poller.light_turn(&shared);
     }
     assert!(shared.polling.has_unfinished(), "somebody else is to do it");
     for _ in 0..100 {
-        poller.glance(&shared);
+        poller.light_turn(&shared);
         thread::sleep(Duration::from_millis(1));
     }
     assert!(!client.is_finished(), "the client came further");
@@ -135,7 +135,7 @@ fn handshakes_go_on_while_uploads_rest() {
     let started = Instant::now();
     poller.uploads.rest_until(started + Duration::from_secs(60));
     while shared.backlog.len() == 0 && started.elapsed() < Duration::from_secs(10) {
-        poller.glance(&shared);
+        poller.light_turn(&shared);
         poller.turn(&shared, Some(Duration::from_millis(10)));
     }
     assert_eq!(shared.backlog.len(), 1, "the request has come");
@@ -150,7 +150,7 @@ fn uploads_go_on_after_their_rest() {
     let until = Instant::now() + Duration::from_millis(300);
     poller.uploads.rest_until(until);
     while shared.backlog.len() == 0 && until.elapsed() < Duration::from_secs(10) {
-        poller.glance(&shared);
+        poller.light_turn(&shared);
         poller.turn(&shared, Some(Duration::from_secs(10)));
     }
     assert_eq!(shared.backlog.len(), 1, "the request has come");

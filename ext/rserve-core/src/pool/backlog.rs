@@ -1,20 +1,21 @@
 //! Complete requests in the order in which they became complete, and the Ruby threads that wait for one.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use super::large::Load;
+use super::large::LargeLoad;
 use super::queue::{Entry, Queue};
 use super::seat::Seat;
 use crate::cluster::balance::LargeTurns;
 use crate::config::options::QueueLimits;
 use crate::connection::Connection;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::Shed;
 
 /// The queue of complete requests (FIFO) and the threads that wait without being the poller. Large requests beyond those
 /// that may be served at a time are kept until one of them is done.
-pub(crate) struct Backlog {
+pub(crate) struct Backlog<C = Arc<Connection>> {
     len: AtomicUsize,
     /// How many the queue keeps; above 0 only while a large request is in `ready` or being served, or it is not this
     /// worker's turn. The monitor looks meanwhile.
@@ -24,25 +25,25 @@ pub(crate) struct Backlog {
     parked: AtomicUsize,
     /// The greatest `len` since it was last asked for.
     most: AtomicUsize,
-    /// How many requests have ended whose threads did not compete: with each, whoever competed has no rival any more.
+    /// How many requests have ended whose threads did not compete: with each, a thread that competed lost its rival.
     rivals: AtomicUsize,
     /// Requests may be turned away.
     limited: bool,
-    state: Mutex<State>,
+    state: Mutex<Waiting<C>>,
 }
 
-struct State {
-    queue: Queue<Arc<Connection>>,
+struct Waiting<C> {
+    queue: Queue<C>,
     idle: Vec<Arc<Seat>>,
 }
 
-impl Default for Backlog {
+impl<C> Default for Backlog<C> {
     fn default() -> Self {
         Self::new(&QueueLimits::default())
     }
 }
 
-impl Backlog {
+impl<C> Backlog<C> {
     pub(crate) fn new(limits: &QueueLimits) -> Self {
         let queue = Queue::new(limits);
         Self {
@@ -53,11 +54,11 @@ impl Backlog {
             most: AtomicUsize::new(0),
             rivals: AtomicUsize::new(0),
             limited: queue.is_limited(),
-            state: Mutex::new(State { queue, idle: Vec::new() }),
+            state: Mutex::new(Waiting { queue, idle: Vec::new() }),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Waiting<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,7 +104,7 @@ impl Backlog {
     }
 
     /// `false` when the request is kept.
-    pub(crate) fn push(&self, entry: Entry<Arc<Connection>>, now: Instant) -> bool {
+    pub(crate) fn push(&self, entry: Entry<C>, now: Instant) -> bool {
         let mut state = self.state();
         let before = state.queue.ready();
         state.queue.push(entry, now);
@@ -114,7 +115,7 @@ impl Backlog {
     }
 
     /// Adds one that a thread has taken and did not begin, behind the others.
-    pub(crate) fn put_back(&self, entry: Entry<Arc<Connection>>) {
+    pub(crate) fn put_back(&self, entry: Entry<C>) {
         let mut state = self.state();
         state.queue.put_back(entry);
         self.tell(&state);
@@ -122,13 +123,13 @@ impl Backlog {
 
     /// Lets as many large requests be served beside each other as `load` says, given how many it was and when one was
     /// last begun; the first one when it is this worker's turn. `true` when there are more to be served now.
-    pub(crate) fn allow_large(&self, load: impl FnOnce(usize, Instant) -> Load, now: Instant) -> bool {
+    pub(crate) fn allow_large(&self, load: impl FnOnce(usize, Instant) -> LargeLoad, now: Instant) -> bool {
         let mut state = self.state();
         state.queue.weigh(load);
         self.admit(&mut state, now)
     }
 
-    fn admit(&self, state: &mut State, now: Instant) -> bool {
+    fn admit(&self, state: &mut Waiting<C>, now: Instant) -> bool {
         let before = state.queue.ready();
         state.queue.admit(now);
         self.tell(state);
@@ -147,7 +148,7 @@ impl Backlog {
 
     /// Requests that no thread will begin, for the caller to answer, those too that have just waited for too long; and
     /// whether there are more to be served now.
-    pub(crate) fn turn_away(&self, threads: usize, now: Instant) -> (Vec<(Arc<Connection>, Shed)>, bool) {
+    pub(crate) fn turn_away(&self, threads: usize, now: Instant) -> (Vec<(C, Shed)>, bool) {
         let mut state = self.state();
         let kept = state.queue.kept();
         state.queue.expire(threads, now);
@@ -158,7 +159,7 @@ impl Backlog {
 
     /// The oldest request, for the thread of `seat`. To be called with the GVL held: a request popped before would wait
     /// for it behind every thread that computes, up to 100 ms each.
-    pub(crate) fn pop(&self, seat: &Seat, now: Instant) -> Option<Arc<Connection>> {
+    pub(crate) fn pop(&self, seat: &Seat, now: Instant) -> Option<C> {
         if self.len() == 0 {
             return None;
         }
@@ -176,7 +177,7 @@ impl Backlog {
     }
 
     /// Parks `seat` until it is woken; returns at once when a request is ready or `may_wait` says no, which is asked
-    /// under the lock that [`Backlog::wake`] takes: who changes the answer and then wakes everybody misses nobody.
+    /// under the lock that [`Backlog::wake`] takes: a thread that changes the answer and then wakes everybody misses nobody.
     pub(crate) fn wait(&self, seat: &Arc<Seat>, may_wait: impl FnOnce() -> bool) {
         self.park(seat, |ready| ready == 0 && may_wait());
     }
@@ -190,7 +191,7 @@ impl Backlog {
         let stays = {
             let mut state = self.state();
             state.idle.push(Arc::clone(seat));
-            // Before the question: who changes the answer looks whether anybody is parked afterwards.
+            // Before the question: a thread that changes the answer looks afterwards whether anybody is parked.
             self.parked.store(state.idle.len(), Ordering::SeqCst);
             !seat.is_interrupted() && may_wait(state.queue.ready())
         };
@@ -245,7 +246,7 @@ impl Backlog {
         }
     }
 
-    fn tell(&self, state: &State) {
+    fn tell(&self, state: &Waiting<C>) {
         self.len.store(state.queue.ready(), Ordering::Release);
         self.kept.store(state.queue.kept(), Ordering::Release);
         self.has_large.store(state.queue.has_large(), Ordering::Release);
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_thread_competes_until_its_rival_is_done() {
-        let backlog = Backlog::default();
+        let backlog = Backlog::<()>::default();
         let (rival, seat) = (Seat::default(), Arc::new(Seat::default()));
         assert!(!backlog.competes(&seat));
         seat.competing.store(backlog.rivals.load(Ordering::Acquire) + 1, Ordering::Release);
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn an_interrupted_thread_does_not_lie_down() {
-        let backlog = Backlog::default();
+        let backlog = Backlog::<()>::default();
         let seat = Arc::new(Seat::default());
         seat.interrupt();
         backlog.wait(&seat, || true);

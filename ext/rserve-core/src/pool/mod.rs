@@ -1,4 +1,4 @@
-//! Complete requests that wait, and the Ruby threads that serve them: who is called, and when.
+//! Complete requests that wait, and the Ruby threads that serve them: which are called, and when.
 
 pub(crate) mod backlog;
 pub mod large;

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::large::Load;
+use super::large::LargeLoad;
 use crate::cluster::balance::LargeTurns;
 use crate::config::options::QueueLimits;
 use crate::telemetry::Shed;
@@ -207,7 +207,7 @@ impl<T> Queue<T> {
 
     /// Lets as many large requests be served beside each other as `load` says, given how many it was and when one was
     /// last begun.
-    pub(crate) fn weigh(&mut self, load: impl FnOnce(usize, Instant) -> Load) {
+    pub(crate) fn weigh(&mut self, load: impl FnOnce(usize, Instant) -> LargeLoad) {
         if self.large == 0 {
             return;
         }

@@ -1,8 +1,8 @@
 //! The place of one Ruby thread.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::Parking;
 use crate::telemetry;
 

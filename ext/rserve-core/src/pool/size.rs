@@ -1,10 +1,10 @@
 //! How many pool threads there may be. The bounds may change while the server runs, and go up by one for each request
 //! that only waits for something (Puma 8, `max_io_threads`) for as long as it is served, and for each that hangs.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::config::options::Options;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) struct PoolSize {
     min: AtomicUsize,

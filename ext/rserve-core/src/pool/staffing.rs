@@ -16,7 +16,7 @@ use crate::tuning::{AVERAGED, COMPETE_AFTER, LONGEST_TICK, PROBE_EVERY, RELIEF, 
 
 /// What the monitor sees at a tick.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Load {
+pub struct PoolLoad {
     /// Somebody polled since the last tick.
     pub polled: bool,
     /// Complete requests that wait for a thread.
@@ -48,8 +48,8 @@ pub struct Call {
     pub spawn: bool,
 }
 
-impl Load {
-    /// Decides who is called.
+impl PoolLoad {
+    /// Decides which threads are called.
     pub fn call(self) -> Call {
         let compete = self.told && self.computing;
         let wanted = match (self.told, self.polled, self.stale) {
@@ -101,18 +101,18 @@ mod tests {
 
     #[test]
     fn threads_are_called_only_when_requests_or_polling_are_left_undone() {
-        let quiet = Load { polled: true, parked: 3, spawned: 4, max_threads: 5, ..Load::default() };
+        let quiet = PoolLoad { polled: true, parked: 3, spawned: 4, max_threads: 5, ..PoolLoad::default() };
         for (load, wake, spawn) in [
             (quiet, 0, false),
-            (Load { ready: 9, ..quiet }, 0, false),
-            (Load { ready: 2, stale: true, ..quiet }, 1, false),
-            (Load { polled: false, ..quiet }, 1, false),
-            (Load { polled: false, ready: 2, ..quiet }, 2, false),
-            (Load { polled: false, ready: 9, ..quiet }, 3, true),
-            (Load { polled: false, ready: 9, spawned: 5, ..quiet }, 3, false),
-            (Load { polled: false, ready: 1, parked: 0, ..quiet }, 0, true),
-            (Load { polled: false, parked: 0, ..quiet }, 0, false),
-            (Load { ready: 1, stale: true, parked: 0, spawned: 5, ..quiet }, 0, false),
+            (PoolLoad { ready: 9, ..quiet }, 0, false),
+            (PoolLoad { ready: 2, stale: true, ..quiet }, 1, false),
+            (PoolLoad { polled: false, ..quiet }, 1, false),
+            (PoolLoad { polled: false, ready: 2, ..quiet }, 2, false),
+            (PoolLoad { polled: false, ready: 9, ..quiet }, 3, true),
+            (PoolLoad { polled: false, ready: 9, spawned: 5, ..quiet }, 3, false),
+            (PoolLoad { polled: false, ready: 1, parked: 0, ..quiet }, 0, true),
+            (PoolLoad { polled: false, parked: 0, ..quiet }, 0, false),
+            (PoolLoad { ready: 1, stale: true, parked: 0, spawned: 5, ..quiet }, 0, false),
         ] {
             assert_eq!(load.call(), Call { wake, spawn, compete: false }, "{load:?}");
         }
@@ -120,34 +120,34 @@ mod tests {
 
     #[test]
     fn a_thread_that_computes_is_given_time_where_one_that_waits_would_tell() {
-        let computing = Load {
+        let computing = PoolLoad {
             told: true,
             computing: true,
             ready: 9,
             parked: 4,
             spawned: 5,
             max_threads: 5,
-            ..Load::default()
+            ..PoolLoad::default()
         };
         let long = COMPETE_AFTER;
         for (load, wake, spawn) in [
             (computing, 0, false),
-            (Load { polled: true, stale: true, ..computing }, 0, false),
-            (Load { stalled: long, ..computing }, 1, false),
-            (Load { polled: true, stalled: long, ..computing }, 1, false),
-            (Load { stalled: long, ready: 0, ..computing }, 0, false),
-            (Load { parked: 0, spawned: 1, ..computing }, 0, false),
-            (Load { parked: 0, spawned: 1, stalled: long, ..computing }, 0, true),
+            (PoolLoad { polled: true, stale: true, ..computing }, 0, false),
+            (PoolLoad { stalled: long, ..computing }, 1, false),
+            (PoolLoad { polled: true, stalled: long, ..computing }, 1, false),
+            (PoolLoad { stalled: long, ready: 0, ..computing }, 0, false),
+            (PoolLoad { parked: 0, spawned: 1, ..computing }, 0, false),
+            (PoolLoad { parked: 0, spawned: 1, stalled: long, ..computing }, 0, true),
         ] {
             assert_eq!(load.call(), Call { wake, spawn, compete: true }, "{load:?}");
         }
-        let away = Load { computing: false, ..computing };
+        let away = PoolLoad { computing: false, ..computing };
         for (load, wake, spawn) in [
             (away, 1, false),
-            (Load { polled: true, ..away }, 1, false),
-            (Load { ready: 0, ..away }, 1, false),
-            (Load { polled: true, ready: 0, ..away }, 0, false),
-            (Load { parked: 0, spawned: 1, ..away }, 0, true),
+            (PoolLoad { polled: true, ..away }, 1, false),
+            (PoolLoad { ready: 0, ..away }, 1, false),
+            (PoolLoad { polled: true, ready: 0, ..away }, 0, false),
+            (PoolLoad { parked: 0, spawned: 1, ..away }, 0, true),
         ] {
             assert_eq!(load.call(), Call { wake, spawn, compete: false }, "{load:?}");
         }

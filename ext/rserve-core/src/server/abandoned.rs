@@ -59,7 +59,7 @@ impl Server {
             self.shared.absences.away.fetch_sub(1, Ordering::SeqCst);
         }
         self.shared.backlog.done(seat);
-        let before = self.shared.threads.busy.fetch_sub(1, Ordering::SeqCst);
+        let before = self.shared.threads.end();
         self.shared.show_work();
         self.show();
         if self.status() == super::Status::Draining && before <= 1 + self.shared.threads.size.hung() {

@@ -22,7 +22,7 @@ impl Server {
         let absences = self.shared.absences.count.fetch_add(1, Ordering::Relaxed);
         let alone = !self.is_computing();
         let relieved = alone
-            && !self.shared.polling.leading.load(Ordering::SeqCst)
+            && !self.shared.polling.is_led()
             && staffing::is_long(self.shared.absences.usual.load(Ordering::Relaxed))
             && !absences.is_multiple_of(self.shared.absences.probe_every.load(Ordering::Relaxed));
         if relieved {
@@ -53,8 +53,7 @@ impl Server {
     /// A thread that serves has the GVL, or wants it; only where absences are told.
     pub(crate) fn is_computing(&self) -> bool {
         self.shared.options.suspensions_told
-            && self.shared.threads.busy.load(Ordering::SeqCst)
-                > self.shared.absences.away.load(Ordering::SeqCst)
+            && self.shared.threads.busy() > self.shared.absences.away.load(Ordering::SeqCst)
     }
 
     /// Whether the calling thread, which does not serve, leaves what there is to one that does.

@@ -11,6 +11,7 @@ use super::{Server, Status};
 use crate::connection::Connection;
 use crate::connection::access;
 use crate::connection::exchange::{AfterSending, Exchange, Outcome};
+use crate::connection::ownership::Ownership;
 use crate::connection::request::Request;
 use crate::net::stream::Stream;
 
@@ -19,7 +20,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The connection is lost; [`Server::finish`] is still to be called.
+    /// The connection is lost; its lease is still to be finished.
     pub fn write(&self, connection: &Connection, slices: &[IoSlice<'_>]) -> io::Result<()> {
         self.check_home()?;
         connection.exchange().write(slices, &self.shared.options)?;
@@ -72,7 +73,8 @@ impl Server {
     /// Sends what the poller left to the caller, who had the exchange meanwhile; `more` when the socket may take more
     /// anyway.
     fn make_up_for(&self, connection: &Connection, mut more: bool) {
-        while connection.take_writable() {
+        Ownership::see_each_other();
+        while connection.owner.take_writable() {
             more |= connection.send_more(&mut connection.exchange());
         }
         if more {
@@ -125,9 +127,9 @@ impl Server {
         }
     }
 
-    /// The response to `connection` is complete, or as complete as it will get: the caller lets go of the connection.
-    /// What is still to be sent goes to the poller. May be called once for each request, from any thread.
-    pub fn finish(&self, connection: &Arc<Connection>, after: AfterSending) {
+    /// Lets go of `connection`, whose response is complete, or as complete as it will get. Once for each request: see
+    /// [`Lease`](super::Lease).
+    pub(super) fn finish(&self, connection: &Arc<Connection>, after: AfterSending) {
         if !self.is_at_home() {
             return;
         }
@@ -148,45 +150,44 @@ impl Server {
         self.shared.touch(now);
         connection.set_apart(false);
         exchange.finish(after);
-        loop {
-            exchange.saw(connection.take_edges());
-            let outcome = self.shared.progress(connection, &mut exchange, now);
-            match outcome {
-                Outcome::Queue => {
-                    self.shared.queue(connection, exchange, now);
-                    // The caller may have more to do before it looks for requests, and a poller that sleeps sees none.
-                    self.shared.monitor.rouse();
-                    return;
+        let mut outcome = Outcome::Wait;
+        connection.owner.let_go(|edges| {
+            exchange.saw(edges);
+            outcome = self.shared.progress(connection, &mut exchange, now);
+            let lets_go = matches!(outcome, Outcome::Wait | Outcome::Again);
+            if lets_go {
+                self.shared.set_deadline(connection, &exchange, now);
+            }
+            lets_go
+        });
+        match outcome {
+            Outcome::Queue => {
+                self.shared.queue(connection, exchange, now);
+                // The caller may have more to do before it looks for requests, and a poller that sleeps sees none.
+                self.shared.monitor.rouse();
+            }
+            Outcome::Wait => {}
+            Outcome::Again => {
+                drop(exchange);
+                self.shared.returned().again.push(connection.id());
+                self.shared.wake_poller();
+            }
+            Outcome::Close => {
+                exchange.close();
+                drop(exchange);
+                self.shared.returned().closed.push(connection.id());
+                if let Some(place) = self.shared.place.get() {
+                    place.one_connection_less();
                 }
-                Outcome::Wait | Outcome::Again => {
-                    self.shared.set_deadline(connection, &exchange, now);
-                    if !connection.release() {
-                        continue;
-                    }
-                    if outcome == Outcome::Again {
-                        self.shared.returned().again.push(connection.id());
-                        self.shared.wake_poller();
-                    }
-                    return;
-                }
-                Outcome::Close => {
-                    exchange.close();
-                    drop(exchange);
-                    self.shared.returned().closed.push(connection.id());
-                    if let Some(place) = self.shared.place.get() {
-                        place.one_connection_less();
-                    }
-                    if self.status() >= Status::Draining {
-                        self.shared.wake_poller();
-                    }
-                    return;
+                if self.status() >= Status::Draining {
+                    self.shared.wake_poller();
                 }
             }
         }
     }
 
     /// Gives the connection's socket to the caller for good, with the octets that were read beyond the request.
-    /// `None` when it is gone already. [`Server::finish`] is still to be called, and then touches nothing.
+    /// `None` when it is gone already. Its lease is still to be finished, which then touches nothing.
     pub fn hijack(&self, connection: &Connection) -> Option<(Stream, Vec<u8>)> {
         let mut exchange = connection.exchange();
         // epoll's set is one and the same in a child.

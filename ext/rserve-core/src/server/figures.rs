@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use super::Server;
 use crate::config::compat::Compat;
 
-/// Who is told a figure.
+/// Where a figure is shown.
 #[derive(Clone, Copy)]
 enum Told {
-    /// Whoever follows this Puma or a later one.
+    /// At this compat level and later ones.
     Since(Compat),
     /// Everybody, in a place that hangs on the level.
     BusyThreads,
@@ -18,7 +18,7 @@ enum Told {
 }
 
 /// A server at one moment. A thread that stands back for one that computes, or for a large request, counts as busy with
-/// a request of the backlog, as it would be in Puma: whoever scales by these figures sees the same load.
+/// a request of the backlog, as it would be in Puma: autoscaling by these figures sees the same load.
 struct Moment<'a> {
     server: &'a Server,
     backlog: usize,
@@ -106,7 +106,7 @@ impl ServerStats {
         TABLE.iter().map(|(name, _)| *name).zip(self.values())
     }
 
-    /// Which figures the operator of such a server is told, in this order.
+    /// The figures that such a server shows, in this order.
     pub fn names(compat: Compat, tls: bool) -> Vec<&'static str> {
         let place = |told: Told| match told {
             Told::Since(first) => compat.follows(first).then_some(0),
@@ -140,7 +140,7 @@ impl Server {
     pub fn stats(&self) -> ServerStats {
         let shared = &self.shared;
         let running = shared.threads.spawned.load(Ordering::Acquire);
-        let serving = shared.threads.busy.load(Ordering::Acquire);
+        let serving = shared.threads.busy();
         let kept = shared.backlog.kept();
         let waiting = shared.backlog.len() + kept;
         let idle = running.saturating_sub(serving);

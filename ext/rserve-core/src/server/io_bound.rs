@@ -51,7 +51,7 @@ impl Server {
         if !self.is_at_home() {
             return;
         }
-        let leaving = threads.trim_wanted.load(Ordering::Acquire);
+        let leaving = threads.leaving();
         let surplus = self
             .shared
             .threads
@@ -59,7 +59,7 @@ impl Server {
             .load(Ordering::Acquire)
             .saturating_sub(leaving + threads.size.limit());
         if surplus > 0 {
-            threads.trim_wanted.fetch_add(surplus, Ordering::AcqRel);
+            threads.ask_to_leave(surplus);
             self.shared.backlog.wake(surplus);
             self.shared.wake_poller();
         }
@@ -68,7 +68,7 @@ impl Server {
     /// Whether the calling thread is one too many, and has been asked to leave: even though there are requests.
     pub(super) fn is_surplus(&self) -> bool {
         let threads = &self.shared.threads;
-        threads.trim_wanted.load(Ordering::Relaxed) > 0
+        threads.leaving() > 0
             && threads.spawned.load(Ordering::Acquire) > threads.size.limit()
             && threads.take_trim()
     }

@@ -2,34 +2,36 @@
 
 use std::sync::Arc;
 
-use rserve_core::connection::Connection;
-use rserve_core::connection::exchange::AfterSending;
-use rserve_core::server::Server;
+use super::Server;
+use crate::connection::Connection;
+use crate::connection::exchange::AfterSending;
 
-/// A connection whose request is being served. Whoever has it finishes it, and by that no longer has it; one that is
-/// dropped, as by a panic, is aborted.
-pub(crate) struct Lease {
+/// A connection whose request is being served. There is one lease for each request, and no copy of it: finishing takes it by
+/// value, so that no response is finished twice. One that is dropped, as by a panic, aborts the response.
+pub struct Lease {
     server: Arc<Server>,
     connection: Arc<Connection>,
     after: AfterSending,
 }
 
 impl Lease {
-    /// There is to be one for each request, made where it is taken.
-    pub(crate) fn new(server: &Arc<Server>, connection: Arc<Connection>) -> Self {
+    pub(super) fn new(server: &Arc<Server>, connection: Arc<Connection>) -> Self {
         Self { server: Arc::clone(server), connection, after: AfterSending::Abort }
     }
 
-    pub(crate) fn server(&self) -> &Arc<Server> {
+    /// Whose connection it is.
+    pub fn server(&self) -> &Arc<Server> {
         &self.server
     }
 
-    pub(crate) fn connection(&self) -> &Arc<Connection> {
+    /// The connection, to answer on.
+    pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
-    /// The response is complete, or as complete as it will get.
-    pub(crate) fn finish(mut self, after: AfterSending) {
+    /// The response is complete, or as complete as it will get: what is still to be sent goes to the poller. From any
+    /// thread.
+    pub fn finish(mut self, after: AfterSending) {
         self.after = after;
     }
 }

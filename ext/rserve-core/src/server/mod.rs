@@ -2,7 +2,7 @@
 //! with the poller is in [`crate::shared`].
 //!
 //! Reading order: [`Server::next`] and [`Server::wait`] are a pool thread's loop, [`Server::write`] and
-//! [`Server::finish`] its way to answer; [`Server::manage`] is the loop of the thread that makes the others.
+//! [`Lease::finish`] its way to answer; [`Server::manage`] is the loop of the thread that makes the others.
 
 mod abandoned;
 mod absence;
@@ -10,6 +10,7 @@ mod answer;
 mod figures;
 mod hung;
 mod io_bound;
+mod lease;
 mod monitor;
 mod readers;
 pub mod recent;
@@ -33,13 +34,14 @@ pub use crate::shared::{Late, Notice, Status};
 pub use figures::ServerStats;
 pub use hung::InHand;
 pub use io_bound::IoBound;
+pub use lease::Lease;
 use monitor::{Look, Monitor};
 
 /// What a pool thread does next.
 #[expect(clippy::large_enum_variant, reason = "made once for each request and taken apart at once")]
 pub enum Next {
     /// Serve this request.
-    Serve(Arc<Connection>, Request),
+    Serve(Lease, Request),
     /// Call [`Server::wait`], without the GVL.
     Wait,
     /// End.
@@ -59,7 +61,7 @@ pub enum Manage {
     IdleOver,
     /// [`Server::take_late`] has something.
     Late,
-    /// It began to drain: whoever else holds the listeners may close them. Said once.
+    /// It began to drain: others that hold the listeners may close them. Said once.
     Drain,
     /// Every connection is gone: join the threads.
     Done,

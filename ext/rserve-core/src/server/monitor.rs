@@ -59,7 +59,7 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
         strong.turn_away(now);
         strong.give_up_hung(now);
         spent = strong.weigh_large(spent);
-        let leading = strong.shared.polling.leading.load(Ordering::Acquire);
+        let leading = strong.shared.polling.is_led();
         // A leader that sleeps does not see a request that another thread made ready and then stood back from.
         let ready = strong.shared.backlog.len() > 0;
         let on_call = held_back || strong.shared.backlog.kept() > 0;
@@ -81,14 +81,10 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
             bell.rest(if unfinished { TURN } else { pause });
             continue;
         }
-        bell.set_parked();
-        // Something may have come between the look and the flag, from somebody who did not see the flag.
-        let idle = strong.shared.polling.leading.load(Ordering::SeqCst)
-            && strong.shared.backlog.len() == 0
-            && !strong.needs_monitor();
         let limit = strong.shared.calls.rest(Instant::now());
-        drop(strong);
-        bell.park(idle, limit);
+        bell.park(limit, move || {
+            strong.shared.polling.is_led() && strong.shared.backlog.len() == 0 && !strong.needs_monitor()
+        });
         quiet = Duration::ZERO;
         pause = TICK;
     }
@@ -115,7 +111,7 @@ impl Server {
             self.shared.note_unfinished(poller.has_more());
         }
         self.show();
-        let load = staffing::Load {
+        let load = staffing::PoolLoad {
             polled: look.polled,
             ready: self.shared.backlog.len(),
             stale: self.shared.backlog.waits_since(look.since),
@@ -155,7 +151,7 @@ impl Server {
         if now.at - last.at < WEIGH_LARGE_EVERY {
             return Some(last);
         }
-        let load = |allowed, begun_at| large::Load {
+        let load = |allowed, begun_at| large::LargeLoad {
             allowed,
             max_threads: self.shared.threads.size.limit(),
             wall: now.at - last.at,

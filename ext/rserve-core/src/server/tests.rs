@@ -58,16 +58,17 @@ fn wait_until(what: &str, mut wanted: impl FnMut() -> bool) {
     }
 }
 
-fn taken(next: Next) -> Option<(Arc<Connection>, Request)> {
+fn taken(next: Next) -> Option<(Lease, Request)> {
     match next {
-        Next::Serve(connection, request) => Some((connection, request)),
+        Next::Serve(lease, request) => Some((lease, request)),
         Next::Wait | Next::Leave => None,
     }
 }
 
-fn answer(server: &Server, connection: &Arc<Connection>, seat: &Seat) {
-    server.write(connection, &[IoSlice::new(RESPONSE)]).unwrap();
-    server.finish(connection, AfterSending::KeepAlive);
+fn answer(lease: Lease, seat: &Seat) {
+    let server = Arc::clone(lease.server());
+    server.write(lease.connection(), &[IoSlice::new(RESPONSE)]).unwrap();
+    lease.finish(AfterSending::KeepAlive);
     server.served(seat);
 }
 
@@ -80,7 +81,7 @@ fn a_request_is_served_beside_a_thread_that_computes_though_the_poller_sleeps() 
     server.start().unwrap();
     let seat = Arc::new(Seat::default());
     let _computing = client(address, REQUEST);
-    let (connection, _) = loop {
+    let (lease, _) = loop {
         match taken(server.next(&seat)) {
             Some(first) => break first,
             None => server.wait(&seat),
@@ -98,12 +99,12 @@ fn a_request_is_served_beside_a_thread_that_computes_though_the_poller_sleeps() 
                 let seat = Arc::new(Seat::default());
                 loop {
                     match server.next(&seat) {
-                        Next::Serve(connection, _) => {
+                        Next::Serve(lease, _) => {
                             begun.send(()).unwrap();
                             let left = server.thread_suspended();
                             goes_on.lock().unwrap().recv().unwrap();
                             server.thread_back(left);
-                            answer(&server, &connection, &seat);
+                            answer(lease, &seat);
                         }
                         Next::Wait => server.wait(&seat),
                         Next::Leave => return,
@@ -114,7 +115,7 @@ fn a_request_is_served_beside_a_thread_that_computes_though_the_poller_sleeps() 
         .collect();
     let mut client = client(address, REQUEST);
     begins.recv_timeout(Duration::from_secs(10)).expect("the first request is begun");
-    wait_until("the other thread polls", || server.shared.polling.leading.load(Ordering::SeqCst));
+    wait_until("the other thread polls", || server.shared.polling.is_led());
     client.write_all(REQUEST).unwrap();
     server.thread_back(left);
     go_on.send(()).unwrap();
@@ -123,7 +124,7 @@ fn a_request_is_served_beside_a_thread_that_computes_though_the_poller_sleeps() 
     let mut responses = vec![0; RESPONSE.len() * 2];
     client.read_exact(&mut responses).unwrap();
 
-    answer(&server, &connection, &seat);
+    answer(lease, &seat);
     server.halt();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     server.join();
@@ -136,7 +137,8 @@ fn what_the_poller_could_not_send_is_sent_by_who_had_the_exchange() {
     server.shared.begin();
     let mut client = client(address, REQUEST);
     poll_until(&server, "the request", || server.shared.backlog.len() == 1);
-    let (connection, _) = taken(server.next(&Seat::default())).expect("the request");
+    let (lease, _) = taken(server.next(&Seat::default())).expect("the request");
+    let connection = Arc::clone(lease.connection());
     server.write(&connection, &[IoSlice::new(&vec![b'x'; 32 << 20])]).unwrap();
     let left = connection.exchange().outgoing().left();
     assert!(left > 0, "more than the sockets hold");
@@ -174,10 +176,10 @@ fn a_request_that_only_waits_has_another_thread_take_its_place() {
     let stats = server.stats();
     assert_eq!((stats.io_threads, stats.max_threads, stats.running, stats.pool_capacity), (2, 1, 2, 0));
     drop(too_many);
-    answer(&server, &other, &second);
+    answer(other, &second);
 
     drop(io_bound);
-    answer(&server, &waits, &first);
+    answer(waits, &first);
     assert!(matches!(server.next(&first), Next::Leave), "one too many, though a request waits");
     server.leave();
     assert!(taken(server.next(&second)).is_some(), "the other one stays");
@@ -206,7 +208,7 @@ fn absences_in_which_another_thread_was_called_say_nothing() {
     let _client = client(address, REQUEST);
     poll_until(&server, "the request", || server.shared.backlog.len() == 1);
     let seat = Seat::default();
-    let (connection, _) = taken(server.next(&seat)).expect("the request");
+    let (lease, _) = taken(server.next(&seat)).expect("the request");
     let long = crate::tuning::LONGEST_ABSENCE;
     server.shared.absences.usual.store(long, Ordering::Relaxed);
     let counted = (0..160).filter(|_| {
@@ -216,7 +218,7 @@ fn absences_in_which_another_thread_was_called_say_nothing() {
     });
     assert_eq!(counted.count(), 10);
     assert!(server.shared.absences.usual.load(Ordering::Relaxed) < long);
-    answer(&server, &connection, &seat);
+    answer(lease, &seat);
 }
 
 #[test]
@@ -235,14 +237,14 @@ fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
     let _small = client(address, REQUEST);
     poll_until(&server, "the small request", || server.shared.backlog.len() == 1);
     let (small, _) = taken(server.next(&second)).expect("the small request");
-    answer(&server, &small, &second);
+    answer(small, &second);
     assert!(taken(server.next(&second)).is_none(), "still kept");
 
-    answer(&server, &large, &first);
+    answer(large, &first);
     let (kept, request) = taken(server.next(&second)).expect("the second upload");
     assert_eq!(request.body.len(), LARGE);
     assert!(taken(server.next(&third)).is_none());
-    answer(&server, &kept, &second);
+    answer(kept, &second);
     assert_eq!(server.shared.work(), 0);
     uploads.into_iter().for_each(|upload| drop(upload.join().unwrap()));
 }
@@ -261,14 +263,14 @@ fn another_large_request_is_served_beside_one_that_waits() {
             loop {
                 assert!(Instant::now() < deadline, "both are begun, and none is done");
                 match taken(server.next(seat)) {
-                    Some((connection, _)) => break connection,
+                    Some((lease, _)) => break lease,
                     None => server.wait(seat),
                 }
             }
         })
         .collect();
-    for (connection, seat) in served.iter().zip(&seats) {
-        answer(&server, connection, seat);
+    for (lease, seat) in served.into_iter().zip(&seats) {
+        answer(lease, seat);
     }
     clients.into_iter().for_each(|client| drop(client.join().unwrap()));
     server.halt();
@@ -281,17 +283,17 @@ fn assert_takes_who_waits(server: &Arc<Server>, address: SocketAddr, keep_out: i
     let seat = Arc::new(Seat::default());
     let _first = client(address, REQUEST);
     poll_until(server, "the first request", || server.shared.backlog.len() == 1);
-    let (connection, _) = taken(server.next(&seat)).unwrap();
+    let (lease, _) = taken(server.next(&seat)).unwrap();
     keep_out();
     let mut second = client(address, REQUEST);
     (0..3).for_each(|_| server.lock_poller().turn(&server.shared, Some(Duration::ZERO)));
     assert_eq!(server.shared.backlog.len(), 0, "it is not taken");
     server.drain();
     poll_until(server, "it is", || server.shared.backlog.len() == 1);
-    answer(server, &connection, &seat);
+    answer(lease, &seat);
     server.resume();
-    let (connection, _) = taken(server.next(&seat)).unwrap();
-    answer(server, &connection, &seat);
+    let (lease, _) = taken(server.next(&seat)).unwrap();
+    answer(lease, &seat);
     let mut response = vec![0; RESPONSE.len()];
     second.read_exact(&mut response).unwrap();
     assert_eq!(response, RESPONSE);
@@ -306,7 +308,11 @@ fn who_ends_takes_what_waits_for_a_thread() {
 #[test]
 fn who_ends_takes_what_waits_for_something_out_of_band() {
     let (server, address) = server(Options::default());
-    assert_takes_who_waits(&server, address, || server.shared.threads.held.store(true, Ordering::SeqCst));
+    let threads = &server.shared.threads;
+    assert_takes_who_waits(&server, address, || {
+        threads.note_served();
+        assert!(threads.hold(|| 0));
+    });
 }
 
 /// Two workers of a cluster at one listener, of which the first has taken a client's connection and answered once.
@@ -346,8 +352,8 @@ impl Pair {
 
     fn answered_by(&mut self, server: &Arc<Server>) {
         poll_until(server, "the request", || server.shared.backlog.len() == 1);
-        let (connection, _) = taken(server.next(&self.seat)).unwrap();
-        answer(server, &connection, &self.seat);
+        let (lease, _) = taken(server.next(&self.seat)).unwrap();
+        answer(lease, &self.seat);
         let mut response = vec![0; RESPONSE.len()];
         self.client.read_exact(&mut response).unwrap();
         assert_eq!(response, RESPONSE);
@@ -428,7 +434,7 @@ fn an_upload_that_waits_itself_gives_up_its_turn() {
     let mut client = pair.client.try_clone().unwrap();
     let sender = thread::spawn(move || client.write_all(&upload()).unwrap());
     poll_until(&pair.first, "the upload", || pair.first.shared.backlog.len() == 1);
-    let (connection, _) = taken(pair.first.next(&pair.seat)).unwrap();
+    let (lease, _) = taken(pair.first.next(&pair.seat)).unwrap();
     let place = pair.board.place(Index(0)).unwrap();
     assert!(place.own().large);
     let mut spent = None;
@@ -436,6 +442,6 @@ fn an_upload_that_waits_itself_gives_up_its_turn() {
         spent = pair.first.weigh_large(spent);
         !place.own().large
     });
-    answer(&pair.first, &connection, &pair.seat);
+    answer(lease, &pair.seat);
     sender.join().unwrap();
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Manage, Next, Notice, Server, Status, readers};
+use super::{Lease, Manage, Next, Notice, Server, Status, readers};
 use crate::connection::Connection;
 use crate::connection::request::Request;
 use crate::poller::Poller;
@@ -24,7 +24,7 @@ const HELD_PAUSE: Duration = Duration::from_millis(1);
 
 impl Server {
     /// What the calling pool thread does next; to be called with the GVL held. Never waits.
-    pub fn next(&self, seat: &Seat) -> Next {
+    pub fn next(self: &Arc<Self>, seat: &Seat) -> Next {
         if !self.is_at_home() {
             return Next::Leave;
         }
@@ -44,7 +44,7 @@ impl Server {
             && let Some(mut poller) = self.try_poller()
         {
             self.shared.polling.last_turn.store(millis, Ordering::Relaxed);
-            poller.glance(&self.shared);
+            poller.light_turn(&self.shared);
         }
         while self.status() < Status::Done
             && let Some(connection) = self.pop(seat, now)
@@ -61,7 +61,7 @@ impl Server {
             }
             self.tell_begin(seat, &request, now);
             readers::note_serving(true);
-            return Next::Serve(connection, request);
+            return Next::Serve(Lease::new(self, connection), request);
         }
         self.rest(seat)
     }
@@ -75,23 +75,21 @@ impl Server {
         }
     }
 
-    /// The oldest request, whose server the caller is from then on counted among.
+    /// The oldest request; the caller counts as busy with it.
     fn pop(&self, seat: &Seat, now: Instant) -> Option<Arc<Connection>> {
         let threads = &self.shared.threads;
         if self.shared.backlog.len() == 0 {
             return None;
         }
-        // Counted before the look at `held`, as `hold` looks at the count after setting it: one sees the other.
-        threads.busy.fetch_add(1, Ordering::SeqCst);
-        let connection = match threads.held.load(Ordering::SeqCst) {
-            true => None,
-            false => self.shared.backlog.pop(seat, now),
-        };
+        if !threads.begin() {
+            return None;
+        }
+        let connection = self.shared.backlog.pop(seat, now);
         if self.shared.backlog.has_turned_away() {
             self.shared.monitor.hurry();
         }
         if connection.is_none() {
-            threads.busy.fetch_sub(1, Ordering::SeqCst);
+            threads.end();
         } else if seat.serves_large() {
             self.shared.absences.away.fetch_add(1, Ordering::SeqCst);
         }
@@ -101,20 +99,12 @@ impl Server {
     /// Keeps requests from being started, if none is being served or waits, but some were since this last said yes.
     /// `false` when there was no reason or is no time for it, and then nothing is kept.
     pub fn hold(&self) -> bool {
-        let threads = &self.shared.threads;
-        if !threads.served_since.load(Ordering::SeqCst) || threads.held.swap(true, Ordering::SeqCst) {
-            return false;
-        }
-        let alone = self.shared.work() == 0 && threads.served_since.swap(false, Ordering::SeqCst);
-        if !alone {
-            threads.held.store(false, Ordering::SeqCst);
-        }
-        alone
+        self.shared.threads.hold(|| self.shared.work())
     }
 
     /// Ends [`Server::hold`].
     pub fn resume(&self) {
-        self.shared.threads.held.store(false, Ordering::SeqCst);
+        self.shared.threads.resume();
     }
 
     /// Waits until there may be a request, or `seat` is interrupted; to be called *without* the GVL.
@@ -133,24 +123,25 @@ impl Server {
             } else if let Some(poller) = self.try_poller() {
                 self.lead(poller, seat, None);
             } else {
-                // Who is woken without a request is to poll, which needs no GVL.
+                // A thread that is woken without a request is to poll, which needs no GVL.
                 self.shared.backlog.wait(seat, || self.may_wait());
             }
         }
-        if threads.held.load(Ordering::SeqCst) {
+        if threads.is_held() {
             seat.park(Some(HELD_PAUSE));
         }
         threads.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
     fn may_wait(&self) -> bool {
-        self.status() < Status::Done && self.shared.threads.trim_wanted.load(Ordering::Acquire) == 0
+        self.status() < Status::Done && self.shared.threads.leaving() == 0
     }
 
     fn lead(&self, mut poller: MutexGuard<'_, Poller>, seat: &Seat, until: Option<Instant>) {
-        // Others who want this processor may be about to send something; who sleeps has to be woken up for it.
+        // Clients that wait for this processor may be about to send something; once asleep, this thread would have to be
+        // woken for it.
         thread::yield_now();
-        self.shared.polling.leading.store(true, Ordering::Release);
+        self.shared.polling.lead(true);
         while self.shared.backlog.len() == 0 && !seat.is_interrupted() && self.may_wait() {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
@@ -159,9 +150,8 @@ impl Server {
             poller.turn(&self.shared, left);
             self.show();
         }
-        // Before the next one may set it. SeqCst: the monitor sets `parked` and then looks here; one of the two sees the
-        // other.
-        self.shared.polling.leading.store(false, Ordering::SeqCst);
+        // Before the next one may set it.
+        self.shared.polling.lead(false);
         drop(poller);
         self.shared.monitor.rouse();
     }
@@ -178,9 +168,7 @@ impl Server {
         if !self.is_at_home() {
             return;
         }
-        if !self.shared.threads.served_since.load(Ordering::Relaxed) {
-            self.shared.threads.served_since.store(true, Ordering::SeqCst);
-        }
+        self.shared.threads.note_served();
         self.tell_end(seat);
         self.put_down(seat);
     }
@@ -203,7 +191,7 @@ impl Server {
     /// Whether another thread than the caller is in the middle of a request, and may like its turn. Where absences are
     /// told, the caller stands back if it does.
     pub fn others_busy(&self) -> bool {
-        !self.shared.options.suspensions_told && self.shared.threads.busy.load(Ordering::Relaxed) > 0
+        !self.shared.options.suspensions_told && self.shared.threads.busy() > 0
     }
 
     /// The calling thread ends.
@@ -294,22 +282,16 @@ impl Server {
     pub(super) fn is_full(&self) -> bool {
         let threads = &self.shared.threads;
         let spawned = threads.spawned.load(Ordering::Acquire);
-        (spawned >= threads.size.limit() || self.is_short())
-            && threads.busy.load(Ordering::Acquire) >= spawned
+        (spawned >= threads.size.limit() || self.is_short()) && threads.busy() >= spawned
     }
 
     /// Lets one idle thread go, if there are more than `min_threads` (Puma's trimmer); `force` also when all are busy.
     pub fn trim(&self, force: bool) {
         let threads = &self.shared.threads;
-        let spawned = self
-            .shared
-            .threads
-            .spawned
-            .load(Ordering::Acquire)
-            .saturating_sub(threads.trim_wanted.load(Ordering::Acquire));
+        let spawned = self.shared.threads.spawned.load(Ordering::Acquire).saturating_sub(threads.leaving());
         let idle = if force { 1 } else { threads.waiting.load(Ordering::Acquire) };
         if staffing::may_trim(spawned, idle, self.shared.backlog.len(), threads.size.min()) {
-            threads.trim_wanted.fetch_add(1, Ordering::AcqRel);
+            threads.ask_to_leave(1);
             self.shared.backlog.wake(1);
             self.shared.wake_poller();
         }

@@ -1,7 +1,6 @@
 //! Threads that let go of the GVL in the middle of a request, where Ruby tells.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
-
+use crate::sync::atomic::{AtomicU64, AtomicUsize};
 use crate::tuning::PROBE_EVERY;
 
 pub(crate) struct Absences {

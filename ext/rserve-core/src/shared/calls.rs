@@ -56,12 +56,12 @@ impl fmt::Display for Late {
 pub(crate) struct Calls {
     stuck_after: Option<Duration>,
     timeout: RequestTimeout,
-    state: Mutex<State>,
+    state: Mutex<Ledger>,
 }
 
 #[derive(Default)]
-struct State {
-    calls: Vec<Call>,
+struct Ledger {
+    calls: Vec<AppCall>,
     /// Buffers of calls that are over.
     spare: Vec<Vec<u8>>,
     serial: u64,
@@ -69,7 +69,7 @@ struct State {
     told: Option<(usize, Instant)>,
 }
 
-struct Call {
+struct AppCall {
     serial: u64,
     began: Instant,
     request: Vec<u8>,
@@ -83,7 +83,7 @@ struct Call {
     given_up: bool,
 }
 
-impl Call {
+impl AppCall {
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.began)
     }
@@ -98,7 +98,7 @@ impl Calls {
         Self { stuck_after: options.stuck_after, timeout: options.request_timeout, state: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,7 +208,7 @@ impl Calls {
     }
 }
 
-impl State {
+impl Ledger {
     fn begin(
         &mut self,
         method: &[u8],
@@ -222,7 +222,7 @@ impl State {
         for part in [method, b" ", path] {
             request.extend_from_slice(part);
         }
-        self.calls.push(Call {
+        self.calls.push(AppCall {
             serial: self.serial,
             began: now,
             request,

@@ -1,13 +1,14 @@
 //! When a waiting connection is given up, and when the server has been idle for too long. In milliseconds of the server's
 //! own time, so that they fit into atomics.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Shared, Status};
 use crate::config::options::Options;
-use crate::connection::exchange::{Exchange, LINGER_TIME, Patience, Phase};
-use crate::connection::{Connection, NEVER};
+use crate::connection::Connection;
+use crate::connection::exchange::{Activity, Exchange, LINGER_TIME, Patience};
+use crate::connection::ownership::{NEVER, Ownership};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::tuning::TICK;
 
 /// How long a server that stops lets connections bring another request, which is then answered with
@@ -16,8 +17,8 @@ pub(crate) const DRAIN_GRACE: Duration = Duration::from_millis(150);
 
 pub(crate) struct Deadlines {
     epoch: Instant,
-    /// The poller looks at deadlines no later than this.
-    pub(crate) next: AtomicU64,
+    /// The poller looks at all deadlines no later than this.
+    next: AtomicU64,
     idle_timeout: Option<u64>,
     /// When there was last a sign of a request.
     last_activity: AtomicU64,
@@ -28,7 +29,7 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
-    pub(super) fn new(idle_timeout: Option<Duration>) -> Self {
+    pub(crate) fn new(idle_timeout: Option<Duration>) -> Self {
         Self {
             epoch: Instant::now(),
             next: AtomicU64::new(NEVER),
@@ -53,8 +54,36 @@ impl Deadlines {
     /// The idle time begins.
     pub(super) fn begin(&self) {
         if let Some(timeout) = self.idle_timeout {
-            self.next.fetch_min(timeout, Ordering::AcqRel);
+            self.look_by(timeout);
         }
+    }
+
+    /// Sets a connection's deadline. `true` when it is the first that falls due: the caller then looks whether a thread
+    /// sleeps in epoll ([`Polling::is_led`](super::polling::Polling)), and wakes it.
+    pub(crate) fn set(&self, owner: &Ownership, millis: u64) -> bool {
+        owner.set_deadline(millis);
+        self.look_by(millis)
+    }
+
+    /// The poller looks at all deadlines no later than `millis`. `true` when it would have been later.
+    pub(crate) fn look_by(&self, millis: u64) -> bool {
+        self.next.fetch_min(millis, Ordering::SeqCst) > millis
+    }
+
+    /// When the poller has to look at all deadlines, or [`NEVER`].
+    pub(crate) fn next(&self) -> u64 {
+        self.next.load(Ordering::SeqCst)
+    }
+
+    /// The poller is about to look at all deadlines, if it has to. What it sees includes every deadline that this forgets;
+    /// one that is set later is in [`Deadlines::next`] afterwards.
+    pub(crate) fn take_next(&self, millis: u64) -> bool {
+        let due = millis >= self.next();
+        if due {
+            // No plain store: it might overwrite the time of a deadline that the look after it does not see yet.
+            self.next.swap(NEVER, Ordering::AcqRel);
+        }
+        due
     }
 
     /// Whether the idle time-out has passed, once.
@@ -83,7 +112,7 @@ fn due(
         Patience::Lingering if status < Status::Draining => return Some(exchange.linger_due(now)),
         Patience::Unchanged | Patience::Lingering if has_one() => return None,
         _ if exchange.may_hurry() && status >= Status::Draining => DRAIN_GRACE,
-        _ if exchange.phase() == Phase::Lingering => LINGER_TIME,
+        _ if exchange.activity() == Activity::Lingering => LINGER_TIME,
         _ if exchange.is_idle() && exchange.served() > 0 => options.persistent_timeout,
         _ => options.first_data_timeout,
     };
@@ -103,17 +132,14 @@ impl Shared {
 
     /// Sets when a waiting connection is given up.
     pub(crate) fn set_deadline(&self, connection: &Connection, exchange: &Exchange, now: Instant) {
-        let has_one = || connection.deadline.load(Ordering::Relaxed) != NEVER;
+        let has_one = || connection.owner.deadline() != NEVER;
         if let Some(due) = due(exchange, &self.options, self.status(), has_one, now) {
             self.deadline_at(connection, due);
         }
     }
 
     pub(crate) fn deadline_at(&self, connection: &Connection, at: Instant) {
-        let millis = self.deadlines.millis(at);
-        connection.deadline.store(millis, Ordering::Relaxed);
-        let before = self.deadlines.next.fetch_min(millis, Ordering::AcqRel);
-        if millis < before && self.polling.leading.load(Ordering::Acquire) {
+        if self.deadlines.set(&connection.owner, self.deadlines.millis(at)) && self.polling.is_led() {
             // The leader sleeps for longer than this.
             self.wake_poller();
         }
@@ -128,7 +154,7 @@ impl Shared {
         if millis < due {
             return due;
         }
-        if self.threads.busy.load(Ordering::Acquire) == 0 && self.backlog.len() == 0 && all_idle() {
+        if self.threads.busy() == 0 && self.backlog.len() == 0 && all_idle() {
             if !times.idle.swap(true, Ordering::AcqRel) {
                 times.idle_expired.store(true, Ordering::Release);
                 self.threads.manager.wake();

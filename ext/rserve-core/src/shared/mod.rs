@@ -13,7 +13,6 @@ mod threads;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -30,19 +29,18 @@ use crate::pool::large;
 use crate::pool::queue::Entry;
 use crate::telemetry::{self, WorkerState};
 
-use absences::Absences;
+pub(crate) use absences::Absences;
 use calls::Calls;
 pub use calls::Late;
-pub(crate) use deadlines::DRAIN_GRACE;
-use deadlines::Deadlines;
+pub(crate) use deadlines::{DRAIN_GRACE, Deadlines};
 use figures::Figures;
 use life::Life;
 pub use life::Status;
 pub(crate) use monitor_bell::MonitorBell;
 pub use notice::Notice;
 use notice::Notices;
-use polling::Polling;
-use threads::Threads;
+pub(crate) use polling::Polling;
+pub(crate) use threads::Threads;
 
 /// Connections that Ruby threads are done with, for the poller.
 #[derive(Default)]
@@ -136,7 +134,7 @@ impl Shared {
         }
     }
 
-    /// Whoever waits in epoll returns.
+    /// Makes the thread that waits in epoll return.
     pub(crate) fn wake_poller(&self) {
         let _ = self.waker.wake();
     }
@@ -160,7 +158,7 @@ impl Shared {
 
     /// Requests that a thread is serving, or that wait for one.
     pub(crate) fn work(&self) -> usize {
-        self.threads.busy.load(Ordering::Acquire) + self.backlog.len() + self.backlog.kept()
+        self.threads.busy() + self.backlog.len() + self.backlog.kept()
     }
 
     /// The poller may sleep for long, so what it shows the other workers before is kept true by the threads.
@@ -174,12 +172,12 @@ impl Shared {
     /// anybody, unless they keep this one from accepting.
     pub(crate) fn shown_work(&self) -> usize {
         let kept = if self.options.queue_requests { 0 } else { self.backlog.kept() };
-        let busy = self.threads.busy.load(Ordering::Acquire).saturating_sub(self.threads.size.beyond());
+        let busy = self.threads.busy().saturating_sub(self.threads.size.beyond());
         busy + self.backlog.len() + kept
     }
 
     pub(crate) fn may_accept(&self) -> bool {
-        if self.threads.held.load(Ordering::Acquire) {
+        if self.threads.is_held() {
             return false;
         }
         if self.options.queue_requests {
@@ -190,7 +188,7 @@ impl Shared {
 
     pub(crate) fn check_drained(&self, connections: usize) {
         // Of a request that hangs nobody waits for the end.
-        let busy = self.threads.busy.load(Ordering::Acquire).saturating_sub(self.threads.size.hung());
+        let busy = self.threads.busy().saturating_sub(self.threads.size.hung());
         if connections == 0 && self.backlog.len() == 0 && busy == 0 {
             self.advance(Status::Done);
         }

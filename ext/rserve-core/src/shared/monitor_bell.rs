@@ -1,8 +1,8 @@
-//! Where the monitor sleeps, and who wakes it.
+//! Where the monitor sleeps, and how it is woken.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sys::Parking;
 
 #[derive(Default)]
@@ -18,8 +18,8 @@ impl MonitorBell {
     /// A leader stopped polling, or does not see what is to be done: if the monitor sleeps, it has to look after things
     /// again.
     pub(crate) fn rouse(&self) {
-        // Whoever calls this made something to do, and the monitor looks for it after it has set its flags: one of the
-        // two sees the other.
+        // The caller has made something to do and then looks at the flags; the monitor sets its flags and then looks for
+        // something to do: one of the two sees the other.
         fence(Ordering::SeqCst);
         if self.parked.load(Ordering::SeqCst) {
             self.wake();
@@ -51,15 +51,12 @@ impl MonitorBell {
         self.resting.store(false, Ordering::SeqCst);
     }
 
-    /// As [`MonitorBell::set_resting`], about to sleep until it is woken.
-    pub(crate) fn set_parked(&self) {
+    /// Sleeps until it is woken, for `limit` at most, if there is nothing to do: as `is_idle` finds after everybody can see
+    /// that it sleeps.
+    pub(crate) fn park(&self, limit: Option<Duration>, is_idle: impl FnOnce() -> bool) {
         self.parked.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-    }
-
-    /// Sleeps until it is woken, for `limit` at most, if it `stays`.
-    pub(crate) fn park(&self, stays: bool, limit: Option<Duration>) {
-        if stays {
+        if is_idle() {
             self.parking.park(limit);
         }
         self.parked.store(false, Ordering::SeqCst);

@@ -30,7 +30,7 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// Whom it is about.
+    /// The client that it is about.
     pub fn peer(&self) -> Option<IpAddr> {
         match self {
             Notice::TimedOut(peer, _) | Notice::TlsFailed(peer, _) => Some(peer.ip()),

@@ -1,6 +1,6 @@
-//! Who polls.
+//! Which thread polls, and what it left undone.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[derive(Default)]
 pub(crate) struct Polling {
@@ -9,7 +9,7 @@ pub(crate) struct Polling {
     /// Milliseconds of the server's time when a pool thread last polled before it looked for a request.
     pub(crate) last_turn: AtomicU64,
     /// A Ruby thread waits in epoll.
-    pub(crate) leading: AtomicBool,
+    leading: AtomicBool,
     /// Connections have more to do that nobody with the GVL should go on with, or than one turn allowed.
     unfinished: AtomicBool,
     /// Milliseconds of the server's time, and one, since when a connection waits that was left to other workers; 0 when
@@ -18,8 +18,20 @@ pub(crate) struct Polling {
 }
 
 impl Polling {
+    /// A Ruby thread is about to wait in epoll, or is done with it. SeqCst here and in [`Polling::is_led`]: of a thread
+    /// that sets this and looks for something to do, and one that makes something to do and looks at this, one sees the
+    /// other.
+    pub(crate) fn lead(&self, leads: bool) {
+        self.leading.store(leads, Ordering::SeqCst);
+    }
+
+    /// Whether a Ruby thread waits in epoll.
+    pub(crate) fn is_led(&self) -> bool {
+        self.leading.load(Ordering::SeqCst)
+    }
+
     /// Whether a thread without the GVL is to go on polling soon: `true` when somebody has to be told.
-    pub(super) fn note_unfinished(&self, wait: bool) -> bool {
+    pub(crate) fn note_unfinished(&self, wait: bool) -> bool {
         // Most servers have none, and this word would travel between processors for nothing.
         if self.unfinished.load(Ordering::Relaxed) == wait {
             return false;

@@ -7,6 +7,7 @@ mod malloc;
 mod packets;
 mod parking;
 mod peer;
+#[cfg_attr(feature = "loom", allow(dead_code))]
 mod shared_memory;
 mod signals;
 mod socket_queue;
@@ -34,7 +35,9 @@ pub use malloc::limit_arenas;
 pub(crate) use packets::{Packets, packet_pair, stream_pair};
 pub(crate) use parking::Parking;
 pub use peer::Peer;
-pub(crate) use shared_memory::{SharedFile, SharedWords};
+pub(crate) use shared_memory::SharedFile;
+#[cfg(not(feature = "loom"))]
+pub(crate) use shared_memory::SharedWords;
 pub(crate) use signals::{Signals, die_by, ignore_signal};
 pub(crate) use socket_queue::SocketQueue;
 pub use spare_threads::could_make as could_make_threads;
@@ -83,7 +86,7 @@ pub(crate) fn nanoseconds(exact: bool) -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Duplicates `fd` (close-on-exec), so that whoever owns the original may close it.
+/// Duplicates `fd` (close-on-exec), so that the owner of the original may close it.
 ///
 /// # Errors
 ///

@@ -1,7 +1,9 @@
 //! Where one thread sleeps until another wakes it.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+
+use crate::sync::{Condvar, Mutex};
 
 /// Remembers one call that comes before its thread sleeps.
 #[derive(Debug, Default)]

@@ -30,7 +30,7 @@ pub(crate) struct Client {
     env: Cell<Option<Opaque<Value>>>,
     /// `rack.input`, if it is a file that is to be closed after the request.
     input: Cell<Option<Opaque<Value>>>,
-    state: Cell<State>,
+    state: Cell<Progress>,
     /// Of the response, while an `each` makes its body.
     pub(crate) writer: WriterSlot,
     waits: Cell<Waits>,
@@ -48,7 +48,7 @@ enum Waits {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+enum Progress {
     /// The application has the request.
     Serving,
     /// The response has begun: nothing may come in between.
@@ -75,7 +75,7 @@ impl Client {
             takes_interim,
             env: Cell::new(None),
             input: Cell::new(None),
-            state: Cell::new(State::Serving),
+            state: Cell::new(Progress::Serving),
             writer: WriterSlot::default(),
             waits: Cell::default(),
         }
@@ -120,21 +120,21 @@ impl Client {
 
     /// The response's head is made.
     pub(crate) fn answer(&self) {
-        if self.state.get() == State::Serving {
-            self.state.set(State::Answering);
+        if self.state.get() == Progress::Serving {
+            self.state.set(Progress::Answering);
         }
     }
 
     /// The response is complete, or the server gave up on it.
     pub(crate) fn end(&self) {
-        if self.state.get() != State::Hijacked {
-            self.state.set(State::Over);
+        if self.state.get() != Progress::Hijacked {
+            self.state.set(Progress::Over);
         }
         self.env.set(None);
     }
 
     pub(crate) fn is_hijacked(&self) -> bool {
-        self.state.get() == State::Hijacked
+        self.state.get() == Progress::Hijacked
     }
 
     fn env(ruby: &Ruby, this: &Self) -> Option<Value> {
@@ -143,7 +143,7 @@ impl Client {
 
     fn serving(&self, ruby: &Ruby) -> Result<(), Error> {
         match self.state.get() {
-            State::Serving => Ok(()),
+            Progress::Serving => Ok(()),
             _ => Err(Error::new(ruby.exception_io_error(), "closed stream")),
         }
     }
@@ -155,7 +155,7 @@ impl Client {
         let Some((stream, rest)) = this.server.hijack(&this.connection) else {
             return Err(Error::new(ruby.exception_io_error(), "closed stream"));
         };
-        this.state.set(State::Hijacked);
+        this.state.set(Progress::Hijacked);
         let socket = match stream.into_fd() {
             Ok(fd) => ruby.integer_from_i64(fd.into_raw_fd().into()).as_value(),
             Err(stream) => ruby.obj_wrap(TlsStream::new(stream)).as_value(),
@@ -193,7 +193,7 @@ impl Client {
     /// Writes octets ahead of the response (early hints). Does nothing once the client is gone or answered, nor when it would
     /// take them for the response.
     fn write_ahead(&self, octets: RString) {
-        if self.takes_interim && self.state.get() == State::Serving {
+        if self.takes_interim && self.state.get() == Progress::Serving {
             let (server, connection) = (&self.server, &self.connection);
             text::with_octets(octets, |octets| {
                 // A client that is gone shows when the response is sent.

@@ -6,7 +6,6 @@ pub(crate) mod client;
 pub(crate) mod early_hints;
 pub(crate) mod env;
 mod input;
-mod lease;
 mod prototype;
 pub(crate) mod request_timeout;
 mod response;
@@ -30,7 +29,6 @@ use rserve_core::telemetry::{ServerPhase, ServerSection};
 use rserve_http1::Spelling;
 
 use self::env::EnvBuilder;
-use self::lease::Lease;
 use self::request_timeout::Timed;
 use self::thread_events::{Presence, PresenceHook};
 use crate::cluster::worker::Worker;
@@ -186,15 +184,15 @@ impl Core {
         let presence = Presence::of_this_thread(ruby, &server, &seat);
         loop {
             match server.next(&seat) {
-                Next::Serve(connection, request) => {
+                Next::Serve(lease, request) => {
                     let served = {
                         let _serving = (!seat.serves_large()).then(|| presence.serving());
-                        this.serve(ruby, Lease::new(&server, connection), request)
+                        this.serve(ruby, lease, request)
                     };
                     server.served(&seat);
                     served?;
                     if server.others_busy() {
-                        // Whoever was preempted in the middle of a request goes first.
+                        // A thread that was preempted in the middle of a request goes first.
                         protect::thread_schedule()?;
                     }
                 }

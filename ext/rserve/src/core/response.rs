@@ -50,7 +50,7 @@ pub(crate) struct Fields {
 
 /// What is known of the request when its response is sent.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct ResponseContext {
     pub(crate) version: Version,
     pub(crate) head_request: bool,
     pub(crate) keep_alive: bool,
@@ -230,11 +230,11 @@ impl Body {
     pub(crate) fn of(
         ruby: &Ruby,
         body: Value,
-        asked: Asked,
+        context: ResponseContext,
         status: u16,
         fields: &mut Fields,
     ) -> Result<Self, Error> {
-        let bodiless = (asked.head_request || rserve_http1::status::no_body(status)) && status != 101;
+        let bodiless = (context.head_request || rserve_http1::status::no_body(status)) && status != 101;
         if bodiless && fields.hijack.is_some() {
             // What the application writes would be the next response (as Puma).
             return Ok(Body::Empty);
@@ -315,17 +315,17 @@ pub(crate) fn sendable(ruby: &Ruby, status: i64) -> Result<u16, Error> {
 /// Completes the head: the status line, the application's fields, the ones that were decided on.
 pub(crate) fn head(
     fields: &Fields,
-    asked: Asked,
+    context: ResponseContext,
     status: u16,
     plan: &ResponsePlan,
     spelling: Spelling,
     out: &mut Vec<u8>,
 ) {
-    encode::status_line(out, asked.version, status);
+    encode::status_line(out, context.version, status);
     let connected = fields.write_lines(plan, spelling, out);
     let connection = plan.connection.filter(|_| !connected);
     ResponsePlan { connection, ..*plan }.write_fields(out, spelling);
-    if asked.dated && !fields.date && status >= 200 {
+    if context.dated && !fields.date && status >= 200 {
         write_date(out, spelling);
     }
     out.extend_from_slice(b"\r\n");
@@ -334,13 +334,13 @@ pub(crate) fn head(
 /// The head of the answer to octets that are no request head: Connection last, where Puma has none, and a Date.
 pub(crate) fn malformed_head(
     fields: &Fields,
-    asked: Asked,
+    context: ResponseContext,
     status: u16,
     plan: &ResponsePlan,
     spelling: Spelling,
     out: &mut Vec<u8>,
 ) {
-    encode::status_line(out, asked.version, status);
+    encode::status_line(out, context.version, status);
     fields.write_lines(&ResponsePlan { keep_alive: false, ..*plan }, spelling, out);
     ResponsePlan { connection: None, ..*plan }.write_fields(out, spelling);
     out.extend_from_slice(match spelling {
@@ -379,14 +379,19 @@ fn write_date(out: &mut Vec<u8>, spelling: Spelling) {
 /// # Errors
 ///
 /// The application has coded the body in a way that its client cannot know of.
-pub(crate) fn plan(ruby: &Ruby, fields: &Fields, asked: Asked, status: u16) -> Result<ResponsePlan, Error> {
+pub(crate) fn plan(
+    ruby: &Ruby,
+    fields: &Fields,
+    context: ResponseContext,
+    status: u16,
+) -> Result<ResponsePlan, Error> {
     let facts = ResponseFacts {
-        version: asked.version,
-        head_request: asked.head_request,
+        version: context.version,
+        head_request: context.head_request,
         status,
         content_length: fields.content_length,
         transfer_encoding: fields.transfer_encoding,
-        keep_alive: asked.keep_alive && !fields.connection.close(),
+        keep_alive: context.keep_alive && !fields.connection.close(),
     };
     if facts.coding_is_lost() {
         let message = "a Transfer-Encoding other than chunked cannot be sent to a client of HTTP/1.0";

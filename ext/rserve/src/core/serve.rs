@@ -10,14 +10,13 @@ use rserve_core::connection::Connection;
 use rserve_core::connection::exchange::AfterSending;
 use rserve_core::connection::request::{Refusal, Request};
 use rserve_core::observe::line::Octets;
-use rserve_core::server::InHand;
+use rserve_core::server::{InHand, Lease};
 use rserve_http1::{ResponseFraming, ResponsePlan};
 
 use super::Core;
 use crate::core::client::Client;
 use crate::core::env::{self, Extras};
-use crate::core::lease::Lease;
-use crate::core::response::{self, Asked, Body, Fields};
+use crate::core::response::{self, Body, Fields, ResponseContext};
 use crate::core::stream::Stream;
 use crate::core::writer::Writer;
 use crate::vm::gvl::without_gvl;
@@ -57,7 +56,7 @@ impl Core {
     }
 
     fn serve_request(&self, ruby: &Ruby, lease: Lease, request: Request) -> Result<(), Error> {
-        let asked = Asked {
+        let context = ResponseContext {
             version: request.head.version,
             head_request: request.head.method.of(&request.octets) == b"HEAD",
             keep_alive: self.server.may_keep_alive(&request),
@@ -65,14 +64,14 @@ impl Core {
             dated: !self.server.options().poses_as_puma,
         };
         if request.refusal.is_some() {
-            return self.refuse(ruby, lease, &request, asked);
+            return self.refuse(ruby, lease, &request, context);
         }
         if !request.is_supported(self.server.options()) {
-            return self.unsupported(ruby, lease, &request, asked);
+            return self.unsupported(ruby, lease, &request, context);
         }
         let client: Obj<Client> =
             ruby.obj_wrap(Client::new(&self.server, lease.connection(), request.head.takes_interim()));
-        let outcome = self.run(ruby, lease, request, asked, client);
+        let outcome = self.run(ruby, lease, request, context, client);
         protect::ensure(outcome, || error::forgive(client.settle(ruby)))
     }
 
@@ -81,7 +80,7 @@ impl Core {
         ruby: &Ruby,
         lease: Lease,
         mut request: Request,
-        asked: Asked,
+        context: ResponseContext,
         client: Obj<Client>,
     ) -> Result<(), Error> {
         let built = self.environment(ruby, lease.connection(), &mut request, client);
@@ -89,11 +88,11 @@ impl Core {
         self.server.recycle(lease.connection(), request);
         let env = match built {
             Ok(env) => env,
-            Err(failure) => return self.failed(ruby, lease, asked, failure, None, client),
+            Err(failure) => return self.failed(ruby, lease, context, failure, None, client),
         };
         let running = match self.timed.begin(ruby, &self.server, in_hand.as_ref(), env) {
             Ok(running) => running,
-            Err(failure) => return self.failed(ruby, lease, asked, failure, Some(env), client),
+            Err(failure) => return self.failed(ruby, lease, context, failure, Some(env), client),
         };
         let app = ruby.get_inner(self.app.get());
         let outcome = app.funcall::<_, _, Value>(*CALL, (env,));
@@ -102,8 +101,8 @@ impl Core {
             return self.too_late(ruby, outcome, env, client);
         }
         match outcome {
-            Ok(triple) => self.respond(ruby, lease, asked, triple, env, client),
-            Err(failure) => self.failed(ruby, lease, asked, failure, Some(env), client),
+            Ok(triple) => self.respond(ruby, lease, context, triple, env, client),
+            Err(failure) => self.failed(ruby, lease, context, failure, Some(env), client),
         }
     }
 
@@ -166,7 +165,7 @@ impl Core {
         &self,
         ruby: &Ruby,
         lease: Lease,
-        asked: Asked,
+        context: ResponseContext,
         failure: Error,
         env: Option<RHash>,
         client: Obj<Client>,
@@ -184,10 +183,10 @@ impl Core {
         }
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_error", (exception, env));
         let answered = answer.as_ref().ok().copied();
-        let sent = self.send(ruby, lease, asked, answer, None, client);
+        let sent = self.send(ruby, lease, context, answer, None, client);
         // What was to say what went wrong went wrong itself.
         let sent = sent.or_else(|(lease, failure)| match error::exception(&failure) {
-            Some(_) => self.send(ruby, lease, asked, plain_error(ruby, 500), None, client),
+            Some(_) => self.send(ruby, lease, context, plain_error(ruby, 500), None, client),
             None => Err((lease, failure)),
         });
         match sent {
@@ -201,7 +200,13 @@ impl Core {
     }
 
     /// A request whose method the operator does not want served (RFC 9110 §15.6.2).
-    fn unsupported(&self, ruby: &Ruby, lease: Lease, request: &Request, asked: Asked) -> Result<(), Error> {
+    fn unsupported(
+        &self,
+        ruby: &Ruby,
+        lease: Lease,
+        request: &Request,
+        context: ResponseContext,
+    ) -> Result<(), Error> {
         let client: Obj<Client> =
             ruby.obj_wrap(Client::new(&self.server, lease.connection(), request.head.takes_interim()));
         let octets = request.octets.as_slice();
@@ -212,15 +217,21 @@ impl Core {
         );
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_unsupported", about);
         // What follows may be of another protocol, and is on its way.
-        let asked = Asked { keep_alive: false, linger: true, ..asked };
-        match self.send(ruby, lease, asked, answer, None, client) {
+        let context = ResponseContext { keep_alive: false, linger: true, ..context };
+        match self.send(ruby, lease, context, answer, None, client) {
             Ok(sent) => sent,
-            Err((lease, failure)) => self.failed(ruby, lease, asked, failure, None, client),
+            Err((lease, failure)) => self.failed(ruby, lease, context, failure, None, client),
         }
     }
 
     /// A request that the server itself answers.
-    fn refuse(&self, ruby: &Ruby, lease: Lease, request: &Request, asked: Asked) -> Result<(), Error> {
+    fn refuse(
+        &self,
+        ruby: &Ruby,
+        lease: Lease,
+        request: &Request,
+        context: ResponseContext,
+    ) -> Result<(), Error> {
         let Some(refusal) = &request.refusal else { return Ok(()) };
         let octets = request.octets.as_slice();
         let status = refusal.status(self.server.options());
@@ -242,7 +253,7 @@ impl Core {
             (!malformed).then(|| lease.connection().peer().ip().to_string()),
         );
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_refusal", about);
-        let send = |lease, answer| self.send_refusal(ruby, lease, asked, refusal, answer);
+        let send = |lease, answer| self.send_refusal(ruby, lease, context, refusal, answer);
         let sent = send(lease, answer).or_else(|(lease, failure)| match error::exception(&failure) {
             Some(_) => send(lease, plain_error(ruby, status)),
             None => Err((lease, failure)),
@@ -259,11 +270,11 @@ impl Core {
         &self,
         ruby: &Ruby,
         lease: Lease,
-        asked: Asked,
+        context: ResponseContext,
         refusal: &Refusal,
         answer: Result<Value, Error>,
     ) -> Result<(), Unsent> {
-        let checked = answer.and_then(|triple| self.check_refusal(ruby, asked, refusal, triple));
+        let checked = answer.and_then(|triple| self.check_refusal(ruby, context, refusal, triple));
         let Checked { status, body, plan, head, .. } = match checked {
             Ok(checked) => checked,
             Err(failure) => return Err((lease, failure)),
@@ -280,23 +291,24 @@ impl Core {
     fn check_refusal(
         &self,
         ruby: &Ruby,
-        asked: Asked,
+        context: ResponseContext,
         refusal: &Refusal,
         triple: Value,
     ) -> Result<Checked, Error> {
         let (status, headers, body) = RArray::try_convert_triple(triple)?;
         let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
         let status = response::sendable(ruby, response::status(status)?)?;
-        let body = Body::of(ruby, body, asked, status, &mut fields)?;
-        let mut plan = response::plan(ruby, &fields, Asked { keep_alive: false, ..asked }, status)?;
-        if !refusal.says_close(self.server.options(), asked.keep_alive) {
+        let body = Body::of(ruby, body, context, status, &mut fields)?;
+        let mut plan =
+            response::plan(ruby, &fields, ResponseContext { keep_alive: false, ..context }, status)?;
+        if !refusal.says_close(self.server.options(), context.keep_alive) {
             plan.connection = None;
         }
         let mut head = buffer::take();
         if refusal.is_of_malformed(self.server.options()) {
-            response::malformed_head(&fields, asked, status, &plan, self.spelling, &mut head);
+            response::malformed_head(&fields, context, status, &plan, self.spelling, &mut head);
         } else {
-            response::head(&fields, asked, status, &plan, self.spelling, &mut head);
+            response::head(&fields, context, status, &plan, self.spelling, &mut head);
         }
         Ok(Checked { status, body, plan, head })
     }
@@ -306,7 +318,7 @@ impl Core {
         &self,
         ruby: &Ruby,
         lease: Lease,
-        asked: Asked,
+        context: ResponseContext,
         triple: Value,
         env: RHash,
         client: Obj<Client>,
@@ -316,13 +328,13 @@ impl Core {
             self.close(ruby, body_of(triple), env)?;
             return self.after(ruby, Some(env), client, Some(triple), None);
         }
-        match self.send(ruby, lease, asked, Ok(triple), Some(env), client) {
+        match self.send(ruby, lease, context, Ok(triple), Some(env), client) {
             Ok(sent) => {
                 protect::ensure(sent, || self.close(ruby, body_of(triple), env))?;
                 self.after(ruby, Some(env), client, Some(triple), None)
             }
             Err((lease, failure)) => {
-                let outcome = self.failed(ruby, lease, asked, failure, Some(env), client);
+                let outcome = self.failed(ruby, lease, context, failure, Some(env), client);
                 protect::ensure(outcome, || self.close(ruby, body_of(triple), env))
             }
         }
@@ -333,12 +345,12 @@ impl Core {
         &self,
         ruby: &Ruby,
         lease: Lease,
-        asked: Asked,
+        context: ResponseContext,
         triple: Result<Value, Error>,
         env: Option<RHash>,
         client: Obj<Client>,
     ) -> Result<Sent, Unsent> {
-        let checked = match triple.and_then(|triple| self.check(ruby, asked, triple)) {
+        let checked = match triple.and_then(|triple| self.check(ruby, context, triple)) {
             Ok(checked) => checked,
             Err(failure) => return Err((lease, failure)),
         };
@@ -397,7 +409,7 @@ impl Core {
         match outcome {
             Ok(()) => {
                 client.end();
-                match asked.linger && !plan.keep_alive {
+                match context.linger && !plan.keep_alive {
                     true => writer.finish_lingering(),
                     false => writer.finish(),
                 }
@@ -417,7 +429,7 @@ impl Core {
     }
 
     /// Checks a response of the application's, and makes its head; `None` if there will be none.
-    fn check(&self, ruby: &Ruby, asked: Asked, triple: Value) -> Result<Option<Checked>, Error> {
+    fn check(&self, ruby: &Ruby, context: ResponseContext, triple: Value) -> Result<Option<Checked>, Error> {
         let (status, headers, body) = RArray::try_convert_triple(triple)?;
         let status = response::status(status)?;
         if status == -1 {
@@ -425,19 +437,19 @@ impl Core {
         }
         let status = response::sendable(ruby, status)?;
         let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
-        let body = Body::of(ruby, body, asked, status, &mut fields)?;
-        let mut plan = response::plan(ruby, &fields, asked, status)?;
+        let body = Body::of(ruby, body, context, status, &mut fields)?;
+        let mut plan = response::plan(ruby, &fields, context, status)?;
         if matches!(body, Body::Hijack(_)) && fields.content_length.is_none() {
             plan.framing = ResponseFraming::UntilClose;
             plan.chunked = false;
         }
         let mut head = buffer::take();
-        response::head(&fields, asked, status, &plan, self.spelling, &mut head);
+        response::head(&fields, context, status, &plan, self.spelling, &mut head);
         fields.recycle();
         Ok(Some(Checked { status, body, plan, head }))
     }
 
-    /// It failed when part of the response was out: all that is left is to tell the log, and whoever collects errors.
+    /// It failed when part of the response was out: all that is left is to log it, and to report it as an error.
     fn cut_short(&self, ruby: &Ruby, failure: Error, env: Option<RHash>, lost: bool) -> Result<(), Error> {
         let Some(exception) = error::exception(&failure) else { return Err(failure) };
         if !lost {

@@ -61,7 +61,7 @@ mod told {
 
     use super::{Arc, Ruby, Seat, Server};
 
-    /// Under which a thread keeps its `State`.
+    /// Under which a thread keeps its `PoolThread`.
     static KEY: OnceLock<rb_sys::rb_internal_thread_specific_key_t> = OnceLock::new();
 
     /// To be called once, with the GVL, before [`Presence::of_this_thread`].
@@ -72,11 +72,11 @@ mod told {
 
     /// What is known of a pool thread, for as long as it works.
     pub(crate) struct Presence {
-        state: Box<State>,
+        state: Box<PoolThread>,
         thread: VALUE,
     }
 
-    struct State {
+    struct PoolThread {
         server: Arc<Server>,
         seat: Arc<Seat>,
         /// The thread is in the middle of a request.
@@ -85,7 +85,7 @@ mod told {
         left: AtomicU64,
     }
 
-    impl State {
+    impl PoolThread {
         fn leave(&self) {
             if self.serving.load(Ordering::SeqCst) && self.left.load(Ordering::SeqCst) == 0 {
                 self.left.store(self.server.thread_suspended(), Ordering::SeqCst);
@@ -106,7 +106,7 @@ mod told {
     impl Presence {
         /// Of the calling thread, which holds the GVL.
         pub(crate) fn of_this_thread(_ruby: &Ruby, server: &Arc<Server>, seat: &Arc<Seat>) -> Self {
-            let state = State {
+            let state = PoolThread {
                 server: Arc::clone(server),
                 seat: Arc::clone(seat),
                 serving: AtomicBool::new(false),
@@ -141,7 +141,7 @@ mod told {
     }
 
     /// See [`Presence::serving`].
-    pub(crate) struct Serving<'a>(&'a State);
+    pub(crate) struct Serving<'a>(&'a PoolThread);
 
     impl Drop for Serving<'_> {
         fn drop(&mut self) {
@@ -194,7 +194,7 @@ mod told {
         // returns: it is the caller, or waits for it.
         let state = unsafe {
             let state = rb_sys::rb_internal_thread_specific_get((*data).thread, *key);
-            state.cast_const().cast::<State>().as_ref()
+            state.cast_const().cast::<PoolThread>().as_ref()
         };
         let Some(state) = state else { return };
         if !std::ptr::eq(Arc::as_ptr(&state.server), server.cast_const().cast()) {

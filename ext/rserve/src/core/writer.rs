@@ -8,10 +8,10 @@ use std::time::Duration;
 use magnus::{Error, RString, Ruby};
 use rserve_core::connection::Connection;
 use rserve_core::connection::exchange::AfterSending;
+use rserve_core::server::Lease;
 use rserve_http1::{AfterBody, ResponseBody, ResponseFraming};
 
 use crate::core::body_file::BodyFile;
-use crate::core::lease::Lease;
 use crate::vm::buffer;
 use crate::vm::gvl::without_gvl;
 use crate::vm::text;

@@ -1,7 +1,7 @@
 //! Where the writer of a response is kept while the application makes its body: an `each` with our block, or a stream.
 //!
 //! Both the block and the stream may be used by several threads, and be kept and used when the response is long over.
-//! So whoever writes takes the writer out and puts it back, and what is not there cannot be written to.
+//! So a thread that writes takes the writer out and puts it back, and what is not there cannot be written to.
 
 use std::cell::RefCell;
 
@@ -11,10 +11,10 @@ use crate::core::writer::Writer;
 use crate::vm::protect;
 
 #[derive(Default)]
-pub(crate) struct WriterSlot(RefCell<State>);
+pub(crate) struct WriterSlot(RefCell<Content>);
 
 #[derive(Default)]
-enum State {
+enum Content {
     /// No response is being written, or no longer.
     #[default]
     Empty,
@@ -25,26 +25,26 @@ enum State {
 
 impl WriterSlot {
     pub(crate) fn new(writer: Writer) -> Self {
-        Self(RefCell::new(State::Held(writer)))
+        Self(RefCell::new(Content::Held(writer)))
     }
 
     /// Puts the writer of the next response in.
     pub(crate) fn put(&self, writer: Writer) {
-        self.0.replace(State::Held(writer));
+        self.0.replace(Content::Held(writer));
     }
 
     /// Takes the writer out for good. If another thread is in the middle of a write it is that thread that gives the
     /// response up, and there is none to be had.
     pub(crate) fn take(&self) -> Option<Writer> {
-        match self.0.replace(State::Empty) {
-            State::Held(writer) => Some(writer),
-            State::Lent | State::Empty => None,
+        match self.0.replace(Content::Empty) {
+            Content::Held(writer) => Some(writer),
+            Content::Lent | Content::Empty => None,
         }
     }
 
     /// Whether nothing can be written any more.
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(*self.0.borrow(), State::Empty)
+        matches!(*self.0.borrow(), Content::Empty)
     }
 
     /// Lets `write` have the writer, after any other thread that has it.
@@ -58,11 +58,11 @@ impl WriterSlot {
         write: impl FnOnce(&mut Writer) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut writer = loop {
-            match self.0.replace(State::Lent) {
-                State::Held(writer) => break writer,
-                State::Lent => protect::sleep_a_moment()?,
-                State::Empty => {
-                    self.0.replace(State::Empty);
+            match self.0.replace(Content::Lent) {
+                Content::Held(writer) => break writer,
+                Content::Lent => protect::sleep_a_moment()?,
+                Content::Empty => {
+                    self.0.replace(Content::Empty);
                     return Err(Error::new(ruby.exception_io_error(), "closed stream"));
                 }
             }
@@ -73,10 +73,10 @@ impl WriterSlot {
     }
 
     fn give_back(&self, writer: Writer) {
-        // Whoever emptied the slot meanwhile wanted the response to be over.
-        match self.0.replace(State::Empty) {
-            State::Lent => drop(self.0.replace(State::Held(writer))),
-            State::Empty | State::Held(_) => writer.abort(),
+        // A thread that emptied the slot meanwhile wanted the response to be over.
+        match self.0.replace(Content::Empty) {
+            Content::Lent => drop(self.0.replace(Content::Held(writer))),
+            Content::Empty | Content::Held(_) => writer.abort(),
         }
     }
 }

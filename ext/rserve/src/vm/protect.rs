@@ -47,7 +47,7 @@ impl Exit {
     }
 }
 
-/// Runs `then` after what gave `outcome`, which decides: only of two exceptions the first is told.
+/// Runs `then` after what gave `outcome`, which decides: of two exceptions, the first one counts.
 ///
 /// If what is on its way is no exception (`Thread#kill`), `then` is run as Ruby runs an `ensure`: what is rescued in it
 /// would otherwise make the VM forget the exit, and crash when that goes on.

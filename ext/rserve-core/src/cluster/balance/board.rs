@@ -8,11 +8,14 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
 
-use super::Load;
+use super::WorkerLoad;
 use crate::cluster::Index;
 use crate::net::transfer::Transfers;
+#[cfg(feature = "loom")]
+use crate::sync::SharedWords;
+use crate::sync::atomic::{AtomicU32, Ordering, fence};
+#[cfg(not(feature = "loom"))]
 use crate::sys::SharedWords;
 
 /// Words of a place: a cache line, so that workers do not slow each other down.
@@ -43,7 +46,7 @@ pub struct Board {
 
 impl Board {
     /// Workers with a higher index than this have no place, and take connections without looking.
-    pub const PLACES: u32 = 511;
+    pub const PLACES: u32 = if cfg!(feature = "loom") { 2 } else { 511 };
 
     /// An empty board; to be made by the master before its first fork.
     ///
@@ -95,10 +98,10 @@ impl Board {
         &self.line(0)[0]
     }
 
-    fn load(&self, index: Index) -> Load {
+    fn load(&self, index: Index) -> WorkerLoad {
         let line = self.line(index.0 as usize + 1);
         let read = |word: usize| line[word].load(Ordering::Relaxed);
-        Load {
+        WorkerLoad {
             index,
             threads: read(THREADS),
             work: read(WORK),
@@ -109,7 +112,7 @@ impl Board {
     }
 
     /// The places of workers that take connections.
-    fn open(&self) -> impl Iterator<Item = Load> {
+    fn open(&self) -> impl Iterator<Item = WorkerLoad> {
         let used = self.used().load(Ordering::Relaxed);
         (0..used).map(|index| self.load(Index(index))).filter(|load| load.threads > 0)
     }
@@ -177,8 +180,8 @@ impl Place {
     }
 
     /// Shows that this worker serves large requests, if `decide` says yes, which is given how many others do and how
-    /// many workers there are; else that it does not. Gives what `decide` said. Of two that ask at the same time each
-    /// may be told of the other.
+    /// many workers there are; else that it does not. Gives what `decide` said. When two workers ask at the
+    /// same time, at least one of them counts the other.
     pub fn begin_large(&self, decide: impl FnOnce(usize, usize) -> bool) -> bool {
         self.line()[LARGE].store(ASKS, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -203,12 +206,12 @@ impl Place {
     }
 
     /// What this worker shows the others.
-    pub fn own(&self) -> Load {
+    pub fn own(&self) -> WorkerLoad {
         self.board.load(self.index)
     }
 
     /// What the other workers that take connections show, into `others`.
-    pub fn others(&self, others: &mut Vec<Load>) {
+    pub fn others(&self, others: &mut Vec<WorkerLoad>) {
         others.clear();
         others.extend(self.board.open().filter(|load| load.index != self.index));
     }
@@ -231,7 +234,7 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn others(place: &Place) -> Vec<Load> {
+    fn others(place: &Place) -> Vec<WorkerLoad> {
         let mut others = Vec::new();
         place.others(&mut others);
         others
@@ -257,12 +260,12 @@ mod tests {
         other.resize(3);
         other.report(2, 7, 9);
         let index = Index(Board::PLACES - 1);
-        let want = Load { index, threads: 3, work: 2, connections: 7, turns: 2, large: false };
+        let want = WorkerLoad { index, threads: 3, work: 2, connections: 7, turns: 2, large: false };
         assert_eq!(others(&one), [want]);
         assert_eq!(other.own(), want);
         other.show_work(|| 1);
         other.one_connection_less();
-        assert_eq!(others(&one), [Load { work: 1, connections: 6, ..want }]);
+        assert_eq!(others(&one), [WorkerLoad { work: 1, connections: 6, ..want }]);
         one.report(0, 0, u32::MAX);
         assert_eq!(one.begun_by_all(), 8);
         board.vacate(index);

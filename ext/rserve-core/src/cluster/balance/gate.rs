@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-use super::{Balancer, Load, Place, Verdict};
+use super::{Balancer, Place, Verdict, WorkerLoad};
 use crate::net::transfer::{Ticket, Transfers};
 
 /// How often a worker looks whether it has connections to pass on.
@@ -19,7 +19,7 @@ const LONGEST_UNQUEUED: Duration = Duration::from_millis(250);
 pub struct Gate {
     place: Place,
     balancer: Balancer,
-    others: Vec<Load>,
+    others: Vec<WorkerLoad>,
     open: bool,
     surplus: u32,
     weighed_at: Option<Instant>,
@@ -71,7 +71,7 @@ impl Gate {
     pub fn close(&mut self) -> bool {
         self.open = false;
         self.place.close();
-        // Of two that close at the same time, at least one must see the other closed.
+        // When two workers close at the same time, at least one of them must see the other closed.
         fence(Ordering::SeqCst);
         self.place.others(&mut self.others);
         self.balancer.any_alive(&self.others)

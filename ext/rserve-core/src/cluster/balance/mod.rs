@@ -1,4 +1,4 @@
-//! Who takes a connection: [`Balancer`] decides by what the workers show each other on the [`Board`], the poller asks at
+//! Which worker takes a connection: [`Balancer`] decides by what the workers show each other on the [`Board`], the poller asks at
 //! the [`Gate`].
 
 mod board;
@@ -10,4 +10,4 @@ pub use board::{Board, Place};
 pub use gate::Gate;
 pub(crate) use large_turns::LargeTurns;
 pub use large_turns::Turn;
-pub use verdict::{Balancer, Load, Verdict};
+pub use verdict::{Balancer, Verdict, WorkerLoad};

@@ -1,6 +1,6 @@
 //! Whether a worker takes a waiting connection, or leaves it to another.
 //!
-//! All workers that sleep are woken by a connection. Whoever comes first would
+//! All workers that sleep are woken by a connection. The first one would
 //! take it: of 20 keep-alive connections, one of two workers may get all, and a
 //! worker whose threads all hang may get those that it can never answer.
 //! But a worker that holds back for no reason is idle time: a connection is left
@@ -21,7 +21,7 @@ const SKEW: u32 = 4;
 
 /// How busy a worker is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Load {
+pub struct WorkerLoad {
     /// Whose load.
     pub index: Index,
     /// The largest its thread pool may grow.
@@ -36,7 +36,7 @@ pub struct Load {
     pub large: bool,
 }
 
-impl Load {
+impl WorkerLoad {
     pub(super) fn is_full(&self) -> bool {
         self.work >= self.threads
     }
@@ -79,12 +79,18 @@ impl Balancer {
     /// Decides about a connection that waits now. `others` are the workers that accept.
     ///
     /// A worker without an idle thread leaves all connections in the listener's
-    /// queue, where whoever is free first takes them; unless it has no siblings at all, not even one that boots or is being replaced:
+    /// queue, where the first free worker takes them; unless it has no siblings at all, not even one that boots or is being replaced:
     /// a request that one of its own threads waits for must not be behind that thread. But where
     /// connections are kept alive nobody may ever be free: when all are full, one whose threads get on
     /// takes a connection that has waited for long. One whose threads hang never does, but see
     /// [`Balancer::queue_after`].
-    pub fn verdict(&mut self, own: Load, others: &[Load], siblings: bool, now: Instant) -> Verdict {
+    pub fn verdict(
+        &mut self,
+        own: WorkerLoad,
+        others: &[WorkerLoad],
+        siblings: bool,
+        now: Instant,
+    ) -> Verdict {
         self.doubt(others, now);
         let better = self.alive(others).any(|other| is_better(other, &own));
         let waited = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| now - leaving.since);
@@ -125,7 +131,7 @@ impl Balancer {
     /// All of them by a worker that serves large requests. Those that would wait for a thread for long, while
     /// there is an idle one elsewhere. And half of what one has more than another by far: workers are forked
     /// after connections were made.
-    pub fn surplus(&self, own: Load, others: &[Load], stalled: Duration) -> u32 {
+    pub fn surplus(&self, own: WorkerLoad, others: &[WorkerLoad], stalled: Duration) -> u32 {
         let takers = || self.alive(others).filter(|other| !other.large && !other.is_full());
         if own.large {
             return if takers().next().is_some() { u32::MAX } else { 0 };
@@ -150,11 +156,11 @@ impl Balancer {
     }
 
     /// Whether any of `others` shows that it lives.
-    pub fn any_alive(&self, others: &[Load]) -> bool {
+    pub fn any_alive(&self, others: &[WorkerLoad]) -> bool {
         self.alive(others).next().is_some()
     }
 
-    fn alive<'a>(&'a self, others: &'a [Load]) -> impl Iterator<Item = &'a Load> {
+    fn alive<'a>(&'a self, others: &'a [WorkerLoad]) -> impl Iterator<Item = &'a WorkerLoad> {
         others.iter().filter(|other| !self.stuck.contains(&(other.index, other.turns)))
     }
 
@@ -164,7 +170,7 @@ impl Balancer {
     }
 
     /// Takes for stuck who did not move since a connection was left to them, and for well who did.
-    fn doubt(&mut self, others: &[Load], now: Instant) {
+    fn doubt(&mut self, others: &[WorkerLoad], now: Instant) {
         self.stuck.retain(|stood| others.iter().any(|other| *stood == (other.index, other.turns)));
         let Some(leaving) = self.leaving.as_ref().filter(|leaving| now - leaving.since >= STUCK_AFTER) else {
             return;
@@ -179,13 +185,13 @@ impl Balancer {
 }
 
 /// Whether `other` should have the connection rather than `own`.
-fn is_better(other: &Load, own: &Load) -> bool {
+fn is_better(other: &WorkerLoad, own: &WorkerLoad) -> bool {
     if other.large != own.large {
         return own.large && !other.is_full();
     }
     let slack = SLACK.max(own.connections / 16);
     let has_fewer = own.connections > other.connections.saturating_add(slack);
-    // Connections of one request each come and go faster than figures tell: who has nothing to do takes what there is.
+    // Connections of one request each come and go faster than figures tell: a worker that has nothing to do takes what there is.
     !other.is_full() && (own.is_full() || (has_fewer && other.work <= own.work))
 }
 
@@ -196,15 +202,15 @@ mod tests {
     const LEAVE: Verdict = Verdict::Leave { look_again: LOOK_AGAIN };
 
     /// A worker with 5 threads.
-    fn load(work: u32, connections: u32) -> Load {
-        Load { index: Index(0), threads: 5, work, connections, turns: 0, large: false }
+    fn load(work: u32, connections: u32) -> WorkerLoad {
+        WorkerLoad { index: Index(0), threads: 5, work, connections, turns: 0, large: false }
     }
 
-    fn others(loads: &[(u32, u32)]) -> Vec<Load> {
+    fn others(loads: &[(u32, u32)]) -> Vec<WorkerLoad> {
         let index = |at: usize| Index(1 + u32::try_from(at).unwrap());
         let loads = loads.iter().enumerate();
         loads
-            .map(|(at, (work, connections))| Load { index: index(at), ..load(*work, *connections) })
+            .map(|(at, (work, connections))| WorkerLoad { index: index(at), ..load(*work, *connections) })
             .collect()
     }
 
@@ -251,7 +257,7 @@ mod tests {
 
     #[test]
     fn connection_goes_to_the_worker_that_serves_no_large_request() {
-        let large = |load| Load { large: true, ..load };
+        let large = |load| WorkerLoad { large: true, ..load };
         for (own, other, want, why) in [
             (large(load(1, 1)), load(4, 40), LEAVE, "whatever else it does"),
             (large(load(1, 1)), load(5, 5), Verdict::Accept, "the other has no thread"),
@@ -264,7 +270,7 @@ mod tests {
 
     #[test]
     fn connections_are_passed_on_where_they_fare_better() {
-        let large = |load| Load { large: true, ..load };
+        let large = |load| WorkerLoad { large: true, ..load };
         for (own, siblings, millis, want, why) in [
             (load(0, 9), &[][..], 0, 0, "alone"),
             (load(0, 12), &[load(0, 8)], 0, 0, "a little more"),
@@ -290,8 +296,8 @@ mod tests {
         {
             for (their_work, theirs) in (0..5).flat_map(|work| (0..12).map(move |more| (work, more))) {
                 for larges in [(false, false), (false, true), (true, true)] {
-                    let one = Load { large: larges.0, ..load(work, connections) };
-                    let other = Load { large: larges.1, ..load(their_work, theirs) };
+                    let one = WorkerLoad { large: larges.0, ..load(work, connections) };
+                    let other = WorkerLoad { large: larges.1, ..load(their_work, theirs) };
                     assert!(!(is_better(&one, &other) && is_better(&other, &one)), "{one:?} {other:?}");
                 }
             }

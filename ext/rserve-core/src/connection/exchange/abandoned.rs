@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use rserve_http1::{Version, encode};
 
-use super::{Exchange, Phase};
+use super::{Activity, Exchange};
 use crate::config::options::Options;
 use crate::sys::PeerState;
 
 /// A request that has waited for less is not worth the question.
 const UNASKED: Duration = Duration::from_millis(50);
 
-/// Who waits for an answer.
+/// Whether anybody waits for the answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Audience {
     /// Somebody, or nobody knows.
@@ -32,7 +32,7 @@ impl Exchange {
     /// Whether somebody waits for the answer to the complete request.
     pub(crate) fn audience(&mut self, options: &Options, now: Instant) -> Audience {
         let waited = now.saturating_duration_since(self.request.ready_at);
-        if waited < UNASKED || self.phase != Phase::Ready || self.request.refusal.is_some() {
+        if waited < UNASKED || self.activity != Activity::Ready || self.request.refusal.is_some() {
             return Audience::Waits;
         }
         match self.peer_state() {

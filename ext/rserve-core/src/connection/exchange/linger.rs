@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Exchange, Outcome, Patience, Phase, READ_SIZE, SCRATCH};
+use super::{Activity, Exchange, Outcome, Patience, READ_SIZE, SCRATCH};
 use crate::net::stream::Received;
 
 /// How long a refused client may take to read its answer …
@@ -19,7 +19,7 @@ impl Exchange {
         if let Some(stream) = &mut self.stream {
             stream.finish_sending();
         }
-        self.phase = Phase::Lingering;
+        self.activity = Activity::Lingering;
     }
 
     /// Throws away what a refused client still sends, so that it gets to read its response before the reset that unread

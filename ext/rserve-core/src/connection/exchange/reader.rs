@@ -14,7 +14,7 @@ impl Exchange {
         }
     }
 
-    /// The response is so far ahead of its reader that whoever makes it should wait.
+    /// The response is so far ahead of its reader that the thread that makes it should wait.
     pub(crate) fn is_ahead(&self) -> bool {
         self.outgoing.held() > self.advance
     }
@@ -47,7 +47,7 @@ impl Exchange {
         self.outgoing.lag().map_or(now + pause, |lag| lag.due(pause))
     }
 
-    /// Gives the client up, which reads too slowly: whoever makes its response sees that it is lost, and closes.
+    /// Gives the client up, which reads too slowly: the thread that makes its response sees that it is lost, and closes.
     pub(crate) fn cut_off(&mut self) {
         self.lost = true;
         self.after_sending = AfterSending::Abort;

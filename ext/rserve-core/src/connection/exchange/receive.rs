@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rserve_http1::proxy::{self, Preface};
 use rserve_http1::{Framing, Progress};
 
-use super::{Exchange, Outcome, Patience, Phase, SCRATCH};
+use super::{Activity, Exchange, Outcome, Patience, SCRATCH};
 use crate::config::options::{Options, ProxyProtocol};
 use crate::connection::body::Body;
 use crate::connection::request::{Refusal, Request};
@@ -34,7 +34,7 @@ impl Exchange {
                 if self.input.capacity() > IDLE_CAPACITY {
                     self.input = Vec::new();
                 }
-                // Who is in the middle of a handshake is about to ask for something.
+                // A client in the middle of a handshake is about to send a request.
                 self.head_begun = self.stream.as_ref().is_some_and(Stream::in_handshake);
             } else if !mem::replace(&mut self.head_begun, true) {
                 self.patience = Patience::FirstData;
@@ -219,7 +219,7 @@ impl Exchange {
         if let Err(error) = self.request.body.rewind() {
             return self.refuse(Refusal::Storage(error), now);
         }
-        self.phase = Phase::Ready;
+        self.activity = Activity::Ready;
         Outcome::Queue
     }
 
@@ -229,7 +229,7 @@ impl Exchange {
         self.request.body = Body::Empty;
         self.request.ready_at = now;
         self.input = Vec::new();
-        self.phase = Phase::Ready;
+        self.activity = Activity::Ready;
         Outcome::Queue
     }
 
@@ -237,7 +237,7 @@ impl Exchange {
     pub(crate) fn abandon_request(&mut self) {
         self.request.body = Body::Empty;
         self.input = Vec::new();
-        self.phase = Phase::Ready;
+        self.activity = Activity::Ready;
     }
 
     /// Hands the complete request to the Ruby thread that serves it.

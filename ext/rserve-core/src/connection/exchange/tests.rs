@@ -103,7 +103,7 @@ fn what_the_client_does_not_read_waits_in_order() {
     );
     exchange.finish(AfterSending::KeepAlive);
     let mut read = Vec::new();
-    while matches!(exchange.phase(), Phase::Sending) {
+    while matches!(exchange.activity(), Activity::Sending) {
         assert_ne!(exchange.progress(&options, Instant::now()), Outcome::Close);
         read.extend(received(&mut client));
     }

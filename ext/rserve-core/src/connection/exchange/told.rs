@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Exchange, Phase};
+use super::{Activity, Exchange};
 use crate::connection::request::Request;
 use crate::net::stream::Stream;
 use crate::telemetry::{ConnectionState, Labels, Worker};
@@ -58,13 +58,13 @@ impl Exchange {
     }
 
     fn state(&self) -> Option<ConnectionState> {
-        match self.phase {
-            Phase::Receiving if self.is_idle() => Some(ConnectionState::Idle),
-            Phase::Receiving => Some(ConnectionState::Reading),
-            Phase::Ready => Some(ConnectionState::Serving),
-            Phase::Sending => Some(ConnectionState::Writing),
-            Phase::Lingering => Some(ConnectionState::Lingering),
-            Phase::Gone => None,
+        match self.activity {
+            Activity::Receiving if self.is_idle() => Some(ConnectionState::Idle),
+            Activity::Receiving => Some(ConnectionState::Reading),
+            Activity::Ready => Some(ConnectionState::Serving),
+            Activity::Sending => Some(ConnectionState::Writing),
+            Activity::Lingering => Some(ConnectionState::Lingering),
+            Activity::Gone => None,
         }
     }
 

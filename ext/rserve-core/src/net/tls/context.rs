@@ -1,4 +1,4 @@
-//! What a TLS listener offers: certificates, versions, ciphers, whom it lets in.
+//! What a TLS listener offers: certificates, versions, ciphers, and which clients it lets in.
 
 use std::fs;
 use std::io;

@@ -92,7 +92,7 @@ impl TlsStream {
         read
     }
 
-    /// Octets for nobody: whoever sends them is past understanding.
+    /// Octets that nobody reads: they cannot be decrypted any more.
     fn receive_raw(&self, buffer: &mut [u8]) -> io::Result<Received> {
         match recv(self.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => Ok(Received::Eof),

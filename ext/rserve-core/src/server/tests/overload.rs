@@ -14,10 +14,10 @@ fn rest(client: &mut TcpStream) -> String {
     String::from_utf8(octets).unwrap()
 }
 
-fn begin(server: &Server, seat: &Arc<Seat>) -> (Arc<Connection>, Request) {
+fn begin(server: &Arc<Server>, seat: &Arc<Seat>) -> (Lease, Request) {
     loop {
         match server.next(seat) {
-            Next::Serve(connection, request) => return (connection, request),
+            Next::Serve(lease, request) => return (lease, request),
             Next::Wait => server.wait(seat),
             Next::Leave => panic!("it serves"),
         }
@@ -44,7 +44,7 @@ fn who_waits_for_too_long_is_answered_though_no_thread_comes() {
     server.start().unwrap();
     let seat = Arc::new(Seat::default());
     let mut first = client(address, REQUEST);
-    let (connection, _) = begin(&server, &seat);
+    let (lease, _) = begin(&server, &seat);
 
     let mut pipelined = client(address, &[REQUEST, REQUEST, b"GET / HTTP/1.0\r\n\r\n"].concat());
     let answers = rest(&mut pipelined);
@@ -59,7 +59,7 @@ fn who_waits_for_too_long_is_answered_though_no_thread_comes() {
     assert_eq!(told(&telemetry).shed, [3, 0, 0]);
     assert_eq!(server.shared.figures.requests(), 1);
 
-    answer(&server, &connection, &seat);
+    answer(lease, &seat);
     let mut response = vec![0; RESPONSE.len()];
     first.read_exact(&mut response).unwrap();
     server.halt();
@@ -75,7 +75,8 @@ fn what_hangs_is_answered_by_the_server_and_its_thread_replaced() {
     server.start().unwrap();
     let seat = Arc::new(Seat::default());
     let mut client = client(address, &[REQUEST, REQUEST].concat());
-    let (connection, request) = begin(&server, &seat);
+    let (lease, request) = begin(&server, &seat);
+    let connection = Arc::clone(lease.connection());
     let in_hand = server.give(&connection, &request).unwrap();
     let answer = rest(&mut client);
     assert!(
@@ -93,7 +94,7 @@ fn what_hangs_is_answered_by_the_server_and_its_thread_replaced() {
     // What the application does now goes nowhere.
     assert!(server.write(&connection, &[IoSlice::new(RESPONSE)]).is_err());
     assert!(server.hijack(&connection).is_none() && server.duplicate_socket(&connection).is_err());
-    server.finish(&connection, AfterSending::KeepAlive);
+    lease.finish(AfterSending::KeepAlive);
     // Nobody waits for it: not even who ends the server.
     server.drain();
     wait_until("it has drained", || server.status() == Status::Done);
@@ -110,13 +111,14 @@ fn a_connection_that_the_application_has_taken_is_left_to_it() {
     server.start().unwrap();
     let seat = Arc::new(Seat::default());
     let _client = client(address, REQUEST);
-    let (connection, request) = begin(&server, &seat);
+    let (lease, request) = begin(&server, &seat);
+    let connection = Arc::clone(lease.connection());
     let in_hand = server.give(&connection, &request).unwrap();
     let taken = server.hijack(&connection);
     wait_until("it is past the limit", || server.shared.calls.rest(Instant::now()) == Some(SOON));
     assert!(taken.is_some() && !server.has_notices() && server.given_up().is_empty());
     assert!(!in_hand.end());
-    server.finish(&connection, AfterSending::Close);
+    lease.finish(AfterSending::Close);
     server.served(&seat);
     server.halt();
     server.join();
