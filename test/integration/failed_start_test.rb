@@ -104,6 +104,8 @@ class FailedStartTest < ServerCase
   def test_wrong_scheme_is_told_with_its_place
     assert_told(%r{\Arserve: \S+/config\.rb:2: Invalid URI: http://127\.0\.0\.1:1 \(tcp://HOST:PORT, .*\)\n\z},
                 config: "threads 1, 2\nbind 'http://127.0.0.1:1'\n")
+    assert_told(%r{\Arserve: \S+/config\.rb:2: Invalid URI: ftp://127\.0\.0\.1:1 \(tcp://HOST:PORT, .*\)\n\z},
+                config: "threads 1, 2\nactivate_control_app 'ftp://127.0.0.1:1', { no_token: true }\n")
     assert_told(/\Arserve: Invalid URI: http:.* can be bound\)\n\z/, "-b", "http://127.0.0.1:1")
   end
 

@@ -77,9 +77,11 @@ module Rserve
       # @param url [String] `tcp://`, `unix://` or `ssl://`; "auto" picks a socket in the temporary folder
       # @param opts [Hash] `auth_token:`, a random one unless given; `no_token: true` asks for none; `umask:` of a
       #   unix socket; `data_only: true` allows reading only
+      # @raise [ConfigError] when the URL is nothing of the kind
       def activate_control_app(url = "auto", opts = {})
         require "rserve/config/configuration"
         url = "unix://#{Configuration.temp_path}" if url == "auto"
+        refuse_unbindable(url)
         @options[:control_url] = url
         @options[:control_auth_token] =
           opts[:no_token] ? "none" : opts[:auth_token] || Configuration.random_token

@@ -19,8 +19,7 @@ module Rserve
       #   bind "ssl://0.0.0.0:9292?key=path_to_key&cert=path_to_cert"
       # @raise [ConfigError] when it is nothing of the kind
       def bind(url)
-        raise ConfigError, "#{place}Invalid URI: #{url} (#{BINDABLE})" unless url.to_s.match?(/\A(?:tcp|unix|ssl):/i)
-
+        refuse_unbindable(url)
         (@options[:binds] ||= []) << url
       end
 
@@ -148,6 +147,10 @@ module Rserve
       end
 
       private
+
+      def refuse_unbindable(url)
+        raise ConfigError, "#{place}Invalid URI: #{url} (#{BINDABLE})" unless url.to_s.match?(/\A(?:tcp|unix|ssl):/i)
+      end
 
       # A URL cannot hold a certificate, so the text goes into the store and the URL says where.
       def keep_pem_in_store(opts)
