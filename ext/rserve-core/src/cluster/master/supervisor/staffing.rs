@@ -66,7 +66,11 @@ impl Supervisor {
             return; // Nobody to signal yet.
         }
         let staying = self.workers.iter().filter(|worker| !worker.is_stopping()).count();
-        let surplus = staying.saturating_sub(self.asked as usize);
+        // One of them has to be worker 0, and may have died when there were more.
+        let mold_is_missing = self.can_refork()
+            && self.workers.at(Index::MOLD).is_none()
+            && self.backoff.allows(Index::MOLD, now);
+        let surplus = (staying + usize::from(mold_is_missing)).saturating_sub(self.asked as usize);
         let strategy = self.options.worker_culling_strategy;
         for index in self.workers.to_cull(surplus, strategy, self.can_refork()) {
             if let Some(pid) = self.workers.at(index).and_then(WorkerHandle::pid) {

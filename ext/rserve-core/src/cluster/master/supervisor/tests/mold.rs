@@ -124,6 +124,18 @@ fn worker_0_that_never_forks_what_it_was_asked_for_is_killed() {
 }
 
 #[test]
+fn worker_0_comes_back_when_there_are_to_be_fewer_workers_meanwhile() {
+    let mut cluster = Cluster::booted(molded(3));
+    assert_eq!(cluster.do_(exit(pid(100))), [shut_down(0, pid(100), 0), spawn(0, 0)]);
+    let failed = Event::SpawnFailed { index: Index(0), reason: "EAGAIN".into() };
+    cluster.handle(failed.clone());
+    cluster.handle(failed);
+    assert_eq!(cluster.do_(operator(Command::RemoveWorker)), [], "there are two");
+    assert_eq!(deeds(cluster.after(SECOND)), [term(pid(102))], "of which one has to be worker 0");
+    assert_eq!(cluster.do_(Event::Vanished { pid: pid(102) }), [spawn(0, 0)]);
+}
+
+#[test]
 fn child_of_a_dead_worker_0_whose_place_is_taken_is_killed() {
     let mut cluster = Cluster::booted(molded(2));
     cluster.handle(Event::Vanished { pid: pid(101) });
