@@ -60,6 +60,15 @@ class DSLTest < Minitest::Test
     "rserve { strict_framing false }" => { strict_framing: false },
     "rserve { proxy_protocol :v2, from: '10.0.0.0/8' }" =>
       { remote_address: :proxy_protocol, remote_address_proxy_protocol: :v2, proxy_protocol_from: ["10.0.0.0/8"] },
+    "rserve { worker_max_memory '512M' }" =>
+      { worker_max_memory: { limit: 512 << 20, samples: 3, every: 30.0, hard: nil } },
+    "rserve { worker_max_memory 1000, samples: 1, every: 0.5, hard: '1.5 GiB' }" =>
+      { worker_max_memory: { limit: 1000, samples: 1, every: 0.5, hard: 3 << 29 } },
+    "rserve { worker_max_memory nil }" => { worker_max_memory: nil },
+    "rserve { max_requests 10_000 }" => { max_requests: [10_000, 0.1] },
+    "rserve { max_requests '7', jitter: 0 }" => { max_requests: [7, 0.0] },
+    "rserve { worker_lifetime 12 * 3600, jitter: 0.5 }" => { worker_lifetime: [43_200.0, 0.5] },
+    "rserve { worker_lifetime Struct.new(:to_i).new(60) }" => { worker_lifetime: [60.0, 0.1] },
     "rserve { compat 6 }" => { compat: 6, persistent_timeout: 20 }
   }.freeze
 
@@ -79,6 +88,14 @@ class DSLTest < Minitest::Test
       "worker_check_interval 0" => "worker_check_interval must be more than 0 seconds",
       "worker_timeout 5" => "must be greater than the worker reporting interval (5)",
       "rserve { shutdown_delay(-1) }" => "shutdown_delay must not be negative",
+      "rserve { worker_max_memory 'much' }" => 'worker_max_memory must be a size such as "512M", not "much"',
+      "rserve { worker_max_memory '512M', hard: '1 P' }" => "worker_max_memory hard: must be a size",
+      "rserve { worker_max_memory '512M', hard: '512M' }" => "worker_max_memory hard: must be more than the limit",
+      "rserve { worker_max_memory '512M', samples: 0 }" => "samples: must be at least 1, not 0",
+      "rserve { worker_max_memory '512M', every: 0 }" => "every: must be a number of seconds above 0, not 0",
+      "rserve { max_requests 0 }" => "max_requests must be at least 1, not 0",
+      "rserve { max_requests 10, jitter: 2 }" => "max_requests jitter: must be from 0 to 1, not 2.0",
+      "rserve { worker_lifetime '12 hours' }" => 'worker_lifetime must be a number of seconds above 0, not "12 hours"',
       "worker_culling_strategy :best" => "Invalid value for worker_culling_strategy",
       "set_remote_address 1" => "Invalid value for set_remote_address",
       "supported_http_methods []" => "unique array of strings",

@@ -125,10 +125,34 @@ pub(crate) fn cluster(settings: RHash) -> Result<cluster::Options, Error> {
     if flag(settings, "cull_oldest")? {
         options.worker_culling_strategy = cluster::CullingStrategy::Oldest;
     }
+    options.retirement = retirement(settings)?;
     seconds(settings, "worker_check_interval", &mut options.worker_check_interval)?;
     seconds(settings, "worker_timeout", &mut options.worker_timeout)?;
     seconds(settings, "worker_boot_timeout", &mut options.worker_boot_timeout)?;
     seconds(settings, "worker_shutdown_timeout", &mut options.worker_shutdown_timeout)?;
     seconds(settings, "shutdown_delay", &mut options.shutdown_delay)?;
     Ok(options)
+}
+
+/// `worker_max_memory`, `max_requests`, `worker_lifetime`.
+fn retirement(settings: RHash) -> Result<cluster::RetirementOptions, Error> {
+    let memory = get::<RHash>(settings, "worker_max_memory")?.map(memory_limit).transpose()?;
+    let lifetime = get::<(f64, f64)>(settings, "worker_lifetime")?;
+    Ok(cluster::RetirementOptions {
+        memory,
+        requests: get(settings, "max_requests")?,
+        lifetime: lifetime.map(|(length, jitter)| (options::seconds(length), jitter)),
+        seed: get(settings, "seed")?.unwrap_or_default(),
+    })
+}
+
+fn memory_limit(settings: RHash) -> Result<cluster::MemoryLimit, Error> {
+    let mut every = Duration::from_secs(30);
+    seconds(settings, "every", &mut every)?;
+    Ok(cluster::MemoryLimit {
+        limit: get(settings, "limit")?.unwrap_or(u64::MAX),
+        samples: get(settings, "samples")?.unwrap_or(1),
+        every,
+        hard: get(settings, "hard")?,
+    })
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use magnus::{Class, DataTypeFunctions, Error, Module, Object, RModule, Ruby, TypedData, function, method};
-use rserve_core::cluster::{Index, Phase};
+use rserve_core::cluster::{Index, Phase, PlaceId};
 use rserve_core::config::options;
 use rserve_core::metrics::{self, Exposition, Format};
 use rserve_core::telemetry::{ServerSection, Telemetry as Shared, Worker};
@@ -41,8 +41,8 @@ impl Telemetry {
 
     /// For single mode: this process has the first place, and the server's section.
     pub(crate) fn alone(&self) -> (Option<Worker>, ServerSection) {
-        self.shared.prepare(Index(0), Phase(0));
-        (self.shared.worker(Index(0)), self.shared.server())
+        self.shared.prepare(PlaceId(0), Index(0), Phase(0));
+        (self.shared.worker(PlaceId(0)), self.shared.server())
     }
 
     /// The descriptor by which a program that is executed can have it.

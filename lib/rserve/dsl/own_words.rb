@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "rserve/dsl/retirement"
 require "rserve/dsl/unknown_words"
 
 module Rserve
@@ -10,6 +11,7 @@ module Rserve
     #   rserve { compat 8 } if respond_to?(:rserve)
     class OwnWords
       include UnknownWords
+      include Retirement
 
       # @return [String, nil] the config file being evaluated
       attr_reader :path

@@ -333,6 +333,7 @@ module Rserve
         redirects_io: redirected_io?,
         telemetry: @launcher.telemetry,
         cull_oldest: @options[:worker_culling_strategy] == :oldest,
+        **retirement_options,
         **%i[worker_check_interval worker_timeout worker_boot_timeout worker_shutdown_timeout shutdown_delay]
           .to_h { |name| [name, @options[name]] }
       }
@@ -343,6 +344,11 @@ module Rserve
       all = @options[:workers]
       step = @options[:restart_step] || 1
       proves_itself? && step != :all ? [step, all].min : all
+    end
+
+    def retirement_options
+      { max_requests: @options[:max_requests], worker_lifetime: @options[:worker_lifetime],
+        worker_max_memory: @options[:worker_max_memory], seed: Random.new_seed & 0xffff_ffff }
     end
 
     def become_worker(index)

@@ -85,6 +85,7 @@ module Rserve
     # Serves until the server is stopped.
     def run
       output_header "single"
+      warn_retirement
       load_and_bind
       Plugins.fire_background
       @launcher.write_state
@@ -103,6 +104,11 @@ module Rserve
     end
 
     private
+
+    def warn_retirement
+      idle = %i[worker_max_memory max_requests worker_lifetime].select { |word| @options[word] }
+      log "! #{idle.join(", ")}: no effect without workers" unless idle.empty?
+    end
 
     def announce_stop
       return if @announced

@@ -23,6 +23,23 @@ impl fmt::Display for Index {
     }
 }
 
+/// Where a worker shows its figures in the memory that all workers share: at its index, unless the worker that it
+/// replaces is still there.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PlaceId(pub u32);
+
+impl From<Index> for PlaceId {
+    fn from(index: Index) -> Self {
+        PlaceId(index.0)
+    }
+}
+
+impl fmt::Display for PlaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Counts the phased restarts and reforks of the cluster, from 0; a worker
 /// belongs to the phase it was forked in.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -62,5 +79,38 @@ impl Pid {
 impl fmt::Display for Pid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Why a worker is replaced by another one, and serves until that is there.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum RetireReason {
+    /// It is as old as `worker_lifetime` lets it be.
+    Age,
+    /// It has a request that will never end.
+    HungRequest,
+    /// It has more memory than `worker_max_memory`.
+    Memory,
+    /// It has served as many requests as `max_requests`.
+    Requests,
+}
+
+impl RetireReason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Age, Self::HungRequest, Self::Memory, Self::Requests];
+
+    /// One word, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Age => "age",
+            Self::HungRequest => "hung_request",
+            Self::Memory => "memory",
+            Self::Requests => "requests",
+        }
+    }
+
+    /// The reason of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
     }
 }

@@ -47,7 +47,7 @@ impl Memory {
             self.read_at = Some(Instant::now());
             let memory = |pid: Option<u32>| pid.and_then(MemoryUse::of);
             self.workers =
-                snapshot.present().filter_map(|worker| Some((worker.index, memory(worker.pid)?))).collect();
+                snapshot.by_index().filter_map(|worker| Some((worker.index, memory(worker.pid)?))).collect();
         }
         &self.workers
     }

@@ -217,7 +217,7 @@ impl Metric {
             }
             Values::OfWorkers(figure) => {
                 text.begin(self);
-                for worker in now.snapshot.present().filter(|worker| worker.state != WorkerState::Booting) {
+                for worker in now.snapshot.by_index().filter(|worker| worker.state != WorkerState::Booting) {
                     let value = figure(&ServerStats::of_figures(&worker.figures));
                     text.value(&self.sample(), &[("index", &worker.index.to_string())], value);
                 }
@@ -269,7 +269,7 @@ impl Metric {
 /// Workers of a cluster that are so; in single mode Puma has no such figures.
 fn workers(now: &Readings<'_>, are_so: impl Fn(&WorkerSnapshot) -> bool) -> Option<u64> {
     let snapshot = now.snapshot;
-    snapshot.server.cluster.then(|| snapshot.present().filter(|worker| are_so(worker)).count() as u64)
+    snapshot.server.cluster.then(|| snapshot.by_index().filter(|worker| are_so(worker)).count() as u64)
 }
 
 fn connections(now: &Readings<'_>, state: ConnectionState) -> u64 {

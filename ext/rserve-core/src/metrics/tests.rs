@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use rserve_http1::Version;
 
 use super::*;
-use crate::cluster::{Index, Phase};
+use crate::cluster::{Index, Phase, PlaceId};
 use crate::server::ServerStats;
 use crate::telemetry::{ConnectionState, Labels, Part, Shed, ThreadState, WorkerState};
 
@@ -11,9 +11,9 @@ use crate::telemetry::{ConnectionState, Labels, Part, Shed, ThreadState, WorkerS
 fn telemetry() -> Telemetry {
     let telemetry = Telemetry::new().unwrap();
     telemetry.server().begin(true, true);
-    telemetry.prepare(Index(1), Phase(1));
-    telemetry.prepare(Index(0), Phase(0));
-    let worker = telemetry.worker(Index(0)).unwrap();
+    telemetry.prepare(PlaceId(1), Index(1), Phase(1));
+    telemetry.prepare(PlaceId(0), Index(0), Phase(0));
+    let worker = telemetry.worker(PlaceId(0)).unwrap();
     worker.enter(WorkerState::Ready);
     let stats =
         ServerStats { backlog: 3, running: 5, tls_handshakes: 7, tls_resumed: 2, ..ServerStats::default() };
@@ -152,7 +152,7 @@ fn threads_are_told_with_what_they_serve() {
          \"running_seconds\":0.000000,\"gvl_wait_seconds\":0.000000,\"io_wait_seconds\":0.000000}],\"threads\":[]}"
             .replace("PID", &std::process::id().to_string())
     );
-    let worker = telemetry.worker(Index(0)).unwrap();
+    let worker = telemetry.worker(PlaceId(0)).unwrap();
     let (_idle, busy) = (worker.seat().unwrap(), worker.seat().unwrap());
     busy.begin(b"GET", b"/\"\\\x01\xff\xc3\xa9");
     busy.change(ThreadState::Io);

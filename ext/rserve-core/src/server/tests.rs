@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::cluster::Index;
+use crate::cluster::PlaceId;
 use crate::cluster::balance::Board;
 use crate::connection::exchange::AfterSending;
 use crate::pool::Seat;
@@ -331,7 +331,7 @@ impl Pair {
         let worker = |index| {
             let server = Server::new(Options::default()).unwrap();
             server.add_listener(listener.as_raw_fd(), None).unwrap();
-            server.add_gate(Gate::new(board.place(Index(index)).unwrap()));
+            server.add_gate(Gate::new(board.place(PlaceId(index)).unwrap()));
             server.shared.begin();
             server
         };
@@ -346,7 +346,10 @@ impl Pair {
 
     fn uploads_go_to_the_first(&self) {
         assert!(
-            self.board.place(Index(0)).unwrap().begin_large(|serving, workers| (serving, workers) == (0, 2))
+            self.board
+                .place(PlaceId(0))
+                .unwrap()
+                .begin_large(|serving, workers| (serving, workers) == (0, 2))
         );
     }
 
@@ -360,7 +363,7 @@ impl Pair {
     }
 
     fn is_waiting_between_them(&self) -> bool {
-        crate::sys::is_readable(self.board.place(Index(0)).unwrap().transfers().as_fd())
+        crate::sys::is_readable(self.board.place(PlaceId(0)).unwrap().transfers().as_fd())
     }
 }
 
@@ -393,7 +396,7 @@ fn a_connection_that_was_passed_on_is_taken_by_the_last_who_ends() {
 
 /// The client's upload is kept, because the second worker serves one.
 fn kept_upload(pair: &Pair) -> thread::JoinHandle<()> {
-    assert!(pair.board.place(Index(1)).unwrap().begin_large(|serving, _| serving == 0));
+    assert!(pair.board.place(PlaceId(1)).unwrap().begin_large(|serving, _| serving == 0));
     let mut client = pair.client.try_clone().unwrap();
     let sender = thread::spawn(move || client.write_all(&upload()).unwrap());
     poll_until(&pair.first, "the upload", || pair.first.shared.backlog.kept() == 1);
@@ -407,7 +410,7 @@ fn an_upload_waits_while_another_worker_serves_one() {
     let mut pair = Pair::new();
     let first = Arc::clone(&pair.first);
     let sender = kept_upload(&pair);
-    pair.board.place(Index(1)).unwrap().end_large();
+    pair.board.place(PlaceId(1)).unwrap().end_large();
     let mut spent = None;
     wait_until("its turn has come", || {
         spent = first.weigh_large(spent);
@@ -415,7 +418,7 @@ fn an_upload_waits_while_another_worker_serves_one() {
     });
     pair.answered_by(&first);
     sender.join().unwrap();
-    assert!(!pair.board.place(Index(0)).unwrap().own().large, "it has ended its turn");
+    assert!(!pair.board.place(PlaceId(0)).unwrap().own().large, "it has ended its turn");
 }
 
 #[test]
@@ -435,7 +438,7 @@ fn an_upload_that_waits_itself_gives_up_its_turn() {
     let sender = thread::spawn(move || client.write_all(&upload()).unwrap());
     poll_until(&pair.first, "the upload", || pair.first.shared.backlog.len() == 1);
     let (lease, _) = taken(pair.first.next(&pair.seat)).unwrap();
-    let place = pair.board.place(Index(0)).unwrap();
+    let place = pair.board.place(PlaceId(0)).unwrap();
     assert!(place.own().large);
     let mut spent = None;
     wait_until("others may serve theirs", || {

@@ -5,7 +5,7 @@ use super::histogram;
 use super::series;
 
 /// In the first word, so that nobody takes other memory for this.
-pub(super) const MAGIC: u64 = 0x7273_6572_7665_0001;
+pub(super) const MAGIC: u64 = 0x7273_6572_7665_0002;
 
 /// Words of the server's own section.
 pub(super) const SERVER: usize = 64;
@@ -52,6 +52,8 @@ pub(super) mod worker {
     pub(crate) const STARTED: usize = 4;
     pub(crate) const HEARTBEAT: usize = 5;
     pub(crate) const SATURATED: usize = 6;
+    /// Of the worker; another one may have the same for as long as one is being replaced.
+    pub(crate) const INDEX: usize = 7;
     pub(crate) const FIGURES_AT: usize = 8;
     pub(crate) const CONNECTIONS: usize = FIGURES_AT + FIGURES;
     /// Up to here the place is wiped for the next one.

@@ -24,7 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::cluster::{Index, Phase};
+use crate::cluster::{Index, Phase, PlaceId};
 use crate::sys::{self, SharedFile};
 
 pub use histogram::{Histogram, OF_PARTS, OF_REQUESTS};
@@ -56,7 +56,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Workers with a higher index than this tell nothing.
+    /// Workers at higher places than this tell nothing.
     pub const PLACES: u32 = layout::PLACES as u32;
 
     /// Empty; to be made by the master before its first fork.
@@ -88,33 +88,34 @@ impl Telemetry {
         ServerSection::new(self.clone())
     }
 
-    /// The place of the worker at `index` is wiped for a process that is about to come.
-    pub fn prepare(&self, index: Index, phase: Phase) {
-        if let Some(place) = self.wipe(index) {
+    /// The place is wiped for a worker that is about to come.
+    pub fn prepare(&self, id: PlaceId, index: Index, phase: Phase) {
+        if let Some(place) = self.wipe(id) {
             let set = |word: usize, value: u64| self.words[place + word].store(value, Ordering::Relaxed);
+            set(layout::worker::INDEX, u64::from(index.0));
             set(layout::worker::PHASE, u64::from(phase.0));
             set(layout::worker::STARTED, now());
             set(layout::worker::HEARTBEAT, now());
             set(layout::worker::STATE, WorkerState::Booting as u64);
-            self.words[layout::server::USED].fetch_max(u64::from(index.0) + 1, Ordering::Relaxed);
+            self.words[layout::server::USED].fetch_max(u64::from(id.0) + 1, Ordering::Relaxed);
         }
     }
 
-    /// The worker at `index` belongs to this phase now (a refork takes worker 0 along).
-    pub fn set_phase(&self, index: Index, phase: Phase) {
-        if let Some(place) = place(index) {
+    /// The worker at this place belongs to this phase now (a refork takes worker 0 along).
+    pub fn set_phase(&self, id: PlaceId, phase: Phase) {
+        if let Some(place) = place(id) {
             self.words[place + layout::worker::PHASE].store(u64::from(phase.0), Ordering::Relaxed);
         }
     }
 
     /// Wipes the place of a worker that is no more; what it has counted stays.
-    pub fn vacate(&self, index: Index) {
-        self.wipe(index);
+    pub fn vacate(&self, id: PlaceId) {
+        self.wipe(id);
     }
 
-    fn wipe(&self, index: Index) -> Option<usize> {
+    fn wipe(&self, id: PlaceId) -> Option<usize> {
         use layout::worker::{CARRIED, FIGURES_AT, LASTING, PID, SEATS_AT, SEATS_USED, TENANCY};
-        let place = place(index)?;
+        let place = place(id)?;
         let word = |word: usize| &self.words[place + word];
         word(TENANCY).fetch_add(1, Ordering::Relaxed);
         for figure in 0..layout::FIGURES {
@@ -129,9 +130,9 @@ impl Telemetry {
         Some(place)
     }
 
-    /// The calling process is the worker at `index`, whose place was prepared; `None` when there is no such place.
-    pub fn worker(&self, index: Index) -> Option<Worker> {
-        Some(Worker::new(self, place(index)?))
+    /// The calling process is the worker at this place, which was prepared; `None` when there is no such place.
+    pub fn worker(&self, id: PlaceId) -> Option<Worker> {
+        Some(Worker::new(self, place(id)?))
     }
 
     /// All of it at this moment.
@@ -146,8 +147,8 @@ impl AsFd for Telemetry {
     }
 }
 
-fn place(index: Index) -> Option<usize> {
-    (index.0 < Telemetry::PLACES).then(|| layout::place(index.0 as usize))
+fn place(id: PlaceId) -> Option<usize> {
+    (id.0 < Telemetry::PLACES).then(|| layout::place(id.0 as usize))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub struct Snapshot {
     pub at: u64,
     /// The whole.
     pub server: ServerSnapshot,
-    /// Every worker that there ever was, by index; those that are no more are [`WorkerState::Vacant`], and only what
+    /// Every worker that there ever was, by place; those that are no more are [`WorkerState::Vacant`], and only what
     /// they have counted is of interest.
     pub workers: Vec<WorkerSnapshot>,
 }
@@ -53,8 +53,10 @@ pub struct ServerSnapshot {
 /// What a worker says.
 #[derive(Clone, Debug)]
 pub struct WorkerSnapshot {
-    /// Its place in the cluster; 0 in single mode.
+    /// Its number in the cluster; 0 in single mode. Another one may have the same for as long as one is being replaced.
     pub index: u32,
+    /// Where it stands in the shared memory.
+    pub place: u32,
     /// Its process; `None` before it was forked.
     pub pid: Option<u32>,
     /// The phase that it was forked in.
@@ -69,7 +71,7 @@ pub struct WorkerSnapshot {
     pub saturated_since: Option<u64>,
     /// Its figures, in the order of `ServerStats`.
     pub figures: [u64; FIGURES],
-    /// What the figures of earlier processes with this index were in the end, all together.
+    /// What the figures of earlier processes at this place were in the end, all together.
     pub carried: [u64; FIGURES],
     /// Open connections, in the order of [`ConnectionState::ALL`].
     pub connections: [u64; ConnectionState::COUNT],
@@ -89,12 +91,12 @@ impl Snapshot {
     pub(super) fn read(telemetry: &Telemetry) -> Self {
         let used = telemetry.words[server::USED].load(Ordering::Relaxed).min(layout::PLACES as u64);
         let nanoseconds = exactly_now();
-        let place = |index: usize| &telemetry.words[layout::place(index)..][..layout::PLACE];
+        let place = |at: usize| &telemetry.words[layout::place(at)..][..layout::PLACE];
         Self {
             at: now(),
             server: ServerSnapshot::read(&telemetry.words[..layout::SERVER]),
             workers: (0..used as usize)
-                .map(|index| WorkerSnapshot::read(index as u32, place(index), nanoseconds))
+                .map(|at| WorkerSnapshot::read(at as u32, place(at), nanoseconds))
                 .collect(),
         }
     }
@@ -102,6 +104,19 @@ impl Snapshot {
     /// Workers that there are.
     pub fn present(&self) -> impl Iterator<Item = &WorkerSnapshot> {
         self.workers.iter().filter(|worker| worker.state != WorkerState::Vacant)
+    }
+
+    /// Workers that there are, one for each index: of two, the one that has booted, or the later one.
+    pub fn by_index(&self) -> impl Iterator<Item = &WorkerSnapshot> {
+        let mut workers = std::collections::BTreeMap::<u32, &WorkerSnapshot>::new();
+        let rank = |worker: &WorkerSnapshot| (worker.state != WorkerState::Booting, worker.started_at);
+        for worker in self.present() {
+            let known = workers.entry(worker.index).or_insert(worker);
+            if rank(worker) > rank(known) {
+                *known = worker;
+            }
+        }
+        workers.into_values()
     }
 }
 
@@ -135,7 +150,7 @@ impl ServerSnapshot {
 }
 
 impl WorkerSnapshot {
-    fn read(index: u32, words: &[AtomicU64], now: u64) -> Self {
+    fn read(place: u32, words: &[AtomicU64], now: u64) -> Self {
         let word = |at: usize| words[at].load(Ordering::Relaxed);
         // Another process may have taken or left the place meanwhile, so a figure below zero has just been wiped.
         let gauge = |figure: u64| if figure > u64::MAX / 2 { 0 } else { figure };
@@ -144,7 +159,8 @@ impl WorkerSnapshot {
         let rows = words[worker::SEATS_AT..].chunks_exact(layout::seat::WORDS).take(seats).enumerate();
         let since = word(worker::SATURATED);
         Self {
-            index,
+            index: u32::try_from(word(worker::INDEX)).unwrap_or(u32::MAX),
+            place,
             pid: pid(word(worker::PID)),
             phase: word(worker::PHASE),
             state: WorkerState::of_word(word(worker::STATE)),

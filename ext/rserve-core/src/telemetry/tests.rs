@@ -14,8 +14,8 @@ fn telemetry() -> Telemetry {
 }
 
 fn worker(telemetry: &Telemetry, index: u32) -> Worker {
-    telemetry.prepare(Index(index), Phase(0));
-    telemetry.worker(Index(index)).unwrap()
+    telemetry.prepare(PlaceId(index), Index(index), Phase(0));
+    telemetry.worker(PlaceId(index)).unwrap()
 }
 
 fn labels(status: u16) -> Labels {
@@ -47,8 +47,8 @@ fn whoever_has_the_descriptor_reads_the_same() {
     assert_eq!(present, [(1, WorkerState::Ready, Some(std::process::id()))]);
     let other = SharedFile::zeroed(c"other", WORDS).unwrap();
     assert!(Telemetry::open(other.as_fd().try_clone_to_owned().unwrap()).is_err(), "no such memory");
-    assert!(telemetry.worker(Index(Telemetry::PLACES)).is_none());
-    telemetry.prepare(Index(Telemetry::PLACES), Phase(0));
+    assert!(telemetry.worker(PlaceId(Telemetry::PLACES)).is_none());
+    telemetry.prepare(PlaceId(Telemetry::PLACES), Index(Telemetry::PLACES), Phase(0));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn what_was_counted_outlives_a_worker_and_what_it_shows_does_not() {
 
     second.show(|| [1; FIGURES], |_| (false, false));
     second.request(labels(200), 1);
-    telemetry.vacate(Index(0));
+    telemetry.vacate(PlaceId(0));
     let gone = telemetry.read();
     assert_eq!(gone.present().count(), 0);
     assert_eq!((gone.workers[0].figures[0], gone.workers[0].carried[0]), (0, 8));

@@ -166,13 +166,13 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Index, Phase};
+    use crate::cluster::{Index, Phase, PlaceId};
 
     #[test]
     fn the_child_of_an_application_tells_nothing() {
         let telemetry = Telemetry::new().unwrap();
-        telemetry.prepare(Index(0), Phase(0));
-        let worker = telemetry.worker(Index(0)).unwrap();
+        telemetry.prepare(PlaceId(0), Index(0), Phase(0));
+        let worker = telemetry.worker(PlaceId(0)).unwrap();
         worker.connection(None, Some(ConnectionState::Idle));
         let child = Worker { home: worker.home + 1, ..worker };
         child.connection(Some(ConnectionState::Idle), None);

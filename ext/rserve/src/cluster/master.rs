@@ -22,7 +22,8 @@ use rserve_core::cluster::master::{
     Command, Effect, Event, ExitReason, ExitStatus, Inbox, LifecycleEvent, LogLine, SpawnVia, Supervisor,
     Unclaimed, WorkerHandle, signal,
 };
-use rserve_core::cluster::{Index, Phase, Pid};
+use rserve_core::cluster::{Index, Phase, Pid, PlaceId};
+use rserve_core::metrics::MemoryUse;
 use rserve_core::telemetry::{RestartResult, ServerPhase, Telemetry};
 
 use crate::cluster::worker::Worker;
@@ -52,6 +53,8 @@ pub(crate) struct Master {
     welcome: Arc<Lifeline>,
     /// For the next worker 0 to take along.
     fork_commands: RefCell<Option<CommandReader>>,
+    /// Where the next worker shows its figures.
+    next_place: Cell<PlaceId>,
     board: Board,
     telemetry: Option<Telemetry>,
     /// The handler has something to do between two rounds.
@@ -64,6 +67,8 @@ pub(crate) struct Master {
 struct MasterEnds {
     reader: MessageReader,
     mold: Option<CommandWriter>,
+    /// To the mold's successor.
+    next_mold: Option<CommandWriter>,
     _lives: MasterLives,
     welcomes: Option<MasterLives>,
 }
@@ -83,7 +88,8 @@ impl Master {
             let (reader, writer) = worker_pipe()?;
             let (life, lives) = lifeline()?;
             let (welcome, welcomes) = lifeline()?;
-            let own = MasterEnds { reader, mold: None, _lives: lives, welcomes: Some(welcomes) };
+            let own =
+                MasterEnds { reader, mold: None, next_mold: None, _lives: lives, welcomes: Some(welcomes) };
             Ok(Self {
                 handler: handler.into(),
                 supervisor: RefCell::new(Supervisor::new(options)),
@@ -96,6 +102,7 @@ impl Master {
                 lifeline: Arc::new(life),
                 welcome: Arc::new(welcome),
                 fork_commands: RefCell::new(None),
+                next_place: Cell::new(PlaceId(0)),
                 board: Board::new()?,
                 telemetry: telemetry.clone(),
                 errand: AtomicBool::new(false),
@@ -128,7 +135,7 @@ impl Master {
         server.set_workers(supervisor.asked());
         server.set_worker_phase(supervisor.phase());
         server.set_exits(supervisor.exits());
-        supervisor.workers().for_each(|worker| telemetry.set_phase(worker.index(), worker.phase()));
+        supervisor.all_workers().for_each(|worker| telemetry.set_phase(worker.place(), worker.phase()));
         if supervisor.workers().any(WorkerHandle::is_booted) {
             server.has_booted();
         }
@@ -181,7 +188,7 @@ impl Master {
     }
 
     fn reap(&self, ruby: &Ruby) -> Result<(), Error> {
-        let pids: Vec<Pid> = self.supervisor.borrow().workers().filter_map(WorkerHandle::pid).collect();
+        let pids: Vec<Pid> = self.supervisor.borrow().all_workers().filter_map(WorkerHandle::pid).collect();
         for pid in pids {
             self.reap_one(ruby, pid)?;
         }
@@ -192,14 +199,14 @@ impl Master {
     fn reap_one(&self, ruby: &Ruby, pid: Pid) -> Result<(), Error> {
         let ended: Value = self.handler(ruby).funcall("reap", (pid.as_raw(),))?;
         let Some(event) = exit_event(pid, ended)? else { return Ok(()) };
-        let index = self
+        let place = self
             .supervisor
             .borrow()
-            .workers()
+            .all_workers()
             .find(|worker| worker.pid() == Some(pid))
-            .map(WorkerHandle::index);
-        if let (Some(telemetry), Some(index)) = (&self.telemetry, index) {
-            telemetry.vacate(index);
+            .map(WorkerHandle::place);
+        if let (Some(telemetry), Some(place)) = (&self.telemetry, place) {
+            telemetry.vacate(place);
         }
         self.tell(ruby, event)
     }
@@ -231,11 +238,20 @@ impl Master {
         let handler = self.handler(ruby);
         let call = |name| handler.funcall::<_, _, Value>(name, ()).map(drop);
         match effect {
-            Effect::Spawn { index, phase, via: SpawnVia::Master } => self.spawn(ruby, index, phase)?,
-            Effect::Spawn { index, phase, via: SpawnVia::Mold } => {
-                self.prepare(index, phase);
-                self.command_mold(ForkCommand::Fork(index));
+            Effect::Spawn { index, place, phase, via: SpawnVia::Master, successor } => {
+                self.spawn(ruby, index, place, phase, successor)?;
             }
+            Effect::Spawn { index, place, phase, via: SpawnVia::Mold, .. } => {
+                self.prepare(index, place, phase);
+                self.command_mold(ForkCommand::Fork(index, place));
+            }
+            Effect::SwitchMold => {
+                if let Some(own) = &mut *self.own.borrow_mut() {
+                    own.mold = own.next_mold.take();
+                }
+            }
+            Effect::Measure { pid } => self.measure(ruby, pid)?,
+            Effect::Vacate { place } => self.board.vacate(place),
             Effect::PauseMold => self.command_mold(ForkCommand::Pause),
             Effect::ResumeMold { after_refork } => self.command_mold(ForkCommand::Resume { after_refork }),
             Effect::Signal { pid, signal } => signal::send(pid, signal),
@@ -255,8 +271,8 @@ impl Master {
                 });
                 handler.funcall::<_, _, Value>("fire", (event,)).map(drop)?;
             }
-            Effect::RunAfterWorkerShutdown { index, pid, phase, .. } => {
-                self.board.vacate(index);
+            Effect::RunAfterWorkerShutdown { index, place, pid, phase, .. } => {
+                self.board.vacate(place);
                 let worker = (index.0, pid.as_raw(), phase.0);
                 handler.funcall::<_, _, Value>("after_worker_shutdown", worker).map(drop)?;
             }
@@ -292,31 +308,45 @@ impl Master {
     }
 
     /// Has Ruby fork a worker. In the worker this never returns.
-    fn spawn(&self, ruby: &Ruby, index: Index, phase: Phase) -> Result<(), Error> {
-        self.prepare(index, phase);
+    fn spawn(
+        &self,
+        ruby: &Ruby,
+        index: Index,
+        place: PlaceId,
+        phase: Phase,
+        successor: bool,
+    ) -> Result<(), Error> {
+        self.prepare(index, place, phase);
+        self.next_place.set(place);
         let forks = index == Index::MOLD && self.supervisor.borrow().can_refork();
         if forks {
             let (reader, writer) = fork_pipe().map_err(|failure| error::system(ruby, &failure))?;
             self.fork_commands.replace(Some(reader));
             if let Some(own) = &mut *self.own.borrow_mut() {
-                own.mold = Some(writer);
+                *(if successor { &mut own.next_mold } else { &mut own.mold }) = Some(writer);
             }
         }
         let spawned: Value = self.handler(ruby).funcall("spawn", (index.0, phase.0))?;
         self.fork_commands.replace(None);
         let event = spawn_event(index, spawned)?;
         if let (Some(telemetry), Event::SpawnFailed { .. }) = (&self.telemetry, &event) {
-            telemetry.vacate(index);
+            telemetry.vacate(place);
         }
         self.tell(ruby, event)
     }
 
     /// A worker is about to come.
-    fn prepare(&self, index: Index, phase: Phase) {
-        self.board.prepare(index);
+    fn prepare(&self, index: Index, place: PlaceId, phase: Phase) {
+        self.board.prepare(place);
         if let Some(telemetry) = &self.telemetry {
-            telemetry.prepare(index, phase);
+            telemetry.prepare(place, index, phase);
         }
+    }
+
+    /// How much memory a worker has: some milliseconds, for large ones.
+    fn measure(&self, ruby: &Ruby, pid: Pid) -> Result<(), Error> {
+        let memory = MemoryUse::of(pid.as_raw().unsigned_abs());
+        self.tell(ruby, Event::Measured { pid, octets: memory.map(|memory| memory.pss) })
     }
 
     /// Worker 0 may be gone, or stuck: the supervisor will notice.
@@ -368,7 +398,7 @@ impl Master {
         self.own.replace(None);
         let commands = self.fork_commands.take();
         Worker::new(
-            Index(index),
+            (Index(index), self.next_place.get()),
             Some(self.phase()),
             Arc::clone(&self.writer),
             [Arc::clone(&self.lifeline), Arc::clone(&self.welcome)],

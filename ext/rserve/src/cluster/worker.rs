@@ -1,7 +1,7 @@
 //! `Rserve::Native::Worker`: what a worker has in common with its master: the pipes between them, and the board on
 //! which workers show each other how busy they are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use magnus::Class;
 use magnus::{
-    DataTypeFunctions, Error, IntoValue, Module, RModule, Ruby, TypedData, Value, method, typed_data::Obj,
+    DataTypeFunctions, Error, IntoValue, Module, RModule, Ruby, Symbol, TypedData, Value, method,
+    typed_data::Obj,
 };
 use rserve_core::cluster::balance::{Board, Gate};
 use rserve_core::cluster::link::Bell;
 use rserve_core::cluster::link::ipc::{ForkCommand, WorkerMessage};
 use rserve_core::cluster::link::pipes::{CommandReader, Lifeline, MessageWriter};
-use rserve_core::cluster::{Index, Pid};
+use rserve_core::cluster::{Index, Pid, PlaceId, RetireReason};
 use rserve_core::server::ServerStats;
 use rserve_core::telemetry::{self, Telemetry, WorkerState};
 
@@ -32,6 +33,9 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 #[magnus(class = "Rserve::Native::Worker", free_immediately)]
 pub(crate) struct Worker {
     index: Index,
+    place: PlaceId,
+    /// Where the next worker shows its figures that this one forks.
+    next_place: Cell<PlaceId>,
     /// Where the master has forked it.
     phase: Option<u32>,
     writer: Arc<MessageWriter>,
@@ -49,7 +53,7 @@ impl DataTypeFunctions for Worker {}
 
 impl Worker {
     pub(crate) fn new(
-        index: Index,
+        (index, place): (Index, PlaceId),
         phase: Option<u32>,
         writer: Arc<MessageWriter>,
         [lifeline, welcome]: [Arc<Lifeline>; 2],
@@ -57,9 +61,11 @@ impl Worker {
         board: Board,
         telemetry: Option<Telemetry>,
     ) -> Self {
-        let told_in = telemetry.as_ref().and_then(|telemetry| telemetry.worker(index));
+        let told_in = telemetry.as_ref().and_then(|telemetry| telemetry.worker(place));
         Self {
             index,
+            place,
+            next_place: Cell::new(place),
             phase,
             writer,
             lifeline,
@@ -75,7 +81,7 @@ impl Worker {
     fn descendant(&self, index: u32) -> Self {
         self.commands.replace(None);
         Self::new(
-            Index(index),
+            (Index(index), self.next_place.get()),
             None,
             Arc::clone(&self.writer),
             [Arc::clone(&self.lifeline), Arc::clone(&self.welcome)],
@@ -92,7 +98,7 @@ impl Worker {
 
     /// For this worker's server; `None` in a cluster too large for the board.
     pub(crate) fn gate(&self) -> Option<Gate> {
-        self.board.place(self.index).map(Gate::new)
+        self.board.place(self.place).map(Gate::new)
     }
 
     /// Whether no worker has given this reason for not booting just before.
@@ -133,6 +139,14 @@ impl Worker {
 
     fn idle(ruby: &Ruby, this: &Self, idle: bool) -> Result<(), Error> {
         this.send(ruby, WorkerMessage::Idle { pid: own_pid(ruby)?, idle })
+    }
+
+    /// The worker wants to be replaced for a reason, named as in [`RetireReason`]; it serves until another one does.
+    fn retire(ruby: &Ruby, this: &Self, reason: Symbol) -> Result<(), Error> {
+        let name = reason.name()?;
+        let reason = RetireReason::from_name(&name);
+        let reason = reason.ok_or_else(|| error::bug(ruby, &format!("no reason {name}")))?;
+        this.send(ruby, WorkerMessage::Retire { pid: own_pid(ruby)?, reason })
     }
 
     fn wake_up(ruby: &Ruby, this: &Self) -> Result<(), Error> {
@@ -221,7 +235,10 @@ impl Worker {
                     return Ok(ruby.qnil().into_value_with(ruby));
                 }
                 Err(failure) => return Err(error::system(ruby, &failure)),
-                Ok(Some(ForkCommand::Fork(index))) => return Ok(index.0.into_value_with(ruby)),
+                Ok(Some(ForkCommand::Fork(index, place))) => {
+                    this.next_place.set(place);
+                    return Ok(index.0.into_value_with(ruby));
+                }
                 Ok(Some(ForkCommand::Pause)) => "pause",
                 Ok(Some(ForkCommand::Resume { after_refork: false })) => "resume",
                 Ok(Some(ForkCommand::Resume { after_refork: true })) => "resume_after_refork",
@@ -249,6 +266,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("got_term", method!(Worker::got_term, 0))?;
     class.define_method("terminating", method!(Worker::terminating, 0))?;
     class.define_method("idle", method!(Worker::idle, 1))?;
+    class.define_method("retire", method!(Worker::retire, 1))?;
     class.define_method("wake_up", method!(Worker::wake_up, 0))?;
     class.define_method("ping", method!(Worker::ping, 1))?;
     class.define_method("ping_idle", method!(Worker::ping_idle, 1))?;

@@ -63,7 +63,7 @@ module Rserve
       #
       # @param reason [Symbol]
       def want_replacement(reason)
-        return if @replaced || @stopping || @retires || !@link.respond_to?(:retire)
+        return if @replaced || @stopping || @retires
 
         @replaced = true
         @link.retire(reason)

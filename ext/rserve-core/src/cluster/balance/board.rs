@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::WorkerLoad;
-use crate::cluster::Index;
+use crate::cluster::PlaceId;
 use crate::net::transfer::Transfers;
 #[cfg(feature = "loom")]
 use crate::sync::SharedWords;
@@ -45,7 +45,7 @@ pub struct Board {
 }
 
 impl Board {
-    /// Workers with a higher index than this have no place, and take connections without looking.
+    /// Workers with a higher number than this have no place, and take connections without looking.
     pub const PLACES: u32 = if cfg!(feature = "loom") { 2 } else { 511 };
 
     /// An empty board; to be made by the master before its first fork.
@@ -58,25 +58,25 @@ impl Board {
         Ok(Self { words: Arc::new(SharedWords::zeroed(count)?), transfers: Arc::new(Transfers::new()?) })
     }
 
-    /// The place of the worker at `index`; `None` when the board is too small.
-    pub fn place(&self, index: Index) -> Option<Place> {
-        (index.0 < Self::PLACES).then(|| Place { board: self.clone(), index })
+    /// The place of this number; `None` when the board is too small.
+    pub fn place(&self, id: PlaceId) -> Option<Place> {
+        (id.0 < Self::PLACES).then(|| Place { board: self.clone(), id })
     }
 
     /// Wipes the place of a worker that is no more, so that nobody leaves
     /// connections to it.
-    pub fn vacate(&self, index: Index) {
-        if let Some(place) = self.place(index) {
+    pub fn vacate(&self, id: PlaceId) {
+        if let Some(place) = self.place(id) {
             place.close();
         }
     }
 
     /// Wipes the place of a worker that is no more, as [`Board::vacate`], for one that is about to come: it counts for
     /// [`Place::has_siblings`] from here on.
-    pub fn prepare(&self, index: Index) {
-        self.vacate(index);
-        if index.0 < Self::PLACES {
-            self.used().fetch_max(index.0 + 1, Ordering::Relaxed);
+    pub fn prepare(&self, id: PlaceId) {
+        self.vacate(id);
+        if id.0 < Self::PLACES {
+            self.used().fetch_max(id.0 + 1, Ordering::Relaxed);
         }
     }
 
@@ -98,11 +98,11 @@ impl Board {
         &self.line(0)[0]
     }
 
-    fn load(&self, index: Index) -> WorkerLoad {
-        let line = self.line(index.0 as usize + 1);
+    fn load(&self, id: PlaceId) -> WorkerLoad {
+        let line = self.line(id.0 as usize + 1);
         let read = |word: usize| line[word].load(Ordering::Relaxed);
         WorkerLoad {
-            index,
+            place: id,
             threads: read(THREADS),
             work: read(WORK),
             connections: read(CONNECTIONS),
@@ -114,7 +114,7 @@ impl Board {
     /// The places of workers that take connections.
     fn open(&self) -> impl Iterator<Item = WorkerLoad> {
         let used = self.used().load(Ordering::Relaxed);
-        (0..used).map(|index| self.load(Index(index))).filter(|load| load.threads > 0)
+        (0..used).map(|id| self.load(PlaceId(id))).filter(|load| load.threads > 0)
     }
 }
 
@@ -122,7 +122,7 @@ impl Board {
 #[derive(Clone, Debug)]
 pub struct Place {
     board: Board,
-    index: Index,
+    id: PlaceId,
 }
 
 impl Place {
@@ -131,7 +131,7 @@ impl Place {
         self.report(0, 0, 0);
         self.end_large();
         self.write(THREADS, threads.max(1));
-        self.board.used().fetch_max(self.index.0 + 1, Ordering::Relaxed);
+        self.board.used().fetch_max(self.id.0 + 1, Ordering::Relaxed);
     }
 
     /// From now on the worker takes no connections: it pauses, drains or ends.
@@ -185,8 +185,8 @@ impl Place {
     pub fn begin_large(&self, decide: impl FnOnce(usize, usize) -> bool) -> bool {
         self.line()[LARGE].store(ASKS, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let others = || self.board.open().map(|load| load.index).filter(|index| *index != self.index);
-        let large = |index: &Index| self.board.line(index.0 as usize + 1)[LARGE].load(Ordering::SeqCst) > 0;
+        let others = || self.board.open().map(|load| load.place).filter(|id| *id != self.id);
+        let large = |id: &PlaceId| self.board.line(id.0 as usize + 1)[LARGE].load(Ordering::SeqCst) > 0;
         let begins = decide(others().filter(large).count(), others().count() + 1);
         self.write(LARGE, if begins { SERVES } else { 0 });
         begins
@@ -207,13 +207,13 @@ impl Place {
 
     /// What this worker shows the others.
     pub fn own(&self) -> WorkerLoad {
-        self.board.load(self.index)
+        self.board.load(self.id)
     }
 
     /// What the other workers that take connections show, into `others`.
     pub fn others(&self, others: &mut Vec<WorkerLoad>) {
         others.clear();
-        others.extend(self.board.open().filter(|load| load.index != self.index));
+        others.extend(self.board.open().filter(|load| load.place != self.id));
     }
 
     /// Whether there are other workers, or were: one that takes no connections now may boot, or be replaced.
@@ -222,7 +222,7 @@ impl Place {
     }
 
     fn line(&self) -> &[AtomicU32] {
-        self.board.line(self.index.0 as usize + 1)
+        self.board.line(self.id.0 as usize + 1)
     }
 
     fn write(&self, word: usize, value: u32) {
@@ -253,14 +253,15 @@ mod tests {
     #[test]
     fn workers_see_each_other_while_they_are_open() {
         let board = Board::new().unwrap();
-        let (one, other) = (board.place(Index(0)).unwrap(), board.place(Index(Board::PLACES - 1)).unwrap());
+        let (one, other) =
+            (board.place(PlaceId(0)).unwrap(), board.place(PlaceId(Board::PLACES - 1)).unwrap());
         one.open(5);
         assert_eq!(others(&one), []);
         other.open(1);
         other.resize(3);
         other.report(2, 7, 9);
-        let index = Index(Board::PLACES - 1);
-        let want = WorkerLoad { index, threads: 3, work: 2, connections: 7, turns: 2, large: false };
+        let place = PlaceId(Board::PLACES - 1);
+        let want = WorkerLoad { place, threads: 3, work: 2, connections: 7, turns: 2, large: false };
         assert_eq!(others(&one), [want]);
         assert_eq!(other.own(), want);
         other.show_work(|| 1);
@@ -268,15 +269,15 @@ mod tests {
         assert_eq!(others(&one), [WorkerLoad { work: 1, connections: 6, ..want }]);
         one.report(0, 0, u32::MAX);
         assert_eq!(one.begun_by_all(), 8);
-        board.vacate(index);
+        board.vacate(place);
         other.resize(3);
         assert_eq!(others(&one), []);
-        assert!(board.place(Index(Board::PLACES)).is_none());
+        assert!(board.place(PlaceId(Board::PLACES)).is_none());
     }
     #[test]
     fn workers_see_who_serves_large_requests() {
         let board = Board::new().unwrap();
-        let [one, other, closed] = [0, 1, 2].map(|index| board.place(Index(index)).unwrap());
+        let [one, other, closed] = [0, 1, 2].map(|index| board.place(PlaceId(index)).unwrap());
         one.open(1);
         other.open(1);
         assert!(closed.begin_large(|serving, _| serving == 0), "it counts for nobody");

@@ -148,7 +148,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::cluster::Index;
+    use crate::cluster::PlaceId;
     use crate::cluster::balance::Board;
     use crate::net::Peer;
 
@@ -156,7 +156,7 @@ mod tests {
 
     fn gates() -> [Gate; 2] {
         let board = Board::new().unwrap();
-        let mut gates = [0, 1].map(|index| Gate::new(board.place(Index(index)).unwrap()));
+        let mut gates = [0, 1].map(|index| Gate::new(board.place(PlaceId(index)).unwrap()));
         gates.iter_mut().for_each(|gate| gate.open(2));
         gates
     }

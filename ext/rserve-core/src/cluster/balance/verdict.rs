@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cluster::Index;
+use crate::cluster::PlaceId;
 use crate::tuning::{LONGEST_LEFT, LOOK_AGAIN, STALLED, STUCK_AFTER};
 
 /// How many more connections a worker may have before it leaves them to another;
@@ -23,7 +23,7 @@ const SKEW: u32 = 4;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct WorkerLoad {
     /// Whose load.
-    pub index: Index,
+    pub place: PlaceId,
     /// The largest its thread pool may grow.
     pub threads: u32,
     /// Requests that a thread is serving, or that wait for one.
@@ -58,7 +58,7 @@ pub enum Verdict {
 #[derive(Debug, Default)]
 pub struct Balancer {
     /// Those that did not move when a connection waited for them, and where they stood.
-    stuck: Vec<(Index, u32)>,
+    stuck: Vec<(PlaceId, u32)>,
     /// Requests that this worker's threads have begun so far.
     begun: u64,
     leaving: Option<Leaving>,
@@ -72,7 +72,7 @@ struct Leaving {
     /// [`Balancer::begun`] then.
     begun: u64,
     /// Where the others stood then.
-    turns: Vec<(Index, u32)>,
+    turns: Vec<(PlaceId, u32)>,
 }
 
 impl Balancer {
@@ -112,7 +112,7 @@ impl Balancer {
         self.leaving.get_or_insert_with(|| Leaving {
             since: now,
             begun: self.begun,
-            turns: others.iter().map(|other| (other.index, other.turns)).collect(),
+            turns: others.iter().map(|other| (other.place, other.turns)).collect(),
         });
         Verdict::Leave { look_again: LOOK_AGAIN }
     }
@@ -161,7 +161,7 @@ impl Balancer {
     }
 
     fn alive<'a>(&'a self, others: &'a [WorkerLoad]) -> impl Iterator<Item = &'a WorkerLoad> {
-        others.iter().filter(|other| !self.stuck.contains(&(other.index, other.turns)))
+        others.iter().filter(|other| !self.stuck.contains(&(other.place, other.turns)))
     }
 
     /// No connection waits: somebody took what was left.
@@ -171,12 +171,12 @@ impl Balancer {
 
     /// Takes for stuck who did not move since a connection was left to them, and for well who did.
     fn doubt(&mut self, others: &[WorkerLoad], now: Instant) {
-        self.stuck.retain(|stood| others.iter().any(|other| *stood == (other.index, other.turns)));
+        self.stuck.retain(|stood| others.iter().any(|other| *stood == (other.place, other.turns)));
         let Some(leaving) = self.leaving.as_ref().filter(|leaving| now - leaving.since >= STUCK_AFTER) else {
             return;
         };
         for other in others {
-            let stands = (other.index, other.turns);
+            let stands = (other.place, other.turns);
             if leaving.turns.contains(&stands) && !self.stuck.contains(&stands) {
                 self.stuck.push(stands);
             }
@@ -203,14 +203,14 @@ mod tests {
 
     /// A worker with 5 threads.
     fn load(work: u32, connections: u32) -> WorkerLoad {
-        WorkerLoad { index: Index(0), threads: 5, work, connections, turns: 0, large: false }
+        WorkerLoad { place: PlaceId(0), threads: 5, work, connections, turns: 0, large: false }
     }
 
     fn others(loads: &[(u32, u32)]) -> Vec<WorkerLoad> {
-        let index = |at: usize| Index(1 + u32::try_from(at).unwrap());
+        let place = |at: usize| PlaceId(1 + u32::try_from(at).unwrap());
         let loads = loads.iter().enumerate();
         loads
-            .map(|(at, (work, connections))| WorkerLoad { index: index(at), ..load(*work, *connections) })
+            .map(|(at, (work, connections))| WorkerLoad { place: place(at), ..load(*work, *connections) })
             .collect()
     }
 

@@ -13,13 +13,14 @@
 //! | `t<pid>` | terminating |
 //! | `p<pid>:<numbers>` | ping with statistics: decimal numbers, separated by commas, in the order of [`ServerStats::values`] |
 //! | `i<pid>:<0 or 1>` | busy again, or idle for `idle_timeout` |
+//! | `r<pid>:<reason>` | wants to be replaced, by the name of a [`RetireReason`] |
 //!
 //! Under `fork_worker` a second pipe leads from the master to worker 0:
-//! `pause`, `fork <index>`, `resume`, `resume after_refork`.
+//! `pause`, `fork <index> <place>`, `resume`, `resume after_refork`.
 
 use std::str::FromStr;
 
-use crate::cluster::{Index, Pid};
+use crate::cluster::{Index, Pid, PlaceId, RetireReason};
 use crate::server::ServerStats;
 
 /// The most octets of a line, its end included.
@@ -49,6 +50,8 @@ pub enum WorkerMessage {
     Ping { pid: Pid, stats: ServerStats },
     /// No connection for `idle_timeout` (`idle`), or one came again.
     Idle { pid: Pid, idle: bool },
+    /// The worker wants to be replaced, and serves until another one has booted. Any thread of it may say so.
+    Retire { pid: Pid, reason: RetireReason },
 }
 
 impl WorkerMessage {
@@ -65,6 +68,7 @@ impl WorkerMessage {
                 format!("p{pid}:{numbers}\n")
             }
             Self::Idle { pid, idle } => format!("i{pid}:{}\n", u8::from(*idle)),
+            Self::Retire { pid, reason } => format!("r{pid}:{}\n", reason.name()),
         }
     }
 
@@ -83,6 +87,7 @@ impl WorkerMessage {
             (b'p', Some(numbers)) => Some(Self::Ping { pid, stats: stats(numbers)? }),
             (b'i', Some("0")) => Some(Self::Idle { pid, idle: false }),
             (b'i', Some("1")) => Some(Self::Idle { pid, idle: true }),
+            (b'r', Some(reason)) => Some(Self::Retire { pid, reason: RetireReason::from_name(reason)? }),
             _ => None,
         }
     }
@@ -93,8 +98,8 @@ impl WorkerMessage {
 pub enum ForkCommand {
     /// Finish the requests, stop serving, run `before_refork`.
     Pause,
-    /// Fork the worker of this index, and send [`WorkerMessage::Forked`].
-    Fork(Index),
+    /// Fork the worker of this index, which shows its figures there, and send [`WorkerMessage::Forked`].
+    Fork(Index, PlaceId),
     /// Serve.
     Resume {
         /// Run the `after_refork` hooks first.
@@ -107,7 +112,7 @@ impl ForkCommand {
     pub fn encode(&self) -> String {
         match self {
             Self::Pause => "pause\n".to_owned(),
-            Self::Fork(index) => format!("fork {index}\n"),
+            Self::Fork(index, place) => format!("fork {index} {place}\n"),
             Self::Resume { after_refork: false } => "resume\n".to_owned(),
             Self::Resume { after_refork: true } => "resume after_refork\n".to_owned(),
         }
@@ -118,7 +123,10 @@ impl ForkCommand {
             "pause" => Some(Self::Pause),
             "resume" => Some(Self::Resume { after_refork: false }),
             "resume after_refork" => Some(Self::Resume { after_refork: true }),
-            _ => Some(Self::Fork(Index(number(line.strip_prefix("fork ")?)?))),
+            _ => {
+                let (index, place) = line.strip_prefix("fork ")?.split_once(' ')?;
+                Some(Self::Fork(Index(number(index)?), PlaceId(number(place)?)))
+            }
         }
     }
 }
@@ -198,6 +206,7 @@ mod tests {
             (WorkerMessage::Ping { pid: pid(12), stats }, ping.as_str()),
             (WorkerMessage::Idle { pid: pid(12), idle: true }, "i12:1\n"),
             (WorkerMessage::Idle { pid: pid(12), idle: false }, "i12:0\n"),
+            (WorkerMessage::Retire { pid: pid(12), reason: RetireReason::HungRequest }, "r12:hung_request\n"),
         ]
         .map(|(message, line)| (message, line.to_owned()))
         .to_vec()
@@ -246,6 +255,7 @@ mod tests {
             "b12:x",
             "e12:1",
             "i12:2",
+            "r12:boredom",
             "p12:1,2",
             &format!("p12:{}", vec!["1"; ServerStats::COUNT + 1].join(",")),
             "é12",
@@ -273,7 +283,7 @@ mod tests {
     fn fork_commands_survive_the_pipe() {
         for (command, line) in [
             (ForkCommand::Pause, "pause\n"),
-            (ForkCommand::Fork(Index(11)), "fork 11\n"),
+            (ForkCommand::Fork(Index(11), PlaceId(12)), "fork 11 12\n"),
             (ForkCommand::Resume { after_refork: false }, "resume\n"),
             (ForkCommand::Resume { after_refork: true }, "resume after_refork\n"),
         ] {

@@ -192,7 +192,7 @@ fn send(fd: &OwnedFd, line: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Index, Pid};
+    use crate::cluster::{Index, Pid, PlaceId};
 
     #[test]
     fn messages_come_in_order_and_nothing_waits() {
@@ -224,10 +224,10 @@ mod tests {
         let (mut reader, writer) = fork_pipe().unwrap();
         assert_eq!(reader.next_command().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         writer.send(ForkCommand::Pause).unwrap();
-        writer.send(ForkCommand::Fork(Index(2))).unwrap();
+        writer.send(ForkCommand::Fork(Index(2), PlaceId(3))).unwrap();
         drop(writer);
         assert_eq!(reader.next_command().unwrap(), Some(ForkCommand::Pause));
-        assert_eq!(reader.next_command().unwrap(), Some(ForkCommand::Fork(Index(2))));
+        assert_eq!(reader.next_command().unwrap(), Some(ForkCommand::Fork(Index(2), PlaceId(3))));
         assert_eq!(reader.next_command().unwrap(), None);
     }
 

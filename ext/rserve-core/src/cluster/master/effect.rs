@@ -6,7 +6,8 @@ use std::time::Duration;
 use nix::libc::SIGKILL;
 
 use super::ExitStatus;
-use crate::cluster::{Index, Phase, Pid};
+use super::retirement::LEAST_ROOM;
+use crate::cluster::{Index, Phase, Pid, PlaceId, RetireReason};
 
 /// Something the caller must now do, in the order given.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,10 +23,22 @@ pub enum Effect {
     Spawn {
         /// Free before; occupied from now on.
         index: Index,
+        /// Where it shows its figures; free before, too.
+        place: PlaceId,
         /// The phase that the worker will belong to.
         phase: Phase,
         /// Who forks.
         via: SpawnVia,
+        /// The worker that it is to replace still serves at `index`. A mold's successor gets a fork pipe of its own, which is
+        /// used from [`Effect::SwitchMold`] on.
+        successor: bool,
+    },
+    /// The successor of worker 0 is the mold from now on, and the fork pipe is its own.
+    SwitchMold,
+    /// Find out how much memory a worker has, and tell [`Event::Measured`](super::Event::Measured).
+    Measure {
+        /// Whose.
+        pid: Pid,
     },
     /// Tell worker 0 to finish its requests, stop serving and run `before_refork`.
     PauseMold,
@@ -49,12 +62,19 @@ pub enum Effect {
     RunAfterWorkerShutdown {
         /// The worker's index.
         index: Index,
+        /// Where it showed its figures; free from now on.
+        place: PlaceId,
         /// The worker's former pid.
         pid: Pid,
         /// The worker's phase.
         phase: Phase,
         /// How it ended.
         status: ExitStatus,
+    },
+    /// A worker that is no child of the master has ended: nobody shows figures there any more.
+    Vacate {
+        /// Where it showed them.
+        place: PlaceId,
     },
     /// Log `+ Changing to <restart dir>` and change to it, so that new workers see new code.
     ChangeDirectory,
@@ -222,6 +242,23 @@ pub enum LogLine {
     PhasedRestartBegun {
         phase: Phase,
     },
+    /// A worker has so much more memory than it may have that it does not wait for its replacement.
+    EndsAtHardLimit {
+        index: Index,
+        pid: Pid,
+        octets: u64,
+        hard: u64,
+    },
+    MemoryLimitRefused {
+        index: Index,
+        pid: Pid,
+        octets: u64,
+        limit: u64,
+    },
+    MemoryUnknown {
+        index: Index,
+        pid: Pid,
+    },
     ReapedUnknown {
         pid: Pid,
         status: ExitStatus,
@@ -231,6 +268,12 @@ pub enum LogLine {
     },
     /// URG without `fork_worker`.
     ReforkUnavailable,
+    /// It is to be replaced, and serves until then.
+    Retires {
+        index: Index,
+        pid: Pid,
+        why: Retirement,
+    },
     ShutdownDelayed {
         delay: Duration,
     },
@@ -241,9 +284,56 @@ pub enum LogLine {
         pid: Pid,
     },
     StoppingImmediately,
+    StoppingReplaced {
+        pid: Pid,
+    },
     TermSent {
         pid: Pid,
     },
+}
+
+/// Why a worker is replaced, with the figures.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[allow(missing_docs, reason = "the text of each is its documentation")]
+pub enum Retirement {
+    Age {
+        age: Duration,
+    },
+    HungRequest,
+    Memory {
+        octets: u64,
+        limit: u64,
+    },
+    Requests {
+        count: u64,
+    },
+    /// It has asked for it, and not said more.
+    Asked {
+        reason: RetireReason,
+    },
+}
+
+impl fmt::Display for Retirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Age { age } => write!(f, "it is {} old", Rounded(age)),
+            Self::HungRequest => f.write_str("it has a request that hangs"),
+            Self::Memory { octets, limit } => {
+                write!(f, "it has {} of memory, more than {}", Megabytes(octets), Megabytes(limit))
+            }
+            Self::Requests { count } => write!(f, "it has served {count} requests"),
+            Self::Asked { reason } => write!(f, "it asks for it ({})", reason.name()),
+        }
+    }
+}
+
+/// Octets as operators write them: `512 MB`.
+struct Megabytes(u64);
+
+impl fmt::Display for Megabytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MB", (self.0 + (1 << 19)) >> 20)
+    }
 }
 
 impl fmt::Display for LogLine {
@@ -277,6 +367,12 @@ impl fmt::Display for LogLine {
                     _ => Ok(()),
                 }
             }
+            Self::EndsAtHardLimit { index, pid, octets, hard } => write!(
+                f,
+                "! Worker {index} (PID: {pid}) has {} of memory, more than the hard limit of {}: it ends before its replacement boots",
+                Megabytes(*octets),
+                Megabytes(*hard)
+            ),
             Self::FailedToBoot { index, pid, within } => {
                 let seconds = within.as_secs();
                 write!(
@@ -294,6 +390,17 @@ impl fmt::Display for LogLine {
             Self::FailedToFork { reason, retry_in } => {
                 write!(f, "! Unable to start worker: {reason}, next attempt in {}s", retry_in.as_secs())
             }
+            Self::MemoryLimitRefused { index, pid, octets, limit } => write!(
+                f,
+                "! worker_max_memory of {} is not used: worker {index} (PID: {pid}) has {} as soon as it has booted; at least {} would do",
+                Megabytes(*limit),
+                Megabytes(*octets),
+                Megabytes(((*octets as f64 * LEAST_ROOM) as u64).div_ceil(1 << 20) << 20)
+            ),
+            Self::MemoryUnknown { index, pid } => write!(
+                f,
+                "! worker_max_memory is not used: the memory of worker {index} (PID: {pid}) cannot be read from /proc/{pid}/smaps_rollup"
+            ),
             Self::OutOfSync { pid } => write!(f, "! Out-of-sync worker list, no {pid} worker"),
             Self::PhasedRestartBegun { phase } => {
                 write!(f, "- Starting phased worker restart, phase: {phase}")
@@ -303,12 +410,16 @@ impl fmt::Display for LogLine {
             }
             Self::ReforkBegun { phase } => write!(f, "- Starting worker refork, phase: {phase}"),
             Self::ReforkUnavailable => write!(f, "* refork called but not available."),
+            Self::Retires { index, pid, why } => {
+                write!(f, "- Worker {index} (PID: {pid}) is replaced: {why}")
+            }
             Self::ShutdownDelayed { delay } => {
                 write!(f, "- Serving for {}s more, then shutting down", delay.as_secs_f64())
             }
             Self::StoppingForPhase { pid } => write!(f, "- Stopping {pid} for phased upgrade..."),
             Self::StoppingForRefork { pid } => write!(f, "- Stopping {pid} for refork..."),
             Self::StoppingImmediately => write!(f, "* Stopping immediately!"),
+            Self::StoppingReplaced { pid } => write!(f, "- Stopping {pid}, its replacement serves..."),
             Self::TermSent { pid } => write!(f, "- TERM sent to {pid}..."),
         }
     }

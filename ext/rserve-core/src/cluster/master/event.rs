@@ -30,6 +30,13 @@ pub enum Event {
     },
     /// A message from the worker pipe.
     Worker(WorkerMessage),
+    /// [`Effect::Measure`](super::Effect::Measure) was carried out.
+    Measured {
+        /// Whose memory.
+        pid: Pid,
+        /// Its proportional set in octets; `None` when the system does not tell.
+        octets: Option<u64>,
+    },
     /// A child of the master was reaped, known or not.
     Exited {
         /// The child.

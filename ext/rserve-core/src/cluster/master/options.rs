@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::RetirementOptions;
+
 /// Which worker goes first when there are more than asked for
 /// (`worker_culling_strategy`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -36,6 +38,8 @@ pub struct Options {
     pub worker_shutdown_timeout: Duration,
     /// After TERM everything goes on for so long, for whoever sends requests here to be told. The default is 0.
     pub shutdown_delay: Duration,
+    /// When workers are replaced that do nothing wrong. The default is never.
+    pub retirement: RetirementOptions,
 }
 
 impl Default for Options {
@@ -50,6 +54,7 @@ impl Default for Options {
             worker_boot_timeout: Duration::from_secs(60),
             worker_shutdown_timeout: Duration::from_secs(30),
             shutdown_delay: Duration::ZERO,
+            retirement: RetirementOptions::default(),
         }
     }
 }

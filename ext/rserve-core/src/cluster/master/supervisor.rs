@@ -5,6 +5,7 @@
 //! carries the [`Effect`]s out, in order. That is what lets every restart,
 //! crash and time-out be tested in microseconds, without a process or Ruby.
 
+mod replacing;
 mod staffing;
 
 use std::collections::VecDeque;
@@ -51,6 +52,12 @@ pub struct Supervisor {
     ends_at: Option<Instant>,
     /// The replacement of old workers that is under way.
     rolling: Option<Rolling>,
+    /// How many workers were asked for since the start.
+    serial: u64,
+    /// The last phase of which the log says that its workers leave no room below the limit of memory.
+    refused_in: Option<Phase>,
+    /// The log says that memory cannot be measured.
+    memory_unknown: bool,
     /// Whether [`LifecycleEvent::Booted`] was fired.
     announced: bool,
     /// Workers that have ended, in the order of [`WorkerExit::ALL`].
@@ -99,6 +106,9 @@ impl Supervisor {
             course: Course::Waiting,
             ends_at: None,
             rolling: None,
+            serial: 0,
+            refused_in: None,
+            memory_unknown: false,
             announced: false,
             exits: [0; WorkerExit::COUNT],
             ticked: None,
@@ -110,7 +120,12 @@ impl Supervisor {
         &self.exits
     }
 
-    /// The workers, by index.
+    /// Every process, by index; at the end the one more, see [`Supervisor::handle`].
+    pub fn all_workers(&self) -> impl Iterator<Item = &WorkerHandle> {
+        self.workers.all()
+    }
+
+    /// The workers, one for each index. A successor that boots is none of them yet, who was replaced is none any more.
     pub fn workers(&self) -> impl Iterator<Item = &WorkerHandle> {
         self.workers.iter()
     }
@@ -133,7 +148,8 @@ impl Supervisor {
     /// Applies `event` at time `now` and returns what to do about it.
     ///
     /// What operators can rely on, whatever happens: there are never more
-    /// processes than asked for; a phased restart or refork stops one worker at
+    /// processes than asked for, but for one while a worker is replaced that has to retire, which
+    /// serves until its successor does; a phased restart or refork stops one worker at
     /// a time, and only while all others are booted; worker 0 is never culled
     /// under `fork_worker`; once the cluster is stopping nothing is forked.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
@@ -151,6 +167,7 @@ impl Supervisor {
                 effects.push(Effect::Log(LogLine::FailedToFork { reason, retry_in }));
             }
             Event::Worker(message) => self.hear(message, now, &mut effects),
+            Event::Measured { pid, octets } => self.measured(pid, octets, now, &mut effects),
             Event::Exited { pid, status } => self.gone(pid, Some(status), now, &mut effects),
             Event::Vanished { pid } => self.gone(pid, None, now, &mut effects),
             Event::Operator(command) => self.obey(command, now, &mut effects),
@@ -161,10 +178,14 @@ impl Supervisor {
             self.end_after_delay(now, &mut effects);
             self.excuse_suspension(now);
             self.end_overdue(now, &mut effects);
+            self.note_age(now, &mut effects);
+            self.measure(now, &mut effects);
         }
         if self.course == Course::Running {
             self.cull(now, &mut effects);
+            self.hand_over(now, &mut effects);
             self.fill_vacancies(now, &mut effects);
+            self.replace_one(now, &mut effects);
             self.retire_one_outdated(now, &mut effects);
             self.release_mold(now, &mut effects);
             self.announce(&mut effects);
@@ -182,22 +203,25 @@ impl Supervisor {
         let Some((at, due)) = self.ticked else { return };
         if now.saturating_duration_since(due) >= SUSPENDED {
             let absence = now.saturating_duration_since(at);
-            self.workers.iter_mut().for_each(|worker| worker.excuse(absence, now));
+            self.workers.all_mut().for_each(|worker| worker.excuse(absence, now));
             self.mold_progress_at = self.mold_progress_at.map(|at| (at + absence).min(now));
         }
     }
 
     /// When [`Event::Tick`] is due if nothing else happens; `now` or later.
     pub fn next_deadline(&self, now: Instant) -> Instant {
-        let look = if self.workers.iter().any(WorkerHandle::is_stopping) {
+        let look = if self.workers.all().any(WorkerHandle::is_stopping) {
             LOOK_FOR_EXITS
         } else {
             self.options.worker_check_interval
         };
-        let time_outs = self.workers.iter().map(|worker| self.deadline_of(worker));
+        let time_outs = self.workers.all().map(|worker| self.deadline_of(worker));
+        let serving = self.workers.all().filter(|worker| worker.is_serving());
+        let looks = serving.filter_map(|worker| worker.memory.next_look);
         let retry = self.backoff.next_retry(now);
         let end = self.ends_at.filter(|_| self.course == Course::Running);
-        time_outs.chain(retry).chain(end).chain([now + look]).min().map_or(now, |at| at.max(now))
+        let others = looks.chain(retry).chain(end).chain([now + look]);
+        time_outs.chain(others).min().map_or(now, |at| at.max(now))
     }
 
     fn deadline_of(&self, worker: &WorkerHandle) -> Instant {
@@ -231,6 +255,7 @@ impl Supervisor {
                 Some(worker) => worker.idle = idle,
                 None => self.stranger(pid, effects),
             },
+            WorkerMessage::Retire { pid, reason } => self.asked_to_retire(pid, reason, now, effects),
             WorkerMessage::GotTerm { pid } | WorkerMessage::Terminating { pid } => {
                 match self.workers.by_pid_mut(pid) {
                     Some(worker) if worker.is_stopping() => {}
@@ -247,22 +272,18 @@ impl Supervisor {
 
     /// A process exists for `index`. Worker 0's report may come after the worker's own.
     fn forked(&mut self, index: Index, pid: Pid, now: Instant, effects: &mut Vec<Effect>) {
-        match self.workers.at_mut(index) {
+        match self.workers.of_mut(index, pid) {
             Some(worker) if worker.is_requested() => {
                 worker.forked(pid, now);
                 self.departed.retain(|former| *former != pid);
             }
-            Some(worker) if worker.pid() == Some(pid) => {}
-            _ => self.stray(pid, effects),
+            Some(_) => {}
+            None => self.stray(pid, effects),
         }
     }
 
     fn booted(&mut self, index: Index, pid: Pid, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(worker) =
-            self.workers.at_mut(index).filter(|worker| worker.pid().is_none_or(|known| known == pid))
-        else {
-            return self.stray(pid, effects);
-        };
+        let Some(worker) = self.workers.of_mut(index, pid) else { return self.stray(pid, effects) };
         if worker.is_stopping() || worker.is_serving() {
             return;
         }
@@ -270,7 +291,7 @@ impl Supervisor {
         let uptime = now.saturating_duration_since(worker.started_at);
         effects.push(Effect::Log(LogLine::Booted { index, pid, uptime, phase: worker.phase }));
         if self.can_refork() {
-            if index == Index::MOLD {
+            if self.is_mold(pid) {
                 self.mold = Mold::Paused { reforking: false };
             }
             self.mold_makes_progress(now);
@@ -283,7 +304,11 @@ impl Supervisor {
         };
         worker.last_checkin = now;
         worker.last_status = Some(stats);
-        let (is_mold, phase) = (worker.index() == Index::MOLD && worker.is_serving(), worker.phase);
+        if worker.is_serving() && self.options.retirement.memory.is_some() {
+            worker.memory.next_look.get_or_insert(now);
+        }
+        let (is_serving, phase) = (worker.is_serving(), worker.phase);
+        self.note_requests(pid, stats.requests_count, now, effects);
         if self.mold_is_busy() {
             // As in Puma: while worker 0 forks it may not come to ping for itself.
             self.mold_lives(now);
@@ -291,8 +316,8 @@ impl Supervisor {
         let served_enough =
             self.options.fork_worker.is_some_and(|count| count > 0 && stats.requests_count >= count);
         let first_time = phase == Phase(0) && self.rolling.is_none();
-        if is_mold && served_enough && first_time && self.course == Course::Running {
-            self.begin_refork(effects);
+        if is_serving && self.is_mold(pid) && served_enough && first_time && self.course == Course::Running {
+            self.begin_refork(now, effects);
         }
     }
 
@@ -303,18 +328,19 @@ impl Supervisor {
             }
             return;
         };
-        let (index, phase) = (worker.index(), worker.phase);
+        let (index, place, phase) = (worker.index(), worker.place(), worker.phase);
         self.exits[worker.exit_with(status) as usize] += 1;
         self.departed.truncate(DEPARTED - 1);
         self.departed.push_front(pid);
-        if index == Index::MOLD && self.can_refork() {
+        if index == Index::MOLD && self.can_refork() && self.workers.at(index).is_none() {
             // Whatever it had not forked by now it never will.
             self.mold = Mold::Absent;
             self.workers.remove_all_requested();
         }
-        if let Some(status) = status {
-            effects.push(Effect::RunAfterWorkerShutdown { index, pid, phase, status });
-        }
+        effects.push(match status {
+            Some(status) => Effect::RunAfterWorkerShutdown { index, place, pid, phase, status },
+            None => Effect::Vacate { place },
+        });
         let stage = self.stage_of_death(&worker, now);
         if worker.dies_with(status) || (stage != DiedAt::Work && worker.by_itself) {
             let uptime = now.saturating_duration_since(worker.started_at);
@@ -397,14 +423,14 @@ impl Supervisor {
             }
             (_, Command::ReopenLogs) if self.options.redirects_io => {
                 effects.push(Effect::ReopenLogs);
-                let pids = self.workers.iter().filter_map(WorkerHandle::pid);
+                let pids = self.workers.all().filter_map(WorkerHandle::pid);
                 effects.extend(pids.map(|pid| Effect::Signal { pid, signal: Signal::Hup }));
             }
             (Course::Ending(_), _) => {}
             (_, Command::ReopenLogs) => self.begin_ending(Ending::Stop, now, effects),
             (_, Command::Restart) => self.begin_ending(Ending::Restart, now, effects),
-            (_, Command::PhasedRestart) => self.begin_phase(Rolling::PhasedRestart, effects),
-            (_, Command::Refork) if self.can_refork() => self.begin_refork(effects),
+            (_, Command::PhasedRestart) => self.begin_phase(Rolling::PhasedRestart, now, effects),
+            (_, Command::Refork) if self.can_refork() => self.begin_refork(now, effects),
             (_, Command::Refork) => effects.push(Effect::Log(LogLine::ReforkUnavailable)),
             (_, Command::AddWorker) => self.asked = self.asked.saturating_add(1),
             (_, Command::RemoveWorker) => self.asked = (self.asked - 1).max(1),
@@ -425,17 +451,18 @@ impl Supervisor {
         }
     }
 
-    fn begin_refork(&mut self, effects: &mut Vec<Effect>) {
+    fn begin_refork(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let before = self.phase;
-        self.begin_phase(Rolling::Refork, effects);
+        self.begin_phase(Rolling::Refork, now, effects);
         if let Some(mold) = self.workers.at_mut(Index::MOLD).filter(|worker| worker.phase == before) {
             mold.phase = self.phase;
         }
     }
 
-    fn begin_phase(&mut self, rolling: Rolling, effects: &mut Vec<Effect>) {
+    fn begin_phase(&mut self, rolling: Rolling, now: Instant, effects: &mut Vec<Effect>) {
         self.phase = self.phase.next();
         self.rolling = Some(rolling);
+        self.call_replacement_off(now, effects);
         self.backoff.forget();
         effects.push(Effect::Fire(LifecycleEvent::PhaseBegun));
         effects.push(Effect::Log(match rolling {
@@ -455,14 +482,10 @@ impl Supervisor {
         effects.push(Effect::AnnounceWorkersStop);
         // What worker 0 was asked to fork and still does is killed when it reports.
         self.workers.remove_all_requested();
-        let staying: Vec<(Index, Pid)> = self
-            .workers
-            .iter()
-            .filter(|worker| !worker.is_stopping())
-            .filter_map(|worker| Some((worker.index(), worker.pid()?)))
-            .collect();
-        for (index, pid) in staying {
-            self.terminate(index, pid, now, effects);
+        let staying = self.workers.all().filter(|worker| !worker.is_stopping());
+        let pids: Vec<Pid> = staying.filter_map(WorkerHandle::pid).collect();
+        for pid in pids {
+            self.terminate(pid, now, effects);
         }
     }
 
@@ -485,24 +508,16 @@ impl Supervisor {
         self.course = Course::Ended;
     }
 
-    fn terminate(&mut self, index: Index, pid: Pid, now: Instant, effects: &mut Vec<Effect>) {
-        self.end(index, pid, Signal::Term, self.options.worker_shutdown_timeout, now, effects);
+    fn terminate(&mut self, pid: Pid, now: Instant, effects: &mut Vec<Effect>) {
+        self.end(pid, Signal::Term, self.options.worker_shutdown_timeout, now, effects);
     }
 
-    fn kill(&mut self, index: Index, pid: Pid, now: Instant, effects: &mut Vec<Effect>) {
-        self.end(index, pid, Signal::Kill, Duration::ZERO, now, effects);
+    fn kill(&mut self, pid: Pid, now: Instant, effects: &mut Vec<Effect>) {
+        self.end(pid, Signal::Kill, Duration::ZERO, now, effects);
     }
 
-    fn end(
-        &mut self,
-        index: Index,
-        pid: Pid,
-        signal: Signal,
-        grace: Duration,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        if let Some(worker) = self.workers.at_mut(index) {
+    fn end(&mut self, pid: Pid, signal: Signal, grace: Duration, now: Instant, effects: &mut Vec<Effect>) {
+        if let Some(worker) = self.workers.by_pid_mut(pid) {
             worker.stopping(pid, signal, now, grace);
         }
         self.mold_left(pid, now);
@@ -513,9 +528,14 @@ impl Supervisor {
         self.course == Course::Running && self.workers.len() == self.asked as usize
     }
 
+    /// Whether the others are forked from this process.
+    fn is_mold(&self, pid: Pid) -> bool {
+        self.can_refork() && self.workers.at(Index::MOLD).is_some_and(|worker| worker.pid() == Some(pid))
+    }
+
     /// If `pid` is worker 0, nothing more is asked of it.
     fn mold_left(&mut self, pid: Pid, now: Instant) {
-        if self.can_refork() && self.workers.at(Index::MOLD).is_some_and(|worker| worker.pid() == Some(pid)) {
+        if self.is_mold(pid) {
             self.mold = Mold::Absent;
             // It may still fork what it was asked for; its end settles that.
             self.mold_progress_at = Some(now);
@@ -526,7 +546,7 @@ impl Supervisor {
         self.can_refork()
             && (matches!(self.mold, Mold::Paused { .. })
                 || self.rolling.is_some()
-                || self.workers.iter().any(WorkerHandle::is_requested))
+                || self.workers.all().any(WorkerHandle::is_requested))
     }
 
     fn mold_makes_progress(&mut self, now: Instant) {

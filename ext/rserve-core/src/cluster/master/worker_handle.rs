@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::retirement::{Limits, MemoryWatch};
 use super::{ExitStatus, Signal};
-use crate::cluster::{Index, Phase, Pid};
+use crate::cluster::{Index, Phase, Pid, PlaceId, RetireReason};
 use crate::server::ServerStats;
 use crate::telemetry::WorkerExit;
 
@@ -15,6 +16,7 @@ pub(super) const REPEAT_SIGNAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct WorkerHandle {
     index: Index,
+    place: PlaceId,
     pub(super) phase: Phase,
     pub(super) started_at: Instant,
     pub(super) last_checkin: Instant,
@@ -24,6 +26,10 @@ pub struct WorkerHandle {
     booted_at: Option<Instant>,
     /// It was not told to go.
     pub(super) by_itself: bool,
+    pub(super) limits: Limits,
+    pub(super) memory: MemoryWatch,
+    /// It is to be replaced, and since when.
+    pub(super) retiring: Option<(RetireReason, Instant)>,
 }
 
 /// `Requested → Booting → Booted → Stopping`; the process may end at any stage.
@@ -47,9 +53,16 @@ pub(super) enum Stage {
 }
 
 impl WorkerHandle {
-    pub(super) fn requested(index: Index, phase: Phase, now: Instant) -> Self {
+    pub(super) fn requested(
+        index: Index,
+        place: PlaceId,
+        phase: Phase,
+        limits: Limits,
+        now: Instant,
+    ) -> Self {
         Self {
             index,
+            place,
             phase,
             started_at: now,
             last_checkin: now,
@@ -58,12 +71,25 @@ impl WorkerHandle {
             stage: Stage::Requested,
             booted_at: None,
             by_itself: true,
+            limits,
+            memory: MemoryWatch::default(),
+            retiring: None,
         }
     }
 
     /// Its position in the cluster.
     pub fn index(&self) -> Index {
         self.index
+    }
+
+    /// Where it shows its figures.
+    pub fn place(&self) -> PlaceId {
+        self.place
+    }
+
+    /// Why it is to be replaced, or was, if so.
+    pub fn retire_reason(&self) -> Option<RetireReason> {
+        self.retiring.map(|(reason, _)| reason)
     }
 
     /// The phase it was forked in; a refork moves worker 0 along.
@@ -129,6 +155,13 @@ impl WorkerHandle {
     /// Why it has ended with `status`; nobody knows that of one that is not the master's child.
     pub(super) fn exit_with(&self, status: Option<ExitStatus>) -> WorkerExit {
         match status {
+            _ if self.is_stopping() && self.retiring.is_some() => match self.retire_reason() {
+                Some(RetireReason::Age) => WorkerExit::Lifetime,
+                Some(RetireReason::HungRequest) => WorkerExit::RequestTimeout,
+                Some(RetireReason::Memory) => WorkerExit::MaxMemory,
+                Some(RetireReason::Requests) => WorkerExit::MaxRequests,
+                None => WorkerExit::Told,
+            },
             _ if self.is_killed() => WorkerExit::Timeout,
             _ if !self.dies_with(status) => WorkerExit::Told,
             Some(ExitStatus::Signal(_)) => WorkerExit::Signal,

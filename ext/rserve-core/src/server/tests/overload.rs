@@ -1,7 +1,7 @@
 //! What becomes of requests for which there is no thread, and of those that the application does not answer.
 
 use super::*;
-use crate::cluster::Phase;
+use crate::cluster::{Index, Phase};
 use crate::config::options::{QueueLimits, RequestTimeout};
 use crate::telemetry::{Telemetry, WorkerSnapshot};
 
@@ -27,8 +27,8 @@ fn begin(server: &Arc<Server>, seat: &Arc<Seat>) -> (Lease, Request) {
 /// The server's operator.
 fn operator(server: &Server) -> Telemetry {
     let telemetry = Telemetry::new().unwrap();
-    telemetry.prepare(Index(0), Phase(0));
-    server.tell_in(telemetry.worker(Index(0)).unwrap());
+    telemetry.prepare(PlaceId(0), Index(0), Phase(0));
+    server.tell_in(telemetry.worker(PlaceId(0)).unwrap());
     telemetry
 }
 

@@ -21,7 +21,7 @@ impl Supervisor {
     pub(super) fn end_overdue(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let overdue: Vec<(Index, Stage)> = self
             .workers
-            .iter()
+            .all()
             .filter(|worker| self.deadline_of(worker) <= now)
             .map(|worker| (worker.index(), worker.stage))
             .collect();
@@ -31,17 +31,17 @@ impl Supervisor {
                 Stage::Booting { pid } => {
                     let within = self.options.worker_boot_timeout;
                     effects.push(Effect::Log(LogLine::FailedToBoot { index, pid, within }));
-                    self.kill(index, pid, now, effects);
+                    self.kill(pid, now, effects);
                 }
                 Stage::Booted { pid } => {
                     let within = self.options.worker_timeout;
                     effects.push(Effect::Log(LogLine::FailedToCheckIn { index, pid, within }));
-                    self.kill(index, pid, now, effects);
+                    self.kill(pid, now, effects);
                 }
                 Stage::Stopping { pid, booted, signal, kill_at, .. } => {
                     let signal = if kill_at <= now { Signal::Kill } else { signal };
                     effects.push(Effect::Signal { pid, signal });
-                    if let Some(worker) = self.workers.at_mut(index) {
+                    if let Some(worker) = self.workers.by_pid_mut(pid) {
                         worker.stage = Stage::Stopping { pid, booted, signal, signalled_at: now, kill_at };
                     }
                 }
@@ -57,12 +57,12 @@ impl Supervisor {
         if let Some(pid) = mold.pid() {
             let within = self.options.worker_boot_timeout;
             effects.push(Effect::Log(LogLine::FailedToBoot { index, pid, within }));
-            self.kill(Index::MOLD, pid, now, effects);
+            self.kill(pid, now, effects);
         }
     }
 
     pub(super) fn cull(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.workers.iter().any(WorkerHandle::is_requested) {
+        if self.workers.all().any(WorkerHandle::is_requested) {
             return; // Nobody to signal yet.
         }
         let staying = self.workers.iter().filter(|worker| !worker.is_stopping()).count();
@@ -75,7 +75,10 @@ impl Supervisor {
         for index in self.workers.to_cull(surplus, strategy, self.can_refork()) {
             if let Some(pid) = self.workers.at(index).and_then(WorkerHandle::pid) {
                 effects.push(Effect::Log(LogLine::Culled { index, pid }));
-                self.terminate(index, pid, now, effects);
+                self.terminate(pid, now, effects);
+                if self.workers.successor().is_some_and(|successor| successor.index() == index) {
+                    self.call_replacement_off(now, effects);
+                }
             }
         }
     }
@@ -91,19 +94,26 @@ impl Supervisor {
             .filter(|index| self.backoff.allows(*index, now))
             .collect();
         for index in free {
-            let via = match self.mold {
-                _ if !self.can_refork() || index == Index::MOLD => SpawnVia::Master,
-                Mold::Absent => continue,
-                Mold::Paused { .. } => SpawnVia::Mold,
-                Mold::Serving => {
-                    self.mold = Mold::Paused { reforking: true };
-                    effects.push(Effect::PauseMold);
-                    SpawnVia::Mold
-                }
-            };
-            self.workers.request(index, self.phase, now);
-            effects.push(Effect::Spawn { index, phase: self.phase, via });
+            self.request(index, false, now, effects);
         }
+    }
+
+    /// Asks for a worker, or for the `successor` of the one there is; not while there is nobody who could fork it.
+    pub(super) fn request(&mut self, index: Index, successor: bool, now: Instant, effects: &mut Vec<Effect>) {
+        let via = match self.mold {
+            _ if !self.can_refork() || index == Index::MOLD => SpawnVia::Master,
+            Mold::Absent => return,
+            Mold::Paused { .. } => SpawnVia::Mold,
+            Mold::Serving => {
+                self.mold = Mold::Paused { reforking: true };
+                effects.push(Effect::PauseMold);
+                SpawnVia::Mold
+            }
+        };
+        let (phase, limits) = (self.phase, self.options.retirement.limits(self.serial));
+        self.serial += 1;
+        let place = self.workers.request(index, phase, limits, successor, now);
+        effects.push(Effect::Spawn { index, place, phase, via, successor });
     }
 
     /// Ends one worker of an old phase, if no other worker is missing, and all have shown that they can serve.
@@ -120,12 +130,11 @@ impl Supervisor {
             return;
         };
         if let Some(pid) = old.pid() {
-            let index = old.index();
             effects.push(Effect::Log(match self.rolling {
                 Some(Rolling::Refork) => LogLine::StoppingForRefork { pid },
                 _ => LogLine::StoppingForPhase { pid },
             }));
-            self.terminate(index, pid, now, effects);
+            self.terminate(pid, now, effects);
             effects.push(Effect::Log(LogLine::TermSent { pid }));
         }
     }

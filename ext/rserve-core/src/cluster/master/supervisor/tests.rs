@@ -2,8 +2,10 @@
 
 mod delay;
 mod mold;
+mod replacing;
 
 use super::*;
+use crate::cluster::PlaceId;
 use crate::cluster::master::{CullingStrategy, SpawnVia};
 
 /// A cluster, its clock, and the short words of this file.
@@ -32,11 +34,13 @@ fn molded(workers: u32) -> Options {
 }
 
 fn spawn(index: u32, phase: u32) -> Effect {
-    Effect::Spawn { index: Index(index), phase: Phase(phase), via: SpawnVia::Master }
+    let index = Index(index);
+    Effect::Spawn { index, place: index.into(), phase: Phase(phase), via: SpawnVia::Master, successor: false }
 }
 
 fn spawn_via_mold(index: u32, phase: u32) -> Effect {
-    Effect::Spawn { index: Index(index), phase: Phase(phase), via: SpawnVia::Mold }
+    let index = Index(index);
+    Effect::Spawn { index, place: index.into(), phase: Phase(phase), via: SpawnVia::Mold, successor: false }
 }
 
 fn term(pid: Pid) -> Effect {
@@ -48,8 +52,8 @@ fn kill(pid: Pid) -> Effect {
 }
 
 fn shut_down(index: u32, pid: Pid, phase: u32) -> Effect {
-    let (index, phase) = (Index(index), Phase(phase));
-    Effect::RunAfterWorkerShutdown { index, pid, phase, status: ExitStatus::Code(0) }
+    let (index, place, phase) = (Index(index), PlaceId(index), Phase(phase));
+    Effect::RunAfterWorkerShutdown { index, place, pid, phase, status: ExitStatus::Code(0) }
 }
 
 fn ping(pid: Pid) -> Event {
@@ -92,9 +96,9 @@ fn log(effects: &[Effect]) -> Vec<String> {
         .collect()
 }
 
-/// What is done, without the log.
+/// What is done, without the log and without what follows from every end.
 fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
-    effects.into_iter().filter(|effect| !matches!(effect, Effect::Log(_))).collect()
+    effects.into_iter().filter(|effect| !matches!(effect, Effect::Log(_) | Effect::Vacate { .. })).collect()
 }
 
 impl Cluster {
