@@ -72,6 +72,50 @@ class ClusterControlTest < ServerCase
     socket&.close
   end
 
+  STUCK = <<~'RUBY'
+    run lambda { |env|
+      Process.kill(:STOP, Process.pid) if env["PATH_INFO"] == "/stop"
+      [200, {}, [Process.pid.to_s]]
+    }
+  RUBY
+
+  def test_the_control_server_tells_where_the_threads_of_all_workers_are
+    ["", "fork_worker 0"].each do |config|
+      spawn_cluster(config:)
+      threads = nil
+      server.wait_until("all workers have answered", 20) do
+        threads = backtraces
+        threads.none? { |thread| thread["name"].start_with?("Worker") }
+      end
+      assert_equal [nil, 0, 1], threads.map { |thread| thread["worker"] }.uniq, "the master's first"
+      assert_equal %w[name backtrace], threads.first.keys, "as Puma has them"
+      assert(threads.all? { |thread| thread["name"].start_with?("Thread: TID-") && thread["backtrace"].any? })
+      [0, 1].each do |index|
+        own = threads.select { |thread| thread["worker"] == index }
+        assert_equal [worker_pid(index)], own.map { |thread| thread["pid"] }.uniq
+        assert(own.any? { |thread| thread["name"].include?("wrkr check") }, own.inspect)
+      end
+    end
+  end
+
+  def test_a_worker_that_says_nothing_of_its_threads_is_told
+    skip_unless :linux
+    spawn_cluster(app: file("stuck.ru", STUCK))
+    Thread.new { get("/stop") rescue nil } # rubocop:disable Style/RescueModifier
+    stopped = server.wait_until("a worker is stopped", 10) { [0, 1].find { |index| stopped?(worker_pid(index)) } }
+    threads = nil
+    server.wait_until("the other one has answered", 20) do
+      threads = backtraces
+      threads.count { |thread| thread["worker"] == 1 - stopped } > 1
+    end
+    silent = threads.select { |thread| thread["worker"] == stopped }
+    pid = worker_pid(stopped)
+    assert_equal [{ "name" => "Worker #{stopped} (PID: #{pid})", "backtrace" => ["<no answer within 1 s>"],
+                    "worker" => stopped, "pid" => pid }], silent
+  ensure
+    Process.kill(:CONT, pid) if pid
+  end
+
   def test_master_and_workers_tell_where_their_threads_are_at_level_8
     signal = Signal.list.key?("INFO") ? :INFO : :PWR
     spawn_cluster("--compat", "8")
@@ -128,6 +172,17 @@ class ClusterControlTest < ServerCase
     Open3.capture2e(RbConfig.ruby, "-Ilib", TestServer.rservectl, "-C", @url, "-T", "secret", command,
                     chdir: TestServer::ROOT)
   end
+
+  # @return [Array<Hash>]
+  def backtraces
+    output, status = rservectl("thread-backtraces")
+    assert_predicate status, :success?, output
+    JSON.parse(output.lines.last)
+  end
+
+  def worker_pid(index) = Integer(server.log[/Worker #{index} \(PID: (\d+)\) booted/, 1])
+
+  def stopped?(pid) = File.read("/proc/#{pid}/stat").rpartition(")").last.start_with?(" T")
 
   # @return [String] the statistics, once they are as wanted
   def stats_when

@@ -2,7 +2,7 @@
 //! decisions.
 //!
 //! The rooms from the ground up; none imports one above it (`gem/tasks/rooms` checks it): [`tuning`], `sync`, [`sys`],
-//! [`config`], [`observe`], [`net`], [`cluster`]'s own vocabulary, [`telemetry`], the cluster's balance, [`connection`], [`pool`],
+//! [`config`], [`backtraces`], [`observe`], [`net`], [`cluster`]'s own vocabulary, [`telemetry`], the cluster's balance, [`connection`], [`pool`],
 //! [`shared`], [`poller`], [`server`], [`metrics`], the cluster's link and master, and the
 //! [`succession`] of generations. Each begins with what it is for.
 //!
@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod backtraces;
 pub mod cluster;
 pub mod config;
 pub mod connection;

@@ -101,6 +101,19 @@ module Rserve
       @master.push(:reopen_logs)
     end
 
+    # Seconds that a worker has to say where its threads are.
+    PATIENCE = 1
+    private_constant :PATIENCE
+
+    # @return [Array<String>] of each worker where its threads are, as a JSON array
+    def worker_backtraces
+      return [] if @master.nil? || @in_worker
+
+      @master.ask_for_backtraces(PATIENCE).map do |index, pid, answer|
+        answer || JSONSerialization.generate([silent_worker(index, pid)])
+      end
+    end
+
     # Changes to the directory that the server was started in, which may be another one by now, or none.
     #
     # @return [Boolean]
@@ -258,6 +271,10 @@ module Rserve
     # It is one of a succession, and not yet the one that serves.
     def proves_itself?
       @launcher.generation&.proves_itself? || false
+    end
+
+    def silent_worker(index, pid)
+      { name: "Worker #{index} (PID: #{pid})", backtrace: ["<no answer within #{PATIENCE} s>"], worker: index, pid: }
     end
 
     # What began before has to begin again.

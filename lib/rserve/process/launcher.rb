@@ -279,6 +279,11 @@ module Rserve
       end
     end
 
+    # @return [Array<String>] what the workers of a cluster say of their threads, each a JSON array
+    def worker_backtraces
+      @runner.respond_to?(:worker_backtraces) ? @runner.worker_backtraces : []
+    end
+
     # @return [String] e.g. "rserve 0.1.0 as Puma 6.6.0 (tcp://0.0.0.0:9292) [shop]"
     def title
       buffer = "#{Rserve.identity} (#{Array(@options[:binds]).join(",")})"

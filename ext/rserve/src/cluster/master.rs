@@ -12,6 +12,7 @@ use magnus::{
     Class, DataTypeFunctions, Error, Integer, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol,
     TryConvert, TypedData, Value, function, gc, method, typed_data::Obj,
 };
+use rserve_core::backtraces::Backtraces;
 use rserve_core::cluster::balance::Board;
 use rserve_core::cluster::link::ipc::{ForkCommand, WorkerMessage};
 use rserve_core::cluster::link::pipes::{
@@ -26,7 +27,7 @@ use rserve_core::cluster::{Index, Phase, Pid, PlaceId};
 use rserve_core::metrics::MemoryUse;
 use rserve_core::telemetry::{RestartResult, ServerPhase, Telemetry};
 
-use crate::cluster::worker::Worker;
+use crate::cluster::worker::{Common, Worker};
 use crate::figures;
 use crate::settings;
 use crate::telemetry::Telemetry as Native;
@@ -61,6 +62,7 @@ pub(crate) struct Master {
     errand: AtomicBool,
     /// How many workers there are, and how many have booted, as the handler was told; `None` if it does not ask.
     staff: Option<Cell<(usize, usize)>>,
+    backtraces: Arc<Backtraces>,
 }
 
 /// The master's ends of the pipes.
@@ -107,6 +109,7 @@ impl Master {
                 telemetry: telemetry.clone(),
                 errand: AtomicBool::new(false),
                 staff,
+                backtraces: Arc::new(Backtraces::new()?),
             })
         };
         make().map_err(|failure: std::io::Error| error::system(ruby, &failure))
@@ -397,15 +400,36 @@ impl Master {
     fn worker(&self, index: u32) -> Worker {
         self.own.replace(None);
         let commands = self.fork_commands.take();
-        Worker::new(
-            (Index(index), self.next_place.get()),
-            Some(self.phase()),
-            Arc::clone(&self.writer),
-            [Arc::clone(&self.lifeline), Arc::clone(&self.welcome)],
-            commands,
-            self.board.clone(),
-            self.telemetry.clone(),
-        )
+        let common = Common {
+            writer: Arc::clone(&self.writer),
+            lifeline: Arc::clone(&self.lifeline),
+            welcome: Arc::clone(&self.welcome),
+            board: self.board.clone(),
+            telemetry: self.telemetry.clone(),
+            backtraces: Arc::clone(&self.backtraces),
+        };
+        Worker::new((Index(index), self.next_place.get()), Some(self.phase()), commands, common)
+    }
+
+    // ---- what the workers tell when they are asked ----------------------------------------------------------------
+
+    /// Of each worker its index, its pid, and what it says of its threads; nil when it says nothing for `seconds`.
+    fn ask_for_backtraces(ruby: &Ruby, this: Obj<Self>, seconds: f64) -> Result<RArray, Error> {
+        let known = |worker: &WorkerHandle| Some((worker.index(), worker.place().0, worker.pid()?.as_raw()));
+        let workers: Vec<_> = this.supervisor.borrow().all_workers().filter_map(known).collect();
+        let whom: Vec<(u32, i32)> = workers.iter().map(|(_, place, pid)| (*place, *pid)).collect();
+        let backtraces = Arc::clone(&this.backtraces);
+        let patience = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let asked = without_gvl(|| backtraces.ask(&whom, patience), &|| {});
+        ruby.thread_check_ints()?;
+        let answers =
+            asked.unwrap_or_else(|| Ok(Vec::new())).map_err(|failure| error::system(ruby, &failure))?;
+        let told = ruby.ary_new();
+        for ((index, _, pid), answer) in workers.into_iter().zip(answers) {
+            let text = answer.map(|octets| ruby.enc_str_new(octets, ruby.utf8_encoding()));
+            told.push((index.0, pid, text))?;
+        }
+        Ok(told)
     }
 
     // ---- statistics ---------------------------------------------------------------------------------------------
@@ -475,6 +499,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("child_ended", method!(Master::child_ended, 0))?;
     class.define_method("errand", method!(Master::errand, 0))?;
     class.define_method("worker", method!(Master::worker, 1))?;
+    class.define_method("ask_for_backtraces", method!(Master::ask_for_backtraces, 1))?;
     class.define_method("phase", method!(Master::phase, 0))?;
     class.define_method("workers", method!(Master::workers, 0))?;
     Ok(())

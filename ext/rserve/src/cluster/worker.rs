@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use magnus::Class;
 use magnus::{
-    DataTypeFunctions, Error, IntoValue, Module, RModule, Ruby, Symbol, TypedData, Value, method,
+    DataTypeFunctions, Error, IntoValue, Module, RModule, RString, Ruby, Symbol, TypedData, Value, method,
     typed_data::Obj,
 };
+use rserve_core::backtraces::{Backtraces, Listener};
 use rserve_core::cluster::balance::{Board, Gate};
 use rserve_core::cluster::link::Bell;
 use rserve_core::cluster::link::ipc::{ForkCommand, WorkerMessage};
@@ -28,6 +29,18 @@ use crate::vm::gvl::without_gvl;
 const TRIES: u32 = 100;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
+/// What all workers have in common with their master.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub(crate) writer: Arc<MessageWriter>,
+    pub(crate) lifeline: Arc<Lifeline>,
+    /// Cut when workers are to say goodbye to their clients.
+    pub(crate) welcome: Arc<Lifeline>,
+    pub(crate) board: Board,
+    pub(crate) telemetry: Option<Telemetry>,
+    pub(crate) backtraces: Arc<Backtraces>,
+}
+
 /// See the module.
 #[derive(TypedData)]
 #[magnus(class = "Rserve::Native::Worker", free_immediately)]
@@ -38,15 +51,16 @@ pub(crate) struct Worker {
     next_place: Cell<PlaceId>,
     /// Where the master has forked it.
     phase: Option<u32>,
-    writer: Arc<MessageWriter>,
-    lifeline: Arc<Lifeline>,
-    welcome: Arc<Lifeline>,
     /// Only worker 0 has it, under `fork_worker`.
     commands: RefCell<Option<CommandReader>>,
-    board: Board,
-    telemetry: Option<Telemetry>,
-    /// This worker's place there.
+    common: Common,
+    /// This worker's place in the telemetry.
     told_in: Option<telemetry::Worker>,
+    /// Made when this process first listens.
+    listener: RefCell<Option<Arc<Listener>>>,
+    /// When somebody was heard to ask where the threads are.
+    asked_at: Cell<u64>,
+    has_said_goodbye: Cell<bool>,
 }
 
 impl DataTypeFunctions for Worker {}
@@ -55,40 +69,29 @@ impl Worker {
     pub(crate) fn new(
         (index, place): (Index, PlaceId),
         phase: Option<u32>,
-        writer: Arc<MessageWriter>,
-        [lifeline, welcome]: [Arc<Lifeline>; 2],
         commands: Option<CommandReader>,
-        board: Board,
-        telemetry: Option<Telemetry>,
+        common: Common,
     ) -> Self {
-        let told_in = telemetry.as_ref().and_then(|telemetry| telemetry.worker(place));
+        let told_in = common.telemetry.as_ref().and_then(|telemetry| telemetry.worker(place));
         Self {
             index,
             place,
             next_place: Cell::new(place),
             phase,
-            writer,
-            lifeline,
-            welcome,
             commands: RefCell::new(commands),
-            board,
-            telemetry,
+            common,
             told_in,
+            listener: RefCell::new(None),
+            asked_at: Cell::new(0),
+            has_said_goodbye: Cell::new(false),
         }
     }
 
     /// To be called by a worker that worker 0 has forked, once: its own version.
     fn descendant(&self, index: u32) -> Self {
         self.commands.replace(None);
-        Self::new(
-            (Index(index), self.next_place.get()),
-            None,
-            Arc::clone(&self.writer),
-            [Arc::clone(&self.lifeline), Arc::clone(&self.welcome)],
-            None,
-            self.board.clone(),
-            self.telemetry.clone(),
-        )
+        self.listener.replace(None);
+        Self::new((Index(index), self.next_place.get()), None, None, self.common.clone())
     }
 
     /// Where operators see what it does, if they want to.
@@ -98,12 +101,12 @@ impl Worker {
 
     /// For this worker's server; `None` in a cluster too large for the board.
     pub(crate) fn gate(&self) -> Option<Gate> {
-        self.board.place(self.place).map(Gate::new)
+        self.common.board.place(self.place).map(Gate::new)
     }
 
     /// Whether no worker has given this reason for not booting just before.
     fn is_news(&self, reason: u32) -> bool {
-        self.board.is_news(reason)
+        self.common.board.is_news(reason)
     }
 
     fn phase(&self) -> Option<u32> {
@@ -117,7 +120,7 @@ impl Worker {
     // ---- to the master ------------------------------------------------------------------------------------------
 
     fn booted(ruby: &Ruby, this: &Self) -> Result<(), Error> {
-        this.board.forget_news();
+        this.common.board.forget_news();
         this.enter(WorkerState::Ready);
         this.send(ruby, WorkerMessage::Booted { pid: own_pid(ruby)?, index: this.index })
     }
@@ -165,7 +168,7 @@ impl Worker {
 
     /// What does not fit into the pipe is left out: the next ping follows.
     fn tell_stats(&self, ruby: &Ruby, stats: ServerStats) -> Result<(), Error> {
-        let _ = self.writer.send(&WorkerMessage::Ping { pid: own_pid(ruby)?, stats });
+        let _ = self.common.writer.send(&WorkerMessage::Ping { pid: own_pid(ruby)?, stats });
         Ok(())
     }
 
@@ -177,7 +180,7 @@ impl Worker {
 
     fn send(&self, ruby: &Ruby, message: WorkerMessage) -> Result<(), Error> {
         for _ in 0..TRIES {
-            match self.writer.send(&message) {
+            match self.common.writer.send(&message) {
                 Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => {
                     without_gvl(|| std::thread::sleep(BETWEEN_TRIES), &|| {});
                     ruby.thread_check_ints()?;
@@ -191,25 +194,51 @@ impl Worker {
 
     // ---- from the master ----------------------------------------------------------------------------------------
 
-    /// Returns when the clients are to be said goodbye to, or the master is gone.
-    fn outlive_welcome(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
-        Self::outlive(ruby, &[Arc::clone(&this.welcome), Arc::clone(&this.lifeline)])
-    }
-
-    /// Returns when the master is gone.
-    fn outlive_master(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
-        Self::outlive(ruby, &[Arc::clone(&this.lifeline)])
-    }
-
-    fn outlive(ruby: &Ruby, lines: &[Arc<Lifeline>]) -> Result<(), Error> {
+    /// Returns what comes next: `:question` when somebody asks where the threads are, `:goodbye` (once) when the clients are
+    /// to be told that their connections end, `:gone` when the master is gone.
+    fn hear_master(ruby: &Ruby, this: Obj<Self>) -> Result<Symbol, Error> {
+        let (lifeline, welcome) = (Arc::clone(&this.common.lifeline), Arc::clone(&this.common.welcome));
         let bell = Bell::new().map_err(|failure| error::system(ruby, &failure))?;
-        let fds: Vec<_> = lines.iter().map(|line| line.as_fd()).collect();
-        while !lines.iter().any(|line| line.is_cut()) {
-            without_gvl(|| bell.wait(&fds, None), &|| bell.ring());
+        // Without one nobody can ask, but the master's end must be noticed.
+        let listener = this.listener().ok();
+        let mut others = vec![lifeline.as_fd()];
+        others.extend(listener.as_deref().map(AsFd::as_fd));
+        if !this.has_said_goodbye.get() {
+            others.push(welcome.as_fd());
+        }
+        while !lifeline.is_cut() {
+            without_gvl(|| bell.wait(&others, None), &|| bell.ring());
             bell.stop();
             ruby.thread_check_ints()?;
+            if let Some(listener) = listener.as_deref().filter(|listener| listener.is_asked()) {
+                this.asked_at.set(listener.begin());
+                return Ok(ruby.to_symbol("question"));
+            }
+            if !this.has_said_goodbye.get() && welcome.is_cut() {
+                this.has_said_goodbye.set(true);
+                return Ok(ruby.to_symbol("goodbye"));
+            }
         }
-        Ok(())
+        Ok(ruby.to_symbol("gone"))
+    }
+
+    /// Answers the `:question` that was heard last.
+    fn answer(ruby: &Ruby, this: &Self, text: RString) -> Result<(), Error> {
+        let text = text.to_string()?;
+        let pid = own_pid(ruby)?.as_raw();
+        let answered = this
+            .listener()
+            .and_then(|listener| listener.answer(this.place.0, pid, this.asked_at.get(), text.as_bytes()));
+        answered.map_err(|failure| error::system(ruby, &failure))
+    }
+
+    fn listener(&self) -> io::Result<Arc<Listener>> {
+        if let Some(listener) = &*self.listener.borrow() {
+            return Ok(Arc::clone(listener));
+        }
+        let listener = Arc::new(Listener::new(&self.common.backtraces)?);
+        self.listener.replace(Some(Arc::clone(&listener)));
+        Ok(listener)
     }
 
     /// The next thing that worker 0 is to do: `:pause`, `:resume`, `:resume_after_refork` or, to fork a worker, its
@@ -270,8 +299,8 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("wake_up", method!(Worker::wake_up, 0))?;
     class.define_method("ping", method!(Worker::ping, 1))?;
     class.define_method("ping_idle", method!(Worker::ping_idle, 1))?;
-    class.define_method("outlive_welcome", method!(Worker::outlive_welcome, 0))?;
-    class.define_method("outlive_master", method!(Worker::outlive_master, 0))?;
+    class.define_method("answer", method!(Worker::answer, 1))?;
+    class.define_method("hear_master", method!(Worker::hear_master, 0))?;
     class.define_method("next_command", method!(Worker::next_command, 0))?;
     Ok(())
 }

@@ -51,7 +51,7 @@ module Rserve
         when "gc-stats" then respond(200, JSONSerialization.generate(GC.stat))
         when "stats" then respond(200, JSONSerialization.generate(@launcher.stats))
         when "threads", "metrics" then telemetry(command)
-        when "thread-backtraces" then respond(200, JSONSerialization.generate(backtraces))
+        when "thread-backtraces" then respond(200, backtraces)
         else respond(404, "Unsupported action", "text/plain")
         end
       end
@@ -77,10 +77,13 @@ module Rserve
         respond(200, generation.standing)
       end
 
+      # Those of this process first, as Puma has them; then those of the workers.
       def backtraces
-        [].tap do |threads|
-          @launcher.thread_status { |name, backtrace| threads << { name:, backtrace: } }
-        end
+        own = []
+        @launcher.thread_status { |name, backtrace| own << { name:, backtrace: } }
+        workers = @launcher.respond_to?(:worker_backtraces) ? @launcher.worker_backtraces : []
+        arrays = [JSONSerialization.generate(own), *workers]
+        "[#{arrays.map { |array| array[1..-2] }.reject(&:empty?).join(",")}]"
       end
 
       def authenticate(env)

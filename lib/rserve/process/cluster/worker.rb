@@ -2,6 +2,7 @@
 
 require "rserve/process/runner"
 require "rserve/server"
+require "rserve/puma/json_serialization"
 
 module Rserve
   class Cluster < Runner
@@ -116,15 +117,35 @@ module Rserve
       def watch_master
         Thread.new do
           Rserve.set_thread_name "wrkr check"
-          @link.outlive_welcome
-          retire
-          @link.outlive_master
+          heed_master
           begin
             log "! Detected parent died, dying"
           ensure
             exit!(1)
           end
         end
+      end
+
+      # Returns when the master is gone.
+      def heed_master
+        loop do
+          case @link.hear_master
+          when :question then answer_question
+          when :goodbye then retire
+          when :gone then break
+          end
+        end
+      end
+
+      # Somebody asks where the threads are. What cannot be told must not end the watch.
+      def answer_question
+        threads = []
+        @launcher.thread_status do |name, backtrace|
+          threads << { name:, backtrace:, worker: @index, pid: Process.pid }
+        end
+        @link.answer(JSONSerialization.generate(threads))
+      rescue StandardError => e
+        @log_writer.unknown_error(e, nil, "Backtraces")
       end
 
       def log_gemfile
