@@ -64,7 +64,10 @@ module Rserve
 
     # Runs until the server is stopped; with `--check`, only says what it would run.
     def run
-      @check ? Check.new(@launcher).run : @launcher.run
+      return Check.new(@launcher).run if @check
+
+      @launcher.allow_keeper
+      @launcher.run
     end
 
     private

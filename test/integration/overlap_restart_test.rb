@@ -232,6 +232,35 @@ class OverlapRestartTest < ServerCase
     end
   end
 
+  { "stop" => 0, "halt" => 0 }.each do |command, status|
+    define_method(:"test_#{command}_by_the_control_server_ends_all_of_it") do
+      serve
+      pids = processes
+      assert_equal 0, control(command).last
+      assert_exits status
+      server.wait_until("all are gone", 20) { pids.none? { |pid| alive?(pid) } }
+    end
+  end
+
+  # As a plugin does that stops the server it is in.
+  def test_a_signal_to_the_master_is_one_to_the_server
+    serve
+    Process.kill(:INT, generations.first["pid"])
+    assert_exits 0
+  end
+
+  def test_log_files_are_opened_anew_by_every_generation
+    log = "#{@root}/out.log"
+    serve "stdout_redirect #{log.dump}, #{log.dump}, true", wait: false
+    server.wait_until("it serves", 20) { File.exist?(log) && File.read(log).scan("booted in").size == 2 }
+    assert_restarts
+    server.wait_until("the line is there", 20) { File.read(log).include?("Generation 2 serves") }
+    File.rename(log, "#{log}.1")
+    server.signal(:HUP)
+    server.wait_until("there is a new one", 20) { File.exist?(log) }
+    assert_serving "one"
+  end
+
   def test_a_keeper_that_is_killed_leaves_nobody_behind
     serve
     pids = processes - [server.pid]
@@ -255,6 +284,40 @@ class OverlapRestartTest < ServerCase
     server.wait_until("there are two", 20) { figures["workers"] == 2 }
   end
 
+  # ---- systemd --------------------------------------------------------------------------------------------------
+
+  # It hears no process but the main one, which is the one that it started.
+  def test_systemd_hears_everything_from_the_keeper
+    path = File.join(@root, "notify")
+    socket = Socket.new(:UNIX, :DGRAM).tap { |it| it.bind(Addrinfo.unix(path)) }
+    socket.setsockopt(:SOCKET, :PASSCRED, true)
+    serve "", env: { "NOTIFY_SOCKET" => path, "WATCHDOG_USEC" => "400000" }
+    heard = listen(socket)
+    assert_hears heard, /\AREADY=1\z/, /\AWATCHDOG=1\z/, %r{\ASTATUS=.*cluster: 2/2}
+    server.signal(:USR2)
+    assert_hears heard, /\ARELOADING=1\nMONOTONIC_USEC=\d+\z/, /\AREADY=1\z/, /\AWATCHDOG=1\z/
+    deploy("raise 'no'")
+    server.signal(:USR2)
+    assert_hears heard, /\ARELOADING=1/, /\AREADY=1\nSTATUS=! Generation 3 failed at boot: config.ru:1: no/,
+                 /\ASTATUS=.* ! Generation 3 failed/
+    server.signal(:TERM)
+    assert_hears heard, /\ASTOPPING=1\z/
+    assert_exits :TERM
+  end
+
+  def test_sockets_of_systemd_are_handed_over_and_left_open
+    @port = UniquePort.call
+    systemd = TCPServer.new("127.0.0.1", @port)
+    serve "", activated: systemd
+    assert_log(%r{\* Activated tcp://127\.0\.0\.1:#{@port}})
+    2.times { assert_restarts }
+    assert_log(%r{\* Inherited tcp://127\.0\.0\.1:#{@port}})
+    assert_serving "one"
+    server.signal(:TERM)
+    assert_exits :TERM
+    server.connect.close
+  end
+
   def test_the_keeper_is_small
     serve
     private_kb = File.read("/proc/#{server.pid}/smaps_rollup").scan(/^Private_\w+:\s+(\d+)/).flatten.sum(&:to_i)
@@ -267,11 +330,13 @@ class OverlapRestartTest < ServerCase
 
   # @param words [String] of the configuration, besides what every test wants
   # @param listen [Array<String>] more than the port of the test
-  def serve(words = "", listen: [], directory: nil, wait: true)
+  def serve(words = "", listen: [], directory: nil, wait: true, env: {}, activated: nil)
     @port ||= UniquePort.call
     configure(words, listen:)
     command = [RbConfig.ruby, "-I#{TestServer::ROOT}/lib", TestServer.rserve, "-C", "#{@root}/config/puma.rb"]
-    start_process(command, port: @port, chdir: directory || @root, env: { "PWD" => directory || @root }, wait:)
+    command = ["sh", "-c", 'exec env LISTEN_PID=$$ LISTEN_FDS=1 "$@"', "-", *command] if activated
+    start_process(command, port: @port, chdir: directory || @root, env: { "PWD" => directory || @root, **env }, wait:,
+                           fds: activated ? { 3 => activated } : {})
     return unless wait
 
     2.times { |index| assert_log(/Worker #{index} \(PID: \d+\) booted/) }
@@ -292,6 +357,27 @@ class OverlapRestartTest < ServerCase
       rserve { overlap_restart; restart_settle 0 }
       #{words}
     RUBY
+  end
+
+  # @return [Queue] what the keeper tells, and nobody else
+  def listen(socket)
+    Thread::Queue.new.tap do |heard|
+      Thread.new do
+        loop do
+          text, _, _, credentials = socket.recvmsg
+          heard << text if credentials.data.unpack1("i") == server.pid
+        end
+      end
+    end
+  end
+
+  # Each of these, in this order; others in between.
+  def assert_hears(heard, *patterns)
+    patterns.each do |pattern|
+      server.wait_until("systemd hears #{pattern.inspect}", 20) do
+        !heard.empty? && heard.pop.match?(pattern)
+      end
+    end
   end
 
   # @return [Array(String, Integer)] what rservectl says, and its status

@@ -252,7 +252,7 @@ module Rserve
       end
 
       # Whether a restart starts another generation of the server, which proves itself before the last one goes. For
-      # clusters with `preload_app!` and without `fork_worker`; elsewhere it is of no effect.
+      # clusters with `preload_app!` and without `fork_worker`; elsewhere, as under `bin/rails server`, of no effect.
       #
       # The default is false.
       #

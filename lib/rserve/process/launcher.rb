@@ -107,6 +107,11 @@ module Rserve
       @runner&.stop_control
     end
 
+    # The program is this server's own: other processes of it may take its place (`overlap_restart`).
+    def allow_keeper
+      @keeper_allowed = true
+    end
+
     # The block makes the server one that commands reach; what came before is carried out then.
     def begin_serving
       follow_fork
@@ -381,7 +386,7 @@ module Rserve
     end
 
     def join_succession
-      if Succession::Generation.current.nil? && Succession.possible?(@options)
+      if Succession::Generation.current.nil? && @keeper_allowed && Succession.possible?(@options)
         Succession.begin(@restart, title:, skip_usr2: @env.key?("PUMA_SKIP_SIGUSR2"))
       end
       generation = Succession::Generation.current

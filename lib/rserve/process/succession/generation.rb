@@ -33,6 +33,8 @@ module Rserve
           socket = UNIXSocket.for_fd(Integer(fd))
           door = mode == "prove" ? UNIXSocket.for_fd(Integer(door)) : nil
           self.current = new(socket, number: Integer(number), door:, control: env.delete("RSERVE_INHERIT_CONTROL"))
+        rescue Errno::EBADF, Errno::ENOTSOCK
+          nil # it was for a process that this one comes of
         end
       end
 
