@@ -12,6 +12,8 @@ class LogFormatTest < ServerCase
   RUBY
   MEMBERS = %w[time level target msg method host path query status complete duration_ms queue_ms req_bytes resp_bytes
                client_addr proto scheme user_agent pid].freeze
+  # Where Ruby tells what its threads wait for.
+  WAITS = RUBY_VERSION >= "3.3" ? %w[gvl_wait_ms io_wait_ms] : []
 
   def test_a_request_is_one_object_in_the_access_log
     [0, 2].each do |workers|
@@ -19,7 +21,7 @@ class LogFormatTest < ServerCase
       request("POST /parts?a=%22 HTTP/1.1\r\nHost: a.test:1\r\nX-Request-ID: r-\"1\"\r\nUser-Agent: test\tagent\r\n" \
               "Content-Length: 3\r\nConnection: close\r\n\r\nabc")
       line = access_lines.fetch(0)
-      members = MEMBERS + %w[request_id]
+      members = MEMBERS + WAITS + %w[request_id]
       members += %w[worker phase] if workers.positive?
       assert_equal members.sort, line.keys.sort
       assert_equal ["r-\"1\"", "POST", "a.test:1", "/parts", "a=%22", 200, true, 3, "127.0.0.1", "HTTP/1.1", "http",
@@ -28,6 +30,27 @@ class LogFormatTest < ServerCase
                                       scheme user_agent])
       assert_operator line["resp_bytes"], :>, 4
       assert_operator line["duration_ms"], :>=, line["queue_ms"]
+      server.stop
+    end
+  end
+
+  def test_what_its_thread_waited_for_is_told_of_a_request
+    skip "this Ruby does not tell" if WAITS.empty?
+    # Two threads that compute wait for each other, and one that sleeps for nobody.
+    app = <<~RUBY
+      run lambda { |env|
+        env["PATH_INFO"] == "/io" ? sleep(0.2) : 100.times { 100_000.times { |i| i * i } }
+        [200, {}, env["QUERY_STRING"] == "stream" ? ->(out) { sleep(0.1) && out.write("x") && out.close } : []]
+      }
+    RUBY
+    ["", "; telemetry"].each do |more|
+      start("threads 3, 3\nrserve { access_log; log_format :json#{more} }", app:)
+      %w[/gvl /gvl?2 /io /io?stream].map { |path| Thread.new { get(path) } }.each(&:join)
+      lines = access_lines(4)
+      io = lines.select { |line| line["path"] == "/io" }.map { |line| line["io_wait_ms"] }.sort
+      assert_operator io.first, :>=, 199
+      assert_operator io.last, :>=, 299
+      assert_operator lines.select { |line| line["path"] == "/gvl" }.sum { |line| line["gvl_wait_ms"] }, :>, 1
       server.stop
     end
   end

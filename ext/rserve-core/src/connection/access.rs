@@ -12,7 +12,7 @@ use tracing::field::display;
 use super::request::Request;
 use crate::observe::line::Octets;
 use crate::observe::log::ACCESS;
-use crate::telemetry::Shed;
+use crate::telemetry::{Shed, Spent};
 
 /// What the access log tells of one request. Dropping it writes the line, so that there is exactly one: without a status
 /// when there was no response, `complete` when all of the response has gone to the client's system.
@@ -34,6 +34,7 @@ pub struct Access {
     sent: u64,
     status: Option<u16>,
     shed: Option<Shed>,
+    spent: Option<Spent>,
     complete: bool,
 }
 
@@ -88,6 +89,7 @@ impl Access {
             sent: 0,
             status: None,
             shed: None,
+            spent: None,
             complete: false,
         }
     }
@@ -95,6 +97,11 @@ impl Access {
     /// The response has this status.
     pub fn answered(&mut self, status: u16) {
         self.status = Some(status);
+    }
+
+    /// Its thread has spent its time like this.
+    pub(crate) fn spent(&mut self, spent: Spent) {
+        self.spent = Some(spent);
     }
 
     /// No thread began the request.
@@ -140,6 +147,8 @@ impl Access {
             complete = self.complete,
             duration_ms = millis(now.saturating_duration_since(self.began)),
             queue_ms = millis(self.queued),
+            gvl_wait_ms = self.spent.map(|spent| spent.gvl as f64 / 1e6),
+            io_wait_ms = self.spent.map(|spent| spent.io as f64 / 1e6),
             shed = self.shed.map(Shed::label),
             req_bytes = self.received,
             resp_bytes = self.sent,

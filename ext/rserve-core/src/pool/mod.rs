@@ -5,6 +5,7 @@ pub mod large;
 pub(crate) mod queue;
 mod seat;
 mod size;
+mod spending;
 pub mod staffing;
 
 pub use seat::Seat;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::spending::Spending;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::Parking;
-use crate::telemetry;
+use crate::telemetry::{self, Spent, ThreadState};
 
 /// Where one Ruby thread waits.
 #[derive(Debug, Default)]
@@ -19,12 +20,38 @@ pub struct Seat {
     pub(super) large: AtomicBool,
     /// Where operators see what the thread does.
     row: Option<telemetry::Seat>,
+    /// For the access log, without a row.
+    spending: Option<Spending>,
 }
 
 impl Seat {
-    /// Of a thread whose doings operators see in `row`.
-    pub(crate) fn told_in(row: Option<telemetry::Seat>) -> Self {
-        Self { row, ..Self::default() }
+    /// Of a thread whose doings operators see in `row`, and whose requests have a line each if they are `logged`.
+    pub(crate) fn told_in(row: Option<telemetry::Seat>, logged: bool) -> Self {
+        let spending = (logged && row.is_none()).then(Spending::default);
+        Self { row, spending, ..Self::default() }
+    }
+
+    /// Ruby tells that the thread goes on to another state.
+    pub fn change(&self, state: ThreadState) {
+        if let Some(row) = &self.row {
+            row.change(state);
+        }
+        if let Some(spending) = &self.spending {
+            spending.change(state);
+        }
+    }
+
+    /// The thread begins a request.
+    pub(crate) fn begin(&self) {
+        if let Some(spending) = &self.spending {
+            spending.begin();
+        }
+    }
+
+    /// How the thread has spent its time on the request that it has, if anybody wants to know; by the thread itself.
+    pub(crate) fn spent(&self) -> Option<Spent> {
+        let row = self.row.as_ref().map(telemetry::Seat::spent);
+        row.or_else(|| self.spending.as_ref().map(Spending::spent))
     }
 
     /// Where operators see what the thread does, if they want to.

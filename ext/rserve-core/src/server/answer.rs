@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::{Server, Status};
+use super::{Server, Status, told};
 use crate::connection::Connection;
 use crate::connection::access;
 use crate::connection::exchange::{AfterSending, Exchange, Outcome};
 use crate::connection::ownership::Ownership;
 use crate::connection::request::Request;
 use crate::net::stream::Stream;
+use crate::telemetry::Spent;
 
 impl Server {
     /// Sends a part of the response to `connection`, whose request the caller is serving, without ever waiting.
@@ -122,6 +123,9 @@ impl Server {
     /// when and where it likes: from now on a stop does not wait for it.
     pub fn leave_to_application(&self, connection: &Connection) {
         connection.set_apart(true);
+        if let Some(spent) = self.spent() {
+            connection.exchange().note_spent(Some(spent));
+        }
         if self.is_at_home() && self.status() >= Status::Draining {
             self.shared.wake_poller();
         }
@@ -133,10 +137,18 @@ impl Server {
         if !self.is_at_home() {
             return;
         }
-        let exchange = connection.exchange();
+        let spent = self.spent();
+        let mut exchange = connection.exchange();
         if !exchange.is_given_up() {
+            exchange.note_spent(spent);
             self.conclude(connection, exchange, after);
         }
+    }
+
+    /// How the calling thread has spent its time on the request that it has, if the access log tells.
+    fn spent(&self) -> Option<Spent> {
+        let told = self.shared.options.suspensions_told && access::is_wanted();
+        told.then(told::spent).flatten()
     }
 
     /// As [`Server::finish`], by whoever answered.

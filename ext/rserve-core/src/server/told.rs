@@ -1,12 +1,24 @@
 //! What operators see of a server, where they want to: its figures, and each request on its way through a thread.
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Server, ServerStats};
+use crate::connection::access;
 use crate::connection::request::Request;
 use crate::pool::Seat;
-use crate::telemetry::{Part, Shed, Timeout, Worker, upstream};
+use crate::telemetry::{Part, Shed, Spent, Timeout, Worker, upstream};
+
+thread_local! {
+    /// The calling thread's, if it is one of a pool.
+    static SEAT: RefCell<Weak<Seat>> = const { RefCell::new(Weak::new()) };
+}
+
+/// How the calling thread has spent its time on the request that it has, if that is known.
+pub(super) fn spent() -> Option<Spent> {
+    SEAT.with_borrow(Weak::upgrade)?.spent()
+}
 
 impl Server {
     /// From now on operators see what it does; to be called before [`Server::start`].
@@ -19,9 +31,12 @@ impl Server {
         self.shared.telemetry.get()
     }
 
-    /// A place for a thread of the pool.
+    /// A place for the calling thread, which is one of the pool.
     pub fn seat(&self) -> Arc<Seat> {
-        Arc::new(Seat::told_in(self.telemetry().and_then(Worker::seat)))
+        let logged = self.shared.options.suspensions_told && access::is_wanted();
+        let seat = Arc::new(Seat::told_in(self.telemetry().and_then(Worker::seat), logged));
+        SEAT.set(Arc::downgrade(&seat));
+        seat
     }
 
     /// Shows the figures as they are now: to be called whenever they have changed.
@@ -46,6 +61,7 @@ impl Server {
 
     /// The thread of `seat` begins `request` at `now`.
     pub(super) fn tell_begin(&self, seat: &Seat, request: &Request, now: Instant) {
+        seat.begin();
         let Some(telemetry) = self.telemetry() else { return };
         telemetry.part(Part::Queue, nanoseconds(now.saturating_duration_since(request.ready_at)));
         if let Some(waited) = upstream(request, now) {

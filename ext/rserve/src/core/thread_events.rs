@@ -210,8 +210,6 @@ mod told {
         } else {
             state.come_back();
         }
-        if let Some(row) = state.seat.row() {
-            row.change(now);
-        }
+        state.seat.change(now);
     }
 }

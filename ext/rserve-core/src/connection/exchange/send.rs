@@ -11,6 +11,7 @@ use crate::connection::outgoing::Flushed;
 use crate::connection::request::Request;
 use crate::net::Peer;
 use crate::net::stream::Stream;
+use crate::telemetry::Spent;
 
 /// Octets of one response that are sent before other connections get their turn.
 const SEND_BUDGET: usize = 1 << 18;
@@ -138,6 +139,13 @@ impl Exchange {
         }
         if let Some(told) = &mut self.told {
             told.answered(status);
+        }
+    }
+
+    /// The thread that served the request has spent its time on it like this.
+    pub(crate) fn note_spent(&mut self, spent: Option<Spent>) {
+        if let (Some(access), Some(spent)) = (&mut self.access, spent) {
+            access.spent(spent);
         }
     }
 
