@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
+require_relative "../helpers/client_load"
 require_relative "../helpers/server_case"
 
 # Requests that the application does not answer (`request_timeout`).
@@ -31,7 +32,9 @@ class RequestTimeoutTest < ServerCase
       when "/raise"
         hang(env["QUERY_STRING"])
         raise "came too late"
-      when "/none" then return [200, {}, [env.key?("rserve.timeout").to_s]]
+      when "/none"
+        env["rserve.timeout"]&.extend(1000) # the machine may be slow
+        return [200, {}, [env.key?("rserve.timeout").to_s]]
       end
       (env["rack.after_reply"] ||= []) << -> { warn "after #{env["PATH_INFO"]}" }
       [200, {}, Class.new { def each = yield("late"); def close = warn("closed") }.new]
@@ -107,6 +110,26 @@ class RequestTimeoutTest < ServerCase
     assert_exits 0
   ensure
     client&.close
+  end
+
+  # In a cluster its replacement boots first, and nothing else is lost.
+  def test_ten_times_in_a_row_a_worker_is_replaced_and_no_other_request_is_lost
+    start("worker_check_interval 0.1\nrserve { request_timeout 0.2, hard: 0.6 }\n", "-w", "2", "-t", "2:2", "--preload")
+    load = ClientLoad.new(server, fresh: 2, target: "/none", pause: 0.01)
+    10.times do
+      mark = server.mark
+      client = hang("/hang")
+      assert_equal 504, ResponseReader.new(client).receive(timeout: 30).status
+      stopped = server.wait_for_log(/- Stopping (\d+), its replacement serves/, timeout: 60, after: mark)[1]
+      server.wait_until("#{stopped} is gone", 30) { !File.exist?("/proc/#{stopped}") }
+    ensure
+      client&.close
+    end
+    results = load.stop
+    assert_equal ["answered"], results.keys, results.inspect
+    [%r{! GET /hang has been in the application}, /another worker takes this one's place/].each do |line|
+      assert_equal 10, server.log.scan(line).size, line.inspect
+    end
   end
 
   def test_what_the_application_does_later_goes_nowhere
