@@ -154,7 +154,7 @@ fn threads_are_told_with_what_they_serve() {
     );
     let worker = telemetry.worker(PlaceId(0)).unwrap();
     let (_idle, busy) = (worker.seat().unwrap(), worker.seat().unwrap());
-    busy.begin(b"GET", b"/\"\\\x01\xff\xc3\xa9");
+    busy.begin(b"GET", b"/\"\\\x01\xff\xc3\xa9", std::time::Instant::now());
     busy.change(ThreadState::Io);
     let json = threads(&telemetry.read());
     for part in [

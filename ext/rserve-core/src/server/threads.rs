@@ -148,7 +148,6 @@ impl Server {
                 break;
             }
             poller.turn(&self.shared, left);
-            self.show();
         }
         // Before the next one may set it.
         self.shared.polling.lead(false);

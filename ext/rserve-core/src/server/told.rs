@@ -69,16 +69,17 @@ impl Server {
         }
         if let Some(row) = seat.row() {
             let octets = request.octets.as_slice();
-            row.begin(request.head.method.of(octets), request.head.path.of(octets));
+            row.begin(request.head.method.of(octets), request.head.path.of(octets), now);
         }
         self.show();
     }
 
     /// The thread of `seat` is done with a request.
     pub(super) fn tell_end(&self, seat: &Seat) {
-        let Some(telemetry) = self.telemetry() else { return };
-        let Some(spent) = seat.row().and_then(|row| row.end()) else { return };
-        if self.shared.options.suspensions_told {
+        let (Some(telemetry), Some(row)) = (self.telemetry(), seat.row()) else { return };
+        if !self.shared.options.suspensions_told {
+            row.rest();
+        } else if let Some(spent) = row.end() {
             telemetry.part(Part::Running, spent.running);
             telemetry.part(Part::GvlWait, spent.gvl);
             telemetry.part(Part::IoWait, spent.io);

@@ -1,6 +1,7 @@
 //! A thread's row: what it serves, and how it spends its time.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Instant;
 
 use super::layout::seat as at;
 use super::{ThreadState, Worker, exactly_now};
@@ -38,10 +39,10 @@ impl Seat {
         self.worker.row(self.start)
     }
 
-    /// The thread begins a request.
-    pub fn begin(&self, method: &[u8], path: &[u8]) {
+    /// The thread begins a request at `now`.
+    pub fn begin(&self, method: &[u8], path: &[u8], now: Instant) {
         let Some(row) = self.row() else { return };
-        let now = exactly_now();
+        let now = self.worker.nanoseconds(now);
         let version = row[at::VERSION].load(Ordering::Relaxed) | 1;
         row[at::VERSION].store(version, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -80,6 +81,15 @@ impl Seat {
         row[at::BEGAN].store(0, Ordering::Relaxed);
         row[at::SERVED].fetch_add(1, Ordering::Relaxed);
         Some(spent(row))
+    }
+
+    /// The thread is done with its request; how it has spent its time nobody knows.
+    pub fn rest(&self) {
+        let Some(row) = self.row() else { return };
+        if row[at::BEGAN].swap(0, Ordering::Relaxed) > 0 {
+            row[at::STATE].store(ThreadState::Idle as u64, Ordering::Relaxed);
+            row[at::SERVED].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// How the thread has spent its time on the request that it has, until now.

@@ -1,5 +1,6 @@
 use std::cell::Cell;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use rserve_http1::Version;
 
@@ -62,7 +63,7 @@ fn what_was_counted_outlives_a_worker_and_what_it_shows_does_not() {
     first.shed(Shed::ClientGone);
     first.timeout(Timeout::Hard);
     let seat = first.seat().unwrap();
-    seat.begin(b"GET", b"/");
+    seat.begin(b"GET", b"/", Instant::now());
     let before = telemetry.read().workers[0].clone();
     assert_eq!((before.figures[0], before.carried[0], before.connections[2]), (7, 0, 1));
     assert!(before.saturated_since.is_some() && before.threads.len() == 1);
@@ -96,10 +97,15 @@ fn figures_that_change_while_they_are_shown_are_shown_anew() {
     let asked = Cell::new(0);
     let figures = || {
         asked.set(asked.get() + 1);
-        [u64::min(asked.get(), 3); FIGURES]
+        let figures = [asked.get(); FIGURES];
+        if asked.get() == 1 {
+            // Another thread changes them, and is done sooner.
+            worker.show(|| [9; FIGURES], |_| (false, false));
+        }
+        figures
     };
     worker.show(figures, |_| (false, false));
-    assert_eq!((telemetry.read().workers[0].figures[0], asked.get()), (3, 4));
+    assert_eq!((telemetry.read().workers[0].figures[0], asked.get()), (2, 2));
 }
 
 #[test]
@@ -126,7 +132,7 @@ fn a_thread_tells_what_it_serves_and_how_it_spends_its_time() {
     let threads = || telemetry.read().workers[0].threads.clone();
     assert!(threads().iter().all(|thread| thread.request.is_none() && thread.served == 0));
     let path = "/".repeat(200);
-    second.begin(b"PROPFIND-AND-MORE", path.as_bytes());
+    second.begin(b"PROPFIND-AND-MORE", path.as_bytes(), Instant::now());
     second.change(ThreadState::Io);
     second.change(ThreadState::Gvl);
     let request = threads()[1].request.clone().unwrap();
@@ -140,10 +146,13 @@ fn a_thread_tells_what_it_serves_and_how_it_spends_its_time() {
     second.change(ThreadState::Running);
     let spent = second.end().unwrap();
     assert!(spent.gvl >= request.spent.gvl.min(1) && second.end().is_none());
-    second.begin(b"GET", b"/a");
+    second.begin(b"GET", b"/a", Instant::now());
     let request = threads()[1].request.clone().unwrap();
     assert_eq!((request.method.as_slice(), request.path.as_slice()), (b"GET".as_slice(), b"/a".as_slice()));
     assert_eq!(threads()[1].served, 1);
+    second.rest();
+    second.rest();
+    assert_eq!((threads()[1].request.is_none(), threads()[1].served), (true, 2));
     drop(first);
     assert_eq!(threads().iter().map(|thread| thread.seat).collect::<Vec<_>>(), [1]);
     assert!(worker.seat().is_some(), "a row that is free again");

@@ -1,14 +1,16 @@
 //! A worker's place, as the process writes it that has it.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use super::histogram::{self, OF_PARTS};
 use super::layout::worker as at;
 use super::layout::{self, FIGURES};
 use super::seat::Seat;
 use super::series::{self, Labels};
-use super::{ConnectionState, Part, Shed, Telemetry, Timeout, WorkerState, now};
+use super::{ConnectionState, Part, Shed, Telemetry, Timeout, WorkerState, exactly_now, now};
 use crate::sys::forks;
 
 /// What one process tells of itself: a worker, or the process of single mode. It is silent in a child that this process
@@ -19,6 +21,10 @@ pub struct Worker {
     place: usize,
     tenancy: u64,
     home: u32,
+    /// How often figures were shown, or begun to be.
+    turns: Arc<AtomicU64>,
+    /// The same moment by two clocks.
+    epoch: (Instant, u64),
 }
 
 impl Worker {
@@ -27,10 +33,19 @@ impl Worker {
         forks::watch();
         let telemetry = telemetry.clone();
         let tenancy = telemetry.words[place + at::TENANCY].load(Ordering::Relaxed);
-        let worker = Self { telemetry, place, tenancy, home: forks::generation() };
+        let epoch = (Instant::now(), exactly_now());
+        let home = forks::generation();
+        let worker = Self { telemetry, place, tenancy, home, turns: Arc::default(), epoch };
         worker.set(at::PID, u64::from(std::process::id()));
         worker.beat();
         worker
+    }
+
+    /// `at` by the clock that all processes share.
+    pub(super) fn nanoseconds(&self, at: Instant) -> u64 {
+        let (instant, nanoseconds) = self.epoch;
+        let since = at.saturating_duration_since(instant);
+        nanoseconds + since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
     }
 
     /// Whether the place is still this process's.
@@ -62,9 +77,9 @@ impl Worker {
         self.set(at::STATE, state as u64);
     }
 
-    /// Shows `figures`, which is asked again until it stays the same: another thread may have shown older ones
-    /// meanwhile. `waits` is given the figures and says whether a request waits for a thread, and whether it will wait
-    /// for long because all of them are busy.
+    /// Shows `figures`, which have changed. They are asked for again when another thread has begun to show them, too: it
+    /// may be done already, and have shown newer ones. `waits` is given the figures and says whether a request waits for
+    /// a thread, and whether it will wait for long because all of them are busy.
     pub fn show<const N: usize>(
         &self,
         figures: impl Fn() -> [u64; N],
@@ -74,18 +89,18 @@ impl Worker {
         if !self.is_mine() {
             return;
         }
-        let mut shown = figures();
+        let mut turn = self.turns.fetch_add(1, Ordering::SeqCst) + 1;
         loop {
-            for (word, figure) in self.words(at::FIGURES_AT..at::FIGURES_AT + N).iter().zip(shown) {
+            let figures = figures();
+            for (word, figure) in self.words(at::FIGURES_AT..at::FIGURES_AT + N).iter().zip(figures) {
                 word.store(figure, Ordering::Relaxed);
             }
-            self.show_saturation(waits(&shown));
-            fence(Ordering::SeqCst);
-            let newer = figures();
-            if newer == shown {
-                return;
+            self.show_saturation(waits(&figures));
+            // As a fence and a load, and cheaper.
+            match self.turns.compare_exchange(turn, turn, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return,
+                Err(newer) => turn = newer,
             }
-            shown = newer;
         }
     }
 
