@@ -1,10 +1,10 @@
 //! What a connection brings: a request that is complete, or why it was refused.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rserve_http1::{Error as HttpError, Head};
+use rserve_http1::{Error as HttpError, Head, decimal};
 
 use super::body::Body;
 use crate::config::options::Options;
@@ -90,12 +90,7 @@ impl Request {
     /// When its head was complete, as a proxy would have said it in `X-Request-Start`.
     pub fn start<'a>(&self, text: &'a mut [u8; 32]) -> &'a [u8] {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let start = since_1970.saturating_sub(self.head_at.elapsed());
-        let mut left = text.as_mut_slice();
-        // It has room for years to come.
-        let _ = write!(left, "t={}.{:03}", start.as_secs(), start.subsec_millis());
-        let free = left.len();
-        &text[..text.len() - free]
+        stamp(since_1970.saturating_sub(self.head_at.elapsed()), text)
     }
 
     pub(super) fn blank(now: Instant) -> Self {
@@ -110,6 +105,19 @@ impl Request {
             client: None,
         }
     }
+}
+
+/// `t=1700000000.123`, without the machinery of `format!`: a request's stamp is made for each of them.
+fn stamp(time: Duration, text: &mut [u8; 32]) -> &[u8] {
+    let mut buffer = [0; 20];
+    let millis = decimal::digits(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1000), &mut buffer);
+    let (seconds, millis) = millis.split_at(millis.len() - 3);
+    let mut len = 0;
+    for part in [b"t=", seconds, b".", millis] {
+        text[len..len + part.len()].copy_from_slice(part);
+        len += part.len();
+    }
+    &text[..len]
 }
 
 #[cfg(test)]
@@ -172,6 +180,19 @@ mod tests {
             let options = Options { methods, ..Options::default() };
             let request = request(&format!("{method} / HTTP/1.1\r\n\r\n"));
             assert_eq!(request.is_supported(&options), want, "{method} {:?}", options.methods);
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_in_seconds_with_three_digits_more() {
+        for (millis, want) in [
+            (1_700_000_000_123, "t=1700000000.123"),
+            (1_700_000_000_000, "t=1700000000.000"),
+            (10_000_000_000_001, "t=10000000000.001"),
+            (u64::MAX, "t=18446744073709551.615"),
+            (0, "t=1.000"),
+        ] {
+            assert_eq!(stamp(Duration::from_millis(millis), &mut [0; 32]), want.as_bytes());
         }
     }
 
