@@ -128,7 +128,7 @@ class ClusterTest < ServerCase
     Process.kill(:STOP, stopped)
     # The first few may go to the worker that does not know yet that it is stopped.
     sent = Array.new(40) { server.connect.tap { |io| io.write("GET /sleep0 HTTP/1.1\r\nHost: a\r\n\r\n") } }
-    answered = sent.last(30).count { |io| io.wait_readable(5) }
+    answered = sent.last(30).count { |io| io.wait_readable(Patience.for(5)) }
     assert_equal 30, answered, "answered by the other worker"
   ensure
     Process.kill(:CONT, stopped) if stopped

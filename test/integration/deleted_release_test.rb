@@ -84,7 +84,7 @@ class DeletedReleaseTest < ServerCase
   def test_a_phased_restart_into_nothing_leaves_the_workers_that_serve
     serve_from_copy("")
     FileUtils.rm_rf(@release)
-    before = workers
+    before = booted
     server.signal(:USR1)
     server.wait_for_log(/died before it had booted, next attempt in [1-9]/)
     assert_equal 1, (workers & before).size

@@ -41,7 +41,7 @@ class TopTest < ServerCase
   end
 
   def test_connections_that_nobody_accepts_are_told
-    state = spawn_controlled(mode: "workers 1")
+    state = spawn_controlled(mode: "workers 1\nworker_timeout 600")
     worker = Integer(server.wait_for_log(/Worker 0 \(PID: (\d+)\) booted/)[1])
     Process.kill(:STOP, worker)
     sockets = Array.new(3) { server.connect }
