@@ -65,9 +65,8 @@ impl Backtraces {
     ///
     /// As write(2) and read(2).
     pub fn ask(&self, whom: &[(u32, i32)], patience: Duration) -> io::Result<Vec<Option<Vec<u8>>>> {
-        let (asked, deadline) = (now(), Instant::now() + patience);
-        // Nobody reads the counter, and it has room for more than there will ever be.
-        nix::unistd::write(&self.bell, &1_u64.to_ne_bytes())?;
+        let deadline = Instant::now() + patience;
+        let asked = self.ring()?;
         let mut answers = vec![None; whom.len()];
         loop {
             for ((place, pid), answer) in whom.iter().zip(&mut answers).filter(|(_, answer)| answer.is_none())
@@ -82,7 +81,25 @@ impl Backtraces {
         }
     }
 
-    fn answer(&self, place: u32, pid: i32, since: u64) -> io::Result<Option<Vec<u8>>> {
+    /// Asks, and does not wait: for who has a loop of its own, in which to look for answers ([`Backtraces::answer`]). Returns
+    /// when it asked.
+    ///
+    /// # Errors
+    ///
+    /// As write(2).
+    pub fn ring(&self) -> io::Result<u64> {
+        let asked = now();
+        // Nobody reads the counter, and it has room for more than there will ever be.
+        nix::unistd::write(&self.bell, &1_u64.to_ne_bytes())?;
+        Ok(asked)
+    }
+
+    /// What process `pid` at `place` has answered since it was asked at `since`; `None` while it has not.
+    ///
+    /// # Errors
+    ///
+    /// As read(2).
+    pub fn answer(&self, place: u32, pid: i32, since: u64) -> io::Result<Option<Vec<u8>>> {
         let at = u64::from(place) * PART;
         let Some(head) = self.head(at)? else { return Ok(None) };
         if head.begun < since || head.pid != pid {

@@ -159,3 +159,18 @@ fn a_thread_tells_what_it_serves_and_how_it_spends_its_time() {
     let all: Vec<_> = std::iter::from_fn(|| worker.seat()).collect();
     assert_eq!(all.len(), layout::SEATS - 1);
 }
+
+#[test]
+fn of_two_workers_with_one_index_the_one_that_serves_is_shown() {
+    let telemetry = telemetry();
+    worker(&telemetry, 0).enter(WorkerState::Ready);
+    telemetry.prepare(PlaceId(5), Index(0), Phase(0));
+    let shown = || telemetry.read().by_index().map(|worker| (worker.index, worker.place)).collect::<Vec<_>>();
+    assert_eq!(shown(), [(0, 0)], "its successor boots");
+    telemetry.words[layout::place(5) + layout::worker::STARTED].fetch_add(1, Ordering::Relaxed);
+    telemetry.worker(PlaceId(5)).unwrap().enter(WorkerState::Ready);
+    assert_eq!(shown(), [(0, 5)]);
+    assert_eq!(telemetry.read().present().count(), 2);
+    telemetry.vacate(PlaceId(0));
+    assert_eq!(shown(), [(0, 5)]);
+}
