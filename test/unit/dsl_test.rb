@@ -43,6 +43,9 @@ class DSLTest < Minitest::Test
     "rserve { write_timeout 3 } if respond_to?(:rserve)" => { write_timeout: 3.0 },
     "rserve { stuck_after 3 }" => { stuck_after: 3.0 },
     "rserve { stuck_after false }" => { stuck_after: 0.0 },
+    "rserve { health_bind 'tcp://x:1', 'unix:///y' }\nrserve { health_bind 'tcp://x:2' }" =>
+      { health_bind: %w[tcp://x:1 unix:///y tcp://x:2] },
+    "rserve { ready_saturation 10 }" => { ready_saturation: 10.0 },
     "rserve { shutdown_delay 5 }" => { shutdown_delay: 5.0 },
     "rserve { request_timeout 30, hard: '60' }" => { request_timeout: 30.0, hard_request_timeout: 60.0 },
     "rserve { request_timeout 30 }" => { request_timeout: 30.0, hard_request_timeout: nil },
@@ -87,6 +90,7 @@ class DSLTest < Minitest::Test
       "port 'x'" => "invalid value for Integer",
       "worker_check_interval 0" => "worker_check_interval must be more than 0 seconds",
       "worker_timeout 5" => "must be greater than the worker reporting interval (5)",
+      "rserve { health_bind 'ssl://x:1' }" => "health_bind must be tcp://HOST:PORT or unix://PATH",
       "rserve { shutdown_delay(-1) }" => "shutdown_delay must not be negative",
       "rserve { worker_max_memory 'much' }" => 'worker_max_memory must be a size such as "512M", not "much"',
       "rserve { worker_max_memory '512M', hard: '1 P' }" => "worker_max_memory hard: must be a size",

@@ -21,6 +21,7 @@ pub mod metrics;
 mod models;
 pub mod net;
 pub mod observe;
+pub mod operator;
 mod poller;
 pub mod pool;
 pub mod server;

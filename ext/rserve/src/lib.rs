@@ -9,6 +9,7 @@ mod core;
 mod figures;
 mod http_parser;
 mod log;
+mod operator;
 mod settings;
 mod succession;
 mod telemetry;
@@ -42,6 +43,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     worker::init(ruby, native)?;
     master::init(ruby, native)?;
     succession::init(native)?;
+    operator::init(ruby, native)?;
     thread_events::init();
     env::init(ruby);
     look_up_classes(ruby);
@@ -64,6 +66,7 @@ fn look_up_classes(ruby: &Ruby) {
     core::Core::class(ruby);
     http_parser::HttpParser::class(ruby);
     master::Master::class(ruby);
+    operator::OperatorPort::class(ruby);
     request_timeout::RequestTimeout::class(ruby);
     stream::Stream::class(ruby);
     telemetry::Telemetry::class(ruby);

@@ -18,6 +18,7 @@ use crate::vm::error;
 #[magnus(class = "Rserve::Native::Telemetry", free_immediately)]
 pub(crate) struct Telemetry {
     shared: Shared,
+    cluster: bool,
     exposition: RefCell<Exposition>,
 }
 
@@ -31,7 +32,7 @@ impl Telemetry {
         server.begin(cluster, thread_events::ARE_TOLD);
         let timeout: Duration = options::seconds(worker_timeout);
         server.set_worker_timeout(timeout);
-        Ok(Self { shared, exposition: RefCell::default() })
+        Ok(Self { shared, cluster, exposition: RefCell::default() })
     }
 
     /// The memory itself.
@@ -43,6 +44,11 @@ impl Telemetry {
     pub(crate) fn alone(&self) -> (Option<Worker>, ServerSection) {
         self.shared.prepare(PlaceId(0), Index(0), Phase(0));
         (self.shared.worker(PlaceId(0)), self.shared.server())
+    }
+
+    /// The process that it is of is another one now (`Process.daemon`).
+    fn follow_fork(&self) {
+        self.shared.server().begin(self.cluster, thread_events::ARE_TOLD);
     }
 
     /// The descriptor by which a program that is executed can have it.
@@ -66,6 +72,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Telemetry", ruby.class_object())?;
     class.undef_default_alloc_func();
     class.define_singleton_method("new", function!(Telemetry::new, 2))?;
+    class.define_method("follow_fork", method!(Telemetry::follow_fork, 0))?;
     class.define_method("fileno", method!(Telemetry::fileno, 0))?;
     class.define_method("metrics", method!(Telemetry::metrics, 1))?;
     class.define_method("threads", method!(Telemetry::threads, 0))?;

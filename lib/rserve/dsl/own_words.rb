@@ -229,10 +229,34 @@ module Rserve
         @options[:process_warmup] = answer
       end
 
-      # How long everything goes on after TERM: requests are taken, and responses say `Connection: close`. Then the
-      # server stops. A second signal ends the wait.
+      # Opens the operator's port: `/livez`, `/readyz`, `/metrics`, `/threads` and `/status` over HTTP, which are
+      # answered whatever the application does. docs/operate.md has what they tell. Who can reach it needs no token.
       #
-      # The default is 0. Load balancers, and Kubernetes, need some seconds to stop sending requests here.
+      # @example
+      #   health_bind "tcp://127.0.0.1:9394"
+      # @param urls [Array<String>] `tcp://HOST:PORT` or `unix://PATH`
+      def health_bind(*urls)
+        urls.each do |url|
+          unless url.match?(%r{\A(?:tcp|unix)://})
+            raise ArgumentError, "health_bind must be tcp://HOST:PORT or unix://PATH, not #{url.inspect}"
+          end
+        end
+        (@options[:health_bind] ||= []).concat(urls)
+      end
+
+      # How long all threads may be busy while requests wait before `/readyz` says `saturated`.
+      #
+      # The default is never. Who takes instances that are busy out of the rotation leaves the others with more to do.
+      #
+      # @param seconds [Numeric]
+      def ready_saturation(seconds)
+        @options[:ready_saturation] = not_negative(:ready_saturation, seconds)
+      end
+
+      # How long everything goes on after TERM: `/readyz` says `draining`, requests are taken, and responses say
+      # `Connection: close`. Then the server stops. A second signal ends the wait.
+      #
+      # The default is 0. Kubernetes and load balancers need some seconds to stop sending requests here.
       #
       # @param seconds [Numeric]
       def shutdown_delay(seconds)

@@ -33,7 +33,7 @@ module Rserve
 
     # @raise [OperatorError] what would keep the server from starting
     def run
-      OwnFilesCheck.new(@options).run { |pid| (@options[:binds] + control_urls).any? { |url| listens?(pid, url) } }
+      OwnFilesCheck.new(@options).run { |pid| (@options[:binds] + other_urls).any? { |url| listens?(pid, url) } }
       seconds = load_application
       listening = try_listeners
       facts(seconds, listening).each do |name, lines|
@@ -58,7 +58,7 @@ module Rserve
 
     # @return [Array<String>] each URL, with a remark where one is due
     def try_listeners
-      urls = @options[:binds] + control_urls
+      urls = @options[:binds] + other_urls
       ours = urls.select { |url| listens?(running_pid, url) }
       @launcher.binder.parse(urls - ours, LogWriter.new(NullIO.new, $stderr))
       @options[:binds].map { |url| ours.include?(url) ? "#{url} (now pid #{running_pid}'s)" : url }
@@ -66,8 +66,8 @@ module Rserve
       @launcher.binder.close_listeners
     end
 
-    def control_urls
-      [@options[:control_url]].compact
+    def other_urls
+      [@options[:control_url], *@options[:health_bind]].compact
     end
 
     def listens?(pid, url)
@@ -103,6 +103,7 @@ module Rserve
         "Threads" => "#{@options[:min_threads]} to #{@options[:max_threads]}#{" in each worker" if clustered?}",
         "Listening" => listening,
         "Control" => control,
+        "Operator" => @options[:health_bind] || "none",
         "Files" => files,
         "Plugins" => @config.plugins.names.then { |names| names.empty? ? "none" : names.join(", ") },
         "Hooks" => hooks

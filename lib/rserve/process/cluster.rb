@@ -153,6 +153,7 @@ module Rserve
     def run
       output_header "cluster"
       log "*      Workers: #{@options[:workers]}"
+      start_operator_port
       preload? ? preload : bind_only
       @launcher.take_signals_back(*AFTER_PRELOADING)
       @launcher.begin_serving { @master = Native::Master.new(self, cluster_options) }
@@ -371,6 +372,7 @@ module Rserve
     def become_worker(index)
       @in_worker = true
       @control&.close_in_child
+      @launcher.operator_port.close_in_child
       Worker.new(@launcher, index:, link: @master.worker(index), app: @app).run
     end
 

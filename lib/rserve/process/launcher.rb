@@ -6,6 +6,7 @@ require "rserve/config/configuration"
 require "rserve/process/events"
 require "rserve/log/access_log"
 require "rserve/log/log_writer"
+require "rserve/operator/port"
 require "rserve/process/own_file"
 require "rserve/process/own_files_check"
 require "rserve/process/restart"
@@ -36,6 +37,9 @@ module Rserve
 
     # @return [AccessLog]
     attr_reader :access_log
+
+    # @return [OperatorPort]
+    attr_reader :operator_port
 
     # @return [Configuration]
     attr_reader :config
@@ -72,6 +76,7 @@ module Rserve
       @restart_dir = @restart.dir
       @binder = Binder.new(log_writer, conf, env:)
       adopt_listeners
+      @operator_port = OperatorPort.new(self, @options[:health_bind] || [], env)
       Dir.chdir(@restart_dir)
       prune_bundler(argv)
       export_environment
@@ -105,6 +110,7 @@ module Rserve
     ensure
       @signals&.close
       @runner&.stop_control
+      @operator_port.stop
     end
 
     # The program is this server's own: other processes of it may take its place (`overlap_restart`).
@@ -128,6 +134,8 @@ module Rserve
 
       @pid = Process.pid
       @signals&.follow_fork
+      telemetry&.follow_fork
+      @operator_port.follow_fork
       true
     end
 
@@ -145,7 +153,7 @@ module Rserve
     #
     # @return [Native::Telemetry, nil] nil where nobody wants to see anything
     def telemetry
-      return unless @options[:telemetry]
+      return unless @options[:telemetry] || @operator_port.wanted?
 
       @telemetry ||= Native::Telemetry.new(clustered?, @options[:worker_timeout])
     end
@@ -408,7 +416,8 @@ module Rserve
       @config.run_hooks(restart_hook, self, @log_writer)
       return close_binder_listeners unless @status == :restart # told to terminate meanwhile
 
-      @restart.exec(previous_env, @binder)
+      others = @operator_port.hand_on(@binder, previous_env)
+      @restart.exec(previous_env, @binder, others)
     end
 
     def restart_hook

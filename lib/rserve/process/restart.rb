@@ -6,7 +6,8 @@ module Rserve
     # Signals that must neither end nor stop the process between `exec` and its first trap.
     DEFERRED = %w[HUP USR1 USR2 TTIN TTOU].freeze
     # Variables that tell one incarnation about the last one's sockets.
-    SOCKET_VARIABLES = /\A(PUMA_INHERIT_\d+|RSERVE_(UNIX_PATHS|BORROWED_FDS|INHERIT_CONTROL|KEEPER)|LISTEN_(FDS|PID))\z/
+    SOCKET_VARIABLES = /\A(PUMA_INHERIT_\d+|LISTEN_(FDS|PID)|
+                         RSERVE_(UNIX_PATHS|BORROWED_FDS|INHERIT_CONTROL|KEEPER|OPERATOR))\z/x
     # rserve puts it in front of the load path by itself.
     FACADE_DIR = File.expand_path("../compat", __dir__)
     private_constant :DEFERRED, :SOCKET_VARIABLES, :FACADE_DIR
@@ -47,13 +48,14 @@ module Rserve
     #
     # @param env [Hash] of the next incarnation, see {#environment}
     # @param binder [Binder] its listeners are handed over
-    def exec(env, binder)
+    # @param others [Array<IO>] what else is
+    def exec(env, binder, others = [])
       Dir.chdir(@dir)
       ENV.replace(env)
       ENV.update(binder.redirects_for_restart_env)
       defer_signals
       LogStream.settle
-      Kernel.exec(*command, binder.redirects_for_restart)
+      Kernel.exec(*command, binder.redirects_for_restart.merge(others.to_h { |io| [io.to_i, io.to_i] }))
     end
 
     # Until the next program has its traps.

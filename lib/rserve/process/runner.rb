@@ -45,6 +45,12 @@ module Rserve
       @log_writer.log("- #{line}") if @options[:debug]
     end
 
+    # Opens the operator's port, and serves there: before the application is loaded, for as long as that may take.
+    def start_operator_port
+      @launcher.operator_port.open(@launcher.binder)
+      @launcher.operator_port.serve unless @launcher.generation&.proves_itself?
+    end
+
     # Serves the control application when a control URL is set.
     def start_control
       open_control

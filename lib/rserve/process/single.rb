@@ -86,6 +86,7 @@ module Rserve
     def run
       output_header "single"
       warn_retirement
+      start_operator_port
       load_and_bind
       Plugins.fire_background
       @launcher.write_state

@@ -25,6 +25,18 @@ module Rserve
       end
     end
 
+    # Takes over what another binder has inherited for these URLs.
+    def inherit_from(other, urls)
+      urls.each { |url| @inherited_fds[url] = other.inherited_fds.delete(url) if other.inherited_fds.key?(url) }
+      @unix_paths.concat(other.unix_paths)
+    end
+
+    # Hands the listeners of another binder on, too, when this process executes itself anew.
+    def hand_on(other)
+      @listeners.concat(other.listeners)
+      @unix_paths |= other.unix_paths
+    end
+
     # @return [Hash] for `exec`: the listeners stay open, everything else is closed
     def redirects_for_restart
       fds = @listeners.to_h { |_url, io| [io.to_i, io.to_i] }

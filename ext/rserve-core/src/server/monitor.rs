@@ -1,19 +1,17 @@
 //! The one native thread of a worker. It takes over whenever no Ruby thread polls: all of them may be inside the
 //! application. While one waits in epoll there is nothing to do, and the monitor parks.
 
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use std::{io, thread};
-
-use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::{Server, Status};
 use crate::pool::large;
 use crate::pool::staffing;
 use crate::shared::MonitorBell;
-use crate::sys::processor_time;
+use crate::sys::{native_thread, processor_time};
 use crate::tuning::{IDLE_AFTER, TICK, TURN, WEIGH_LARGE_EVERY};
 
 #[derive(Default)]
@@ -25,12 +23,8 @@ impl Monitor {
     pub(super) fn start(&self, server: &Arc<Server>) -> io::Result<()> {
         let bell = Arc::clone(&server.shared.monitor);
         let server = Arc::downgrade(server);
-        let builder = thread::Builder::new().name("rserve monitor".into());
-        // A new thread inherits the mask: block everything first, so that no signal is ever delivered to it.
-        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        let spawned = builder.spawn(move || watch(&server, &bell));
-        before.thread_set_mask()?;
-        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(spawned?);
+        let thread = native_thread("rserve monitor", move || watch(&server, &bell))?;
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(())
     }
 

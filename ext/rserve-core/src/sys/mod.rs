@@ -23,12 +23,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::epoll::Epoll;
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 pub use log::write_log;
 pub use malloc::limit_arenas;
@@ -104,6 +106,31 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
 /// The system's number of what it refused.
 pub(crate) fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw)
+}
+
+/// Takes over the descriptor `fd` that this program was executed with; a program that it executes does not get it.
+///
+/// # Errors
+///
+/// `EBADF` when `fd` is not open.
+pub(crate) fn own(fd: RawFd) -> io::Result<OwnedFd> {
+    let copy = duplicate(fd)?;
+    // SAFETY: the call above shows that it is open; who executed this program has left it to its caller alone.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(copy)
+}
+
+/// Starts a thread that Ruby does not know, and that is sent no signal.
+///
+/// # Errors
+///
+/// There can be no further one.
+pub(crate) fn native_thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    // A new thread inherits the mask.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
+    before.thread_set_mask()?;
+    spawned
 }
 
 /// Takes the next connection from `listener`: non-blocking, close-on-exec, with the peer's address.

@@ -59,7 +59,7 @@ module Rserve
 
       # The keeper holds the listeners for the next generation.
       def hand_over_listeners
-        @generation.listening(@binder.handover + @runner.control_handover)
+        @generation.listening(@binder.handover + @operator_port.handover + @runner.control_handover)
       end
 
       # All workers have booted.
@@ -125,6 +125,7 @@ module Rserve
       def lead
         @leads = true
         @runner.on_main_thread do
+          @operator_port.serve
           write_state
           @runner.run_control
           @events.fire_after_booted!
@@ -141,6 +142,7 @@ module Rserve
             @runner.abandon_control
             @events.fire_before_restart!
             @config.run_hooks(restart_hook, self, @log_writer)
+            @operator_port.abandon
           end
           @generation.resigned
           @status = :restart
