@@ -17,7 +17,7 @@ pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod metrics;
-#[cfg(all(test, feature = "loom"))]
+#[cfg(test)]
 mod models;
 pub mod net;
 pub mod observe;

@@ -10,7 +10,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 fn places() -> [Arc<Place>; 2] {
     let board = Board::new().unwrap();
     [0, 1].map(|index| {
-        let place = board.place(Index(index)).unwrap();
+        let place = board.place(Index(index).into()).unwrap();
         place.open(1);
         Arc::new(place)
     })
