@@ -28,10 +28,13 @@ module Rserve
 
     # How often the managing thread looks at its own deadlines, in seconds.
     TICK = 0.5
+    # How long connections may bring another request to a server that ends while another generation serves: nobody waits
+    # for its end, in seconds.
+    PATIENT_GRACE = 1
     # What `env["puma.mark_as_io_bound"]` is (Puma 8) without `max_io_threads`: a request that only waits counts as any
     # other.
     COUNTS_AS_ANY = -> {}
-    private_constant :TICK, :COUNTS_AS_ANY
+    private_constant :TICK, :PATIENT_GRACE, :COUNTS_AS_ANY
 
     # Figures of the level that `RSERVE_COMPAT` asks for. Those of every level are methods, too.
     STAT_METHODS = CompatLevel.stat_names(CompatLevel.from_env).freeze
@@ -298,6 +301,7 @@ module Rserve
         early_hints: @early_hints ? true : false,
         out_of_band: !@options.all_of(:out_of_band).empty?,
         supported_http_methods: supported_methods,
+        drain_grace: Succession::Generation.current && PATIENT_GRACE,
         proxy_protocol:,
         proxies: @options[:proxy_protocol_from],
         poses_as_puma: Rserve.poses_as_puma?,

@@ -43,6 +43,7 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     seconds(settings, "first_data_timeout", &mut options.first_data_timeout)?;
     seconds(settings, "persistent_timeout", &mut options.persistent_timeout)?;
     seconds(settings, "write_timeout", &mut options.write_timeout)?;
+    seconds(settings, "drain_grace", &mut options.drain_grace)?;
     if let Some(limit) = get::<f64>(settings, "stuck_after")? {
         options.stuck_after = (limit > 0.0).then(|| options::seconds(limit));
     }

@@ -104,6 +104,9 @@ pub struct Options {
     pub limits: Limits,
     /// Where bodies and responses too large for memory go.
     pub temp_folder: PathBuf,
+    /// How long a server that stops lets connections bring another request, which is then answered with
+    /// `Connection: close`: closing them at once would lose the requests that are on their way.
+    pub drain_grace: Duration,
     /// Every connection may start with a PROXY header, which then says who the client is.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Peers whose PROXY header is believed; from others it is malformed HTTP. Empty is all.
@@ -138,6 +141,7 @@ impl Default for Options {
             max_keep_alive: None,
             limits: Limits::default(),
             temp_folder: std::env::temp_dir(),
+            drain_grace: Duration::from_millis(150),
             proxy_protocol: None,
             proxies: Vec::new(),
             suspensions_told: false,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Poller;
 use crate::cluster::balance::Gate;
-use crate::shared::{DRAIN_GRACE, Shared, Status};
+use crate::shared::{Shared, Status};
 
 impl Poller {
     /// Starts and stops accepting as the server's status says.
@@ -54,7 +54,7 @@ impl Poller {
         (self.paused_until, self.left_until) = (None, None);
         for connection in self.slots.iter() {
             if connection.owner.saw(0) && connection.exchange().may_hurry() {
-                shared.deadline_at(connection, now + DRAIN_GRACE);
+                shared.deadline_at(connection, now + shared.options.drain_grace);
             }
         }
     }

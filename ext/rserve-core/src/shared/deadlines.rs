@@ -11,10 +11,6 @@ use crate::connection::ownership::{NEVER, Ownership};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::tuning::TICK;
 
-/// How long a server that stops lets connections bring another request, which is then answered with
-/// `Connection: close`: closing them at once would lose the requests that are on their way.
-pub(crate) const DRAIN_GRACE: Duration = Duration::from_millis(150);
-
 pub(crate) struct Deadlines {
     epoch: Instant,
     /// The poller looks at all deadlines no later than this.
@@ -111,7 +107,7 @@ fn due(
         Patience::Stalled => return Some(exchange.reader_due(now, options.write_timeout)),
         Patience::Lingering if status < Status::Draining => return Some(exchange.linger_due(now)),
         Patience::Unchanged | Patience::Lingering if has_one() => return None,
-        _ if exchange.may_hurry() && status >= Status::Draining => DRAIN_GRACE,
+        _ if exchange.may_hurry() && status >= Status::Draining => options.drain_grace,
         _ if exchange.activity() == Activity::Lingering => LINGER_TIME,
         _ if exchange.is_idle() && exchange.served() > 0 => options.persistent_timeout,
         _ => options.first_data_timeout,

@@ -32,7 +32,7 @@ use crate::telemetry::{self, WorkerState};
 pub(crate) use absences::Absences;
 use calls::Calls;
 pub use calls::Late;
-pub(crate) use deadlines::{DRAIN_GRACE, Deadlines};
+pub(crate) use deadlines::Deadlines;
 use figures::Figures;
 use life::Life;
 pub use life::Status;

@@ -260,10 +260,11 @@ impl Takeover {
             Report::Staff { workers, booted } => generation.staff = Staff { workers, booted },
             Report::Failed { phase, message } => {
                 let text = format!("{phase}: {message}");
+                let says_first = generation.failure.is_none();
                 generation.failure.get_or_insert_with(|| text.clone());
                 if let Stage::Ending { untold: Some(why), .. } = &mut generation.stage {
                     // Of one that has failed already the first reason counts; of one that was late this says where.
-                    if phase == "at" {
+                    if phase == "at" && says_first {
                         *why = format!("{why}, {text}");
                     }
                 } else if generation.is_candidate() {

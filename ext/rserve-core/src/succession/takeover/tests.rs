@@ -286,6 +286,7 @@ const SERVES_ON: &str = "; generation 1 serves on, READY with a line";
 fn a_generation_that_does_not_boot_is_told_with_its_reason_and_the_last_one_serves_on() {
     let mut table = Table::restarting(settings(2), settings(2));
     table.hear(2, failed("at boot", "config.ru:3: no such file -- rails (LoadError)"), "2: give_up");
+    table.hear(2, failed("at", "exe/rserve:15"), "");
     let line = "! Generation 2 failed at boot: config.ru:3: no such file -- rails (LoadError)";
     table.exit(2, ExitStatus::Code(1), &format!("drop 2, {line}{SERVES_ON}"));
     assert!(table.takeover.standing().contains(r#""asked":1,"answered":1,"#));
