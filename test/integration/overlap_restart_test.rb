@@ -82,8 +82,8 @@ class OverlapRestartTest < ServerCase
 
   BROKEN.each do |kind, (app, reason)|
     define_method(:"test_a_deployment_that_is_broken_by_#{kind}_is_taken_back") do
-      ready = "restart_ready path: '/up', timeout: 0.6, interval: 0.2"
-      serve("rserve { #{kind == "crash" ? "restart_settle 1.5" : ready} }")
+      ready = "restart_ready path: '/up', timeout: 3, interval: 0.2"
+      serve("rserve { #{kind == "crash" ? "restart_settle 5" : ready} }")
       deploy(app)
       text, status = control("restart", "--wait")
       assert_equal 1, status, text
@@ -95,11 +95,11 @@ class OverlapRestartTest < ServerCase
   end
 
   def test_a_deployment_that_hangs_at_boot_is_taken_back
-    serve "worker_boot_timeout 2"
+    serve "worker_boot_timeout 6"
     deploy("\nsleep\n")
     text, status = control("restart", "--wait")
     assert_equal 1, status
-    assert_match(/Generation 2 failed at boot: not booted within 2s \(worker_boot_timeout\), at: .*config\.ru:2;/, text)
+    assert_match(/Generation 2 failed at boot: not booted within 6s \(worker_boot_timeout\), at: .*config\.ru:2;/, text)
     assert_serving "one"
   end
 
