@@ -86,7 +86,13 @@ pub fn usual_absence(before: u64, latest: u64) -> u64 {
     before - before / AVERAGED + latest / AVERAGED
 }
 
-/// How long the monitor rests after a look, given how long it rested before. `calm` when there was nothing for it to do.
+/// Whether the monitor has nothing to do that is urgent: somebody polls, or none of what it may find can be begun before the
+/// thread that computes is done or [`COMPETE_AFTER`] is over.
+pub fn is_calm(on_call: bool, led_or_polled: bool, computing: bool) -> bool {
+    !on_call && (led_or_polled || computing)
+}
+
+/// How long the monitor rests after a look, given how long it rested before. `calm` as [`is_calm`] has it.
 pub fn rest(before: Duration, told: bool, calm: bool) -> Duration {
     match told && calm {
         true => (before * 2).min(LONGEST_TICK),
@@ -167,6 +173,18 @@ mod tests {
         assert_eq!(rests, [2, 4, 4, 4, 4]);
         assert_eq!(rest(LONGEST_TICK, true, false), TICK);
         assert_eq!(rest(LONGEST_TICK, false, true), TICK);
+    }
+
+    #[test]
+    fn the_monitor_has_nothing_urgent_while_somebody_polls_or_computes() {
+        for (on_call, polled, computing, calm) in [
+            (false, false, false, false),
+            (false, true, false, true),
+            (false, false, true, true),
+            (true, true, true, false),
+        ] {
+            assert_eq!(is_calm(on_call, polled, computing), calm, "{on_call} {polled} {computing}");
+        }
     }
 
     #[test]

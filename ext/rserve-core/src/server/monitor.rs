@@ -62,7 +62,8 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
             strong.tick(&look);
         }
         quiet = if leading && !on_call && !ready { quiet + pause } else { Duration::ZERO };
-        pause = staffing::rest(pause, told, !on_call && (leading || look.polled));
+        let calm = staffing::is_calm(on_call, leading || look.polled, strong.is_computing());
+        pause = staffing::rest(pause, told, calm);
         last = Some(look);
         if quiet < IDLE_AFTER {
             bell.set_resting(pause > TICK);
