@@ -11,6 +11,7 @@ module Rserve
       library, $0 = ARGV.shift(2)
       %w[INT TERM HUP QUIT USR1 USR2].each { |name| trap(name, "IGNORE") }
       require library
+      Rserve::Native.release_stack
       Rserve::Native.serve_operator(ARGV)
     RUBY
     # The program of this process, be its file replaced meanwhile.

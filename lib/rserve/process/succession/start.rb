@@ -9,7 +9,7 @@ module Rserve
   # The generations of one server, and their keeper: restarts that overlap.
   module Succession
     # What the keeper is: a Ruby without anything, that loads the native library and stays in it.
-    PROGRAM = "require ARGV.shift; Process.setproctitle(ARGV.shift); " \
+    PROGRAM = "require ARGV.shift; Process.setproctitle(ARGV.shift); Rserve::Native.release_stack; " \
               "Rserve::Native.keep(*ARGV.shift(2).map(&:to_i), ARGV.shift, ARGV.shift == 'true', ARGV)"
     private_constant :PROGRAM
 
