@@ -112,6 +112,8 @@ pub fn run(begin: Begin) -> io::Result<ExitStatus> {
     };
     keeper.lines.insert(Number::FIRST, Line { channel: Channel::of(begin.channel), door: None });
     keeper.tell(Event::Begun(begin.first));
+    // The first generation waits for this: from here on signals are taken.
+    keeper.carry_out(Effect::Publish);
     keeper.reap();
     loop {
         if let Some(status) = keeper.exit {

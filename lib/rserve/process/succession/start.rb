@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "io/wait"
 require "rbconfig"
 require "socket"
 require "rserve/log/log_stream"
@@ -11,7 +12,9 @@ module Rserve
     # What the keeper is: a Ruby without anything, that loads the native library and stays in it.
     PROGRAM = "require ARGV.shift; Process.setproctitle(ARGV.shift); Rserve::Native.release_stack; " \
               "Rserve::Native.keep(*ARGV.shift(2).map(&:to_i), ARGV.shift, ARGV.shift == 'true', ARGV)"
-    private_constant :PROGRAM
+    # Seconds that the keeper has to start.
+    PATIENCE = 10
+    private_constant :PROGRAM, :PATIENCE
 
     class << self
       # Can this configuration have a keeper?
@@ -36,6 +39,8 @@ module Rserve
         keepers.close
         # Ctrl-C is the keeper's: it reaches every process of the terminal's group.
         Process.setpgid(0, 0)
+        # Before that a signal to the keeper would end it, and the server would seem to be up.
+        socket.wait_readable(PATIENCE)
         Generation.current = Generation.new(socket, number: 1)
       end
 
