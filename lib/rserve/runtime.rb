@@ -6,6 +6,10 @@ require "rserve/puma/json_serialization"
 
 # What there is one of in a process: the running server's statistics, its configuration, the name it goes by.
 module Rserve
+  # The process that this program began in: those that go on after a fork have it, too.
+  FIRST_PID = Process.pid
+  private_constant :FIRST_PID
+
   # What the program calls itself in banners, titles and `--version`.
   Product = Struct.new(:name, :version, :code_name) do
     # Lower-case name, as in process titles.

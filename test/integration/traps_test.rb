@@ -54,7 +54,8 @@ class TrapsTest < ServerCase
 
   DAEMONS = {
     "Process.daemon" => "Process.daemon(true, true)",
-    "fork" => "exit!(0) if fork; Process.setsid"
+    "fork" => "exit!(0) if fork; Process.setsid",
+    "two forks" => "(sleep 0.5; exit!(0)) if fork; Process.setsid; exit!(0) if fork"
   }.freeze
 
   # Where it is called, in which mode; and what is heard afterwards.
@@ -67,6 +68,8 @@ class TrapsTest < ServerCase
       "before_fork" => [%w[-w 2], "before_fork { #{code} }", ""],
       "on_booted" => [%w[-w 2], "on_booted { #{code} }", ""]
     }.each do |where, (arguments, config, app)|
+      next if way == "two forks" && where != "the configuration"
+
       define_method(:"test_signals_are_heard_after_#{way}_in_#{where}") do
         pidfile = File.join(folder, "server.pid")
         spawn_server(*arguments, config: "pidfile #{pidfile.dump}\n#{config}\n", wait: false,

@@ -70,9 +70,10 @@ module Rserve
     end
 
     # In a container the numbers are small, and threads have numbers, too. A configuration that forks, and goes on in
-    # the child, has done so after a hot restart: the parent was the server.
+    # the child or in the child's child, has done so after a hot restart: where the program began was the server, which
+    # may take its time to end.
     def ours?(pid)
-      [Process.pid, Process.ppid].include?(pid) || File.exist?("/proc/self/task/#{pid}")
+      [Process.pid, Process.ppid, FIRST_PID].include?(pid) || File.exist?("/proc/self/task/#{pid}")
     end
 
     # Its parent has not asked yet how it ended.
