@@ -177,6 +177,20 @@ class OperatorPortTest < ServerCase
     server.wait_until("it is gone", 20) { !File.exist?("/proc/#{operator}") }
   end
 
+  # It is not there just now, and its number may be another process' by now.
+  def test_a_stop_while_its_process_is_to_come_back_later
+    start("-w", "1")
+    [1, 2, 4].each do |pause|
+      server.wait_until("it is there", 20) { operator_pid }
+      mark = server.mark
+      Process.kill(:KILL, operator_pid)
+      server.wait_for_log(/The operator's process .* next attempt in #{pause}s/, after: mark)
+    end
+    server.signal(:INT)
+    assert_exits 0
+    refute_log(/Errno|Error/)
+  end
+
   def test_workers_have_nothing_of_it
     start("-w", "1", "-f")
     ready

@@ -39,6 +39,8 @@ module Rserve
       @title = title
       @arguments = arguments + fds.map { |fd, name| "#{name}=#{fd}" }
       @fds = fds.keys
+      @lock = Mutex.new
+      @ends = ConditionVariable.new
     end
 
     # @param former [IO, nil] lifeline of a process that is to go as soon as this one is there
@@ -54,7 +56,7 @@ module Rserve
 
     # Ends it, and waits for that.
     def stop
-      @ending = true
+      let_go
       @lifeline.close
       return if @watch.join(PATIENCE)
 
@@ -64,7 +66,10 @@ module Rserve
 
     # It will be another program's: it is not started again.
     def let_go
-      @ending = true
+      @lock.synchronize do
+        @ending = true
+        @ends.signal
+      end
     end
 
     # A child of this process must not keep it alive.
@@ -111,10 +116,16 @@ module Rserve
 
         pause = now - begun > STEADY ? 0 : (pause * 2).clamp(1, LONGEST_PAUSE)
         @log_writer.log "! The operator's process (PID: #{@pid}) ended: #{how}; next attempt in #{pause}s"
-        sleep pause
-        return if @ending
+        return if ends_within?(pause)
 
         spawn_again
+      end
+    end
+
+    def ends_within?(seconds)
+      @lock.synchronize do
+        @ends.wait(@lock, seconds) unless @ending
+        @ending
       end
     end
 

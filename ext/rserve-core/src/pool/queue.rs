@@ -84,7 +84,7 @@ impl<T> Queue<T> {
         self.turns = turns;
     }
 
-    /// Whether requests are begun and ended only to be counted.
+    /// Whether requests may be turned away, so that those that were begun are counted.
     pub(crate) fn is_limited(&self) -> bool {
         self.time_limit.is_some() || self.length_limit.is_some()
     }
