@@ -19,7 +19,7 @@ task :compile do
   FileUtils.mkdir_p(File.dirname(library))
   FileUtils.cp(File.join(build, "release", File.basename(library)), "#{library}.new")
   File.rename("#{library}.new", library)
-  puts "#{library} is up to date"
+  puts "#{library} is ready"
 end
 
 desc "Remove what was compiled for this Ruby"
