@@ -7,16 +7,10 @@ require "socket"
 require "tempfile"
 require "tmpdir"
 require_relative "../../test/helpers/certificates"
+require_relative "peers"
 
 # A server under measurement, on one core or more, and what it has used.
 class BenchServer
-  # Name => what Ruby is to run. Debian's Puma and Unicorn are gems of this same Ruby.
-  COMMANDS = {
-    "rserve" => -> { ["-Ilib", "gem/exe/rserve"] },
-    "unicorn" => -> { ["-S", "unicorn"] },
-    "puma" => -> { [Gem.bin_path("puma", "puma")] }
-  }.freeze
-
   # What a server used up to a moment.
   # @!attribute cpu [Float] seconds of processor time
   # @!attribute switches [Integer] context switches
@@ -26,14 +20,16 @@ class BenchServer
 
   attr_reader :port
 
-  # Whether a server of this name can run that workload. Unicorn has no TLS.
-  def self.able?(name, workload) = name != "unicorn" || !workload[:tls]
+  # Whether a server of this name can run that workload.
+  def self.able?(name, workload) = !workload[:tls] || Peers::TLS.include?(name)
 
   def initialize(name, workload, core:)
     @port = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
     @tls = workload[:tls]
     @folder = Dir.mktmpdir("bench-server")
-    @pid = Process.spawn("taskset", "-c", core, RbConfig.ruby, *COMMANDS.fetch(name).call, *arguments(name, workload),
+    @pid = Process.spawn({ "RACK_ENV" => "production", "RAILS_ENV" => "production" },
+                         "taskset", "-c", core, RbConfig.ruby,
+                         *Peers.command(name, workload, port:, address:, folder: @folder),
                          in: File::NULL, out: log, err: %i[child out])
     wait_until_it_answers
   end
@@ -74,27 +70,6 @@ class BenchServer
   private_constant :TICKS_PER_SECOND
 
   def log = File.join(@folder, "log")
-
-  def arguments(name, workload)
-    return unicorn_arguments(workload) if name == "unicorn"
-
-    threads = "#{workload[:threads]}:#{workload[:threads]}"
-    ["-b", address, "-w", workload[:workers].to_s, "-t", threads, *("--preload" if workload[:preload]),
-     "-C", workload.fetch(:config, "-"), "-e", "production", "-q", workload[:app]]
-  end
-
-  # As many processes as the others have threads. What they do themselves is Rack::ContentLength's part here.
-  def unicorn_arguments(workload)
-    processes = [workload[:workers], 1].max * workload[:threads]
-    config = write("unicorn.rb", "worker_processes #{processes}\npreload_app true\n")
-    app = write("app.ru", <<~RUBY)
-      use Rack::ContentLength
-      run [*Rack::Builder.parse_file(#{File.expand_path(workload[:app]).dump})].first
-    RUBY
-    ["-l", "127.0.0.1:#{port}", "-E", "production", "-c", config, app]
-  end
-
-  def write(name, text) = File.join(@folder, name).tap { |path| File.write(path, text) }
 
   def address
     return "tcp://127.0.0.1:#{port}" unless @tls

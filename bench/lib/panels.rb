@@ -1,0 +1,65 @@
+# frozen_string_literal: true
+
+require "cgi"
+
+# One workload drawn as three small charts side by side: processor time, p99 and memory of each server. Less is better.
+class Panels
+  FIGURES = { cpu: ["processor time, µs a request", 1.0], p99: ["p99, ms", 1.0],
+              private: ["memory of each process that it shares with none, MB", 1024.0 * 1024] }.freeze
+  WIDTH = 820
+  PANEL = 270
+  NAMES = 62
+  HEAD = 70
+  ROW = 20
+  private_constant :FIGURES, :WIDTH, :PANEL, :NAMES, :HEAD, :ROW
+
+  # @param report [Report]
+  # @param workload [String] which is measured in it
+  # @param date [String]
+  def initialize(report, workload, date:)
+    @machine = report.machine
+    @servers = report.medians.fetch(workload)
+    @workload = workload
+    @date = date
+  end
+
+  # @return [String]
+  def to_svg
+    height = HEAD + (@servers.size * ROW) + 10
+    panels = FIGURES.each_with_index.map do |(figure, (title, unit)), index|
+      panel(8 + (index * PANEL), figure, title, unit)
+    end
+    <<~SVG
+      <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 #{WIDTH} #{height}" font-family="sans-serif" font-size="12">
+      <rect width="#{WIDTH}" height="#{height}" fill="#fff"/>
+      #{text(8, 18, "“#{@workload}”: less is better. #{@date}, #{@machine[:cores]} cores, #{@machine[:ruby][/\Aruby [\d.]+/]}", size: 13)}
+      #{text(8, 36, @servers.keys.map { |server| "#{server} #{@machine[:versions][server]}" }.join(" · "), size: 11)}
+      #{panels.join("\n")}
+      </svg>
+    SVG
+  end
+
+  private
+
+  def panel(left, figure, title, unit)
+    values = @servers.transform_values { |figures| figures[figure] / unit }
+    longest = values.values.max
+    rows = values.each_with_index.map do |(server, value), index|
+      row(left, HEAD + (index * ROW), server, value, value / longest)
+    end
+    [text(left, HEAD - 10, title, size: 11), *rows].join("\n")
+  end
+
+  def row(left, top, server, value, share)
+    length = (share * (PANEL - NAMES - 60)).round(1)
+    colour = server == "rserve" ? "#c0392b" : "#7f8c8d"
+    figure = value >= 100 ? value.round : value.round(1)
+    [text(left, top + 12, server),
+     %(<rect x="#{left + NAMES}" y="#{top + 1}" width="#{length}" height="14" fill="#{colour}"/>),
+     text(left + NAMES + length + 4, top + 12, figure, size: 11)].join
+  end
+
+  def text(left, base, content, size: 12)
+    %(<text x="#{left.round(1)}" y="#{base}" font-size="#{size}" fill="#333">#{CGI.escapeHTML(content.to_s)}</text>)
+  end
+end

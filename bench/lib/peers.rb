@@ -1,0 +1,87 @@
+# frozen_string_literal: true
+
+# How each server is started to do the same work: as many processes and threads, by its own recommended means.
+# A server stands here under the name of its gem and its command.
+module Peers
+  # Name => the arguments that Ruby gets before the server's own. Unicorn, Pitchfork, Falcon and Itsi are measured where
+  # their commands are on the PATH.
+  COMMANDS = {
+    "rserve" => -> { ["-Ilib", "gem/exe/rserve"] },
+    "itsi" => -> { ["-S", "itsi"] },
+    "falcon" => -> { ["-S", "falcon"] },
+    "pitchfork" => -> { ["-S", "pitchfork"] },
+    "unicorn" => -> { ["-S", "unicorn"] },
+    "puma" => -> { [Gem.bin_path("puma", "puma")] }
+  }.freeze
+
+  # Those that are measured over TLS too.
+  TLS = %w[rserve puma].freeze
+
+  # @return [Array<String>] names that can be measured here
+  def self.there = COMMANDS.keys.select { |name| name == "rserve" || system("command -v #{name} >/dev/null") }
+
+  # @param name [String]
+  # @param workload [Hash] see WORKLOADS
+  # @param port [Integer]
+  # @param address [String] to bind to
+  # @param folder [String] for files that the server reads
+  # @return [Array<String>] the whole command line after Ruby's name
+  def self.command(name, workload, port:, address:, folder:)
+    ours = Arguments.new(workload, port, address, folder)
+    [*COMMANDS.fetch(name).call, *(ours.respond_to?(name) ? ours.public_send(name) : ours.puma)]
+  end
+
+  # A method for each kind of command line.
+  Arguments = Struct.new(:workload, :port, :address, :folder) do
+    def puma
+      threads = "#{workload[:threads]}:#{workload[:threads]}"
+      ["-b", address, "-w", workload[:workers].to_s, "-t", threads, *("--preload" if workload[:preload]),
+       "-C", workload.fetch(:config, "-"), "-e", "production", "-q", workload[:app]]
+    end
+
+    # As many processes as the others have threads. What they do themselves is Rack::ContentLength's part here.
+    def unicorn
+      config = write("unicorn.rb", "worker_processes #{processes * workload[:threads]}\npreload_app true\n")
+      ["-l", "127.0.0.1:#{port}", "-E", "production", "-c", config, with_content_length]
+    end
+
+    # Processes that are forked anew from one that has served, as its authors recommend.
+    def pitchfork
+      config = write("pitchfork.rb",
+                     "worker_processes #{processes * workload[:threads]}\nrefork_after [50, 100, 1000]\n")
+      ["-l", "127.0.0.1:#{port}", "-E", "production", "-c", config, with_content_length]
+    end
+
+    # A fiber for each request, as many as come.
+    def falcon
+      ["serve", "--bind", address.sub("tcp:", "http:"), "--count", processes.to_s, "--config",
+       workload[:app]]
+    end
+
+    def itsi
+      config = write("Itsi.rb", <<~RUBY)
+        bind #{address.sub("tcp:", "http:").dump}
+        workers #{processes}
+        threads #{workload[:threads]}
+        preload #{workload[:preload]}
+        log_level :error
+        rackup_file #{File.expand_path(workload[:app]).dump}
+      RUBY
+      ["-C", config, "start"]
+    end
+
+    private
+
+    def processes = [workload[:workers], 1].max
+
+    def with_content_length
+      write("app.ru", <<~RUBY)
+        use Rack::ContentLength
+        run [*Rack::Builder.parse_file(#{File.expand_path(workload[:app]).dump})].first
+      RUBY
+    end
+
+    def write(name, text) = File.join(folder, name).tap { |path| File.write(path, text) }
+  end
+  private_constant :Arguments
+end
