@@ -9,28 +9,13 @@ class RailsDocumentTest < RailsCase
   LEFT_OUT = %w[brakeman rubocop-rails-omakase debug web-console tzinfo-data byebug sass-rails].freeze
   SHORT = %w[--minimal].freeze
 
-  # What Rails 8 writes where the document changes it or says that it stays: that Rails is in no Debian. By version, the
-  # packages and how gems get into the image (8.0.0, 8.1.3).
-  RAILS8 = {
-    "8.0" => ["build-essential git pkg-config", "COPY Gemfile Gemfile.lock ./"],
-    "8.1" => ["build-essential git libyaml-dev pkg-config", "COPY vendor/* ./vendor/\nCOPY Gemfile Gemfile.lock ./"]
-  }.freeze
-  DOCKERFILE8 = <<~'DOCKERFILE'
-    # Install packages needed to build gems
-    RUN apt-get update -qq && \
-        apt-get install --no-install-recommends -y %s && \
-        rm -rf /var/lib/apt/lists /var/cache/apt/archives
-
-    # Install application gems
-    %s
-
-    CMD ["./bin/thrust", "./bin/rails", "server"]
-  DOCKERFILE
-  ENTRYPOINT8 = <<~'SHELL'
-    if [ "${@: -2:1}" == "./bin/rails" ] && [ "${@: -1:1}" == "server" ]; then
-      ./bin/rails db:prepare
-    fi
-  SHELL
+  # What `rails new shop` of Rails 8, which is in no Debian, has written: Dockerfile, bin/docker-entrypoint and
+  # config/puma.rb.
+  RAILS8 = Dir.glob(File.join(TestServer::ROOT, "test/rails8/*")).to_h do |path|
+    [File.basename(path), Dir.children(path).to_h { |name| [name, File.read(File.join(path, name))] }]
+  end
+  # The packages that gems are built with, as Rails 7 names them.
+  PACKAGES = "build-essential git pkg-config"
 
   def setup
     super
@@ -57,15 +42,31 @@ class RailsDocumentTest < RailsCase
   end
 
   def test_what_it_says_of_rails_8
-    older, newer = RAILS8.values.map { |words| format(DOCKERFILE8, *words) }
     rust, native, _, entrypoint = diffs
-    apply(entrypoint, ENTRYPOINT8)
-    [rust, native].each { |diff| apply(diff, older) }
-    assert_match(/`#{Regexp.escape(older[/^CMD (.*)$/, 1])}` in Rails 8/, DOCUMENT)
-    assert_match(/From 8\.1 on the Dockerfile copies `vendor` before `bundle install`/, DOCUMENT)
-    assert_match(/^COPY vendor.*\nCOPY Gemfile/, newer)
-    added = RAILS8.values.map { |packages,| packages.split }.inject { |before, after| after - before }
-    assert_match(/^From 8\.0\.1 on Rails writes `#{added.join(" ")}` /, DOCUMENT)
+    older = RAILS8.fetch("8.0.4")
+    newer = RAILS8.fetch("8.1.3")
+    RAILS8.each_value do |files|
+      dockerfile = files.fetch("Dockerfile")
+      packages = dockerfile[/-y (build-essential .*?) &&/, 1]
+      assert_includes packages, "libyaml-dev"
+      apply(rust.gsub(PACKAGES, packages), dockerfile)
+      apply(entrypoint, files.fetch("docker-entrypoint"))
+      assert_match(/`#{Regexp.escape(dockerfile[/^CMD (.*)$/, 1])}` in Rails 8/, DOCUMENT)
+    end
+    apply(native, older.fetch("Dockerfile"))
+    assert_includes newer.fetch("Dockerfile"), "COPY vendor/* ./vendor/\nCOPY Gemfile"
+    assert_match(/LD_PRELOAD/, newer.fetch("Dockerfile"))
+    assert_match(/LD_PRELOAD/, older.fetch("docker-entrypoint"))
+  end
+
+  def test_the_configuration_that_rails_8_writes_is_taken
+    place = folder
+    FileUtils.mkdir_p(File.join(place, "config"))
+    File.write(File.join(place, "config/puma.rb"), RAILS8.fetch("8.1.3").fetch("puma.rb"))
+    File.write(File.join(place, "config.ru"), "run ->(_) { [200, {}, []] }\n")
+    said = command({ "PORT" => "0" }, RbConfig.ruby, "-I#{TestServer::ROOT}/lib", TestServer.rserve, "--check",
+                   chdir: place)
+    assert_match(/^Threads +3 to 3$.*^Plugins +tmp_restart$/m, said)
   end
 
   # Rails 7's and 8's entrypoints, as they are and with the document's change: the database is prepared for the command
