@@ -1,5 +1,12 @@
 # frozen_string_literal: true
 
+require "rserve/platform"
+
+unless Rserve::Platform.runs_here?
+  warn "#{Rserve::Platform.remark}: it is not loaded"
+  return
+end
+
 require "rserve/runtime"
 require "rserve/puma/const"
 

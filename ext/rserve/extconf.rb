@@ -11,6 +11,13 @@
 #              and `clean`; a folder of the user's own is not.
 
 require "rbconfig"
+require_relative "../../lib/rserve/platform"
+
+unless Rserve::Platform.runs_here?
+  puts "#{Rserve::Platform.remark}: nothing is built. See lib/rserve/platform.rb."
+  File.write("Makefile", "all install clean:\n\t@true\n.PHONY: all install clean\n")
+  exit
+end
 
 abi = RbConfig::CONFIG.fetch("ruby_version")
 library = "rserve.#{RbConfig::CONFIG.fetch("DLEXT")}"
