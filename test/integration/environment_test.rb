@@ -40,8 +40,30 @@ class EnvironmentTest < ServerCase
              "HTTP_X_FORWARDED_PROTO" => nil, "CONTENT_LENGTH" => nil, "app.own" => nil, "app.frozen" => [],
              "rack.after_reply" => [], "rack.response_finished" => [], "puma.request_body_wait" => 0.0 }.freeze
 
+  # How environments are made where Ruby gives out a Hash's table, and where it does not.
+  WAYS = [{}, { "RSERVE_PUBLIC_API" => "1" }].freeze
+
   def test_nothing_of_a_request_is_in_the_next_one
-    spawn_server "-t", "1:1", app: file("spoil.ru", APP)
+    WAYS.each { |env| assert_nothing_is_left(env) }
+  end
+
+  def test_the_order_of_its_entries_is_the_same_both_ways
+    app = file("keys.ru", "run ->(env) { [200, {}, [env.keys.join(' ')]] }")
+    one, other = WAYS.map do |env|
+      spawn_server(app:, env:)
+      get("/", headers: { "X-Own" => "1" }).body
+    end
+    assert_equal one, other
+  end
+
+  def test_who_adds_a_callback_gets_it_called_for_the_own_request
+    WAYS.each { |env| assert_own_callbacks(env) }
+  end
+
+  private
+
+  def assert_nothing_is_left(env)
+    spawn_server("-t", "1:1", app: file("spoil.ru", APP), env:)
     PLAIN.each do |octets, own|
       rich, plain = server.exchange(RICH + octets) { |reader| Array.new(2) { JSON.parse(reader.receive.body) } }
       assert_equal ["one.example", "81", "one.example:81", "https", "1"],
@@ -51,8 +73,8 @@ class EnvironmentTest < ServerCase
     end
   end
 
-  def test_who_adds_a_callback_gets_it_called_for_the_own_request
-    spawn_server "-t", "1:1", app: file("spoil.ru", APP)
+  def assert_own_callbacks(env)
+    spawn_server("-t", "1:1", app: file("spoil.ru", APP), env:)
     server.exchange(RICH + PLAIN.keys.first) { |reader| 2.times { reader.receive } }
     assert_log(%r{finished /plain})
     lines = ["after /rich", "finished /rich", "after /plain", "finished /plain"]

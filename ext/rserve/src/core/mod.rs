@@ -5,6 +5,7 @@ mod body_file;
 pub(crate) mod client;
 pub(crate) mod early_hints;
 pub(crate) mod env;
+mod hash_places;
 mod input;
 mod prototype;
 pub(crate) mod request_timeout;
