@@ -115,7 +115,7 @@ module Rserve
     #
     # @example
     #   puma_compat 8
-    # @param level [Integer] 6, 7 or 8
+    # @param level [Integer] 6 to 9
     def puma_compat(level)
       @config.compat_level = level
       Const.follow(@config.compat_level)

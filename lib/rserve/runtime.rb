@@ -104,8 +104,10 @@ module Rserve
     # @param called [Symbol] the name it was called by
     # @param new_name [Symbol]
     # @param level [Integer] compat level; at 6 the old name is the name
+    # @raise [NoMethodError] at 9, where it is gone
     def deprecate_method_change(old_name, called, new_name, level = Const.level)
       return unless old_name == called && CompatLevel.deprecates?(level)
+      raise NoMethodError, "'#{called}' is gone in Puma 9: use '#{new_name}'" if CompatLevel.removes_deprecated?(level)
 
       warn "Use '#{new_name}', '#{called}' is deprecated and will be removed in v8"
     end

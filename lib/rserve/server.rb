@@ -306,7 +306,7 @@ module Rserve
         proxies: @options[:proxy_protocol_from],
         poses_as_puma: Rserve.poses_as_puma?,
         strict: @options[:strict],
-        strict_host: @options[:strict_host],
+        strict_host: @options[:strict_host] || CompatLevel.requires_host?(compat_level),
         show_version: !http_version?,
         strict_framing: @options[:strict_framing],
         request_start: @options[:request_start],
@@ -338,7 +338,7 @@ module Rserve
       @options[:remote_address_proxy_protocol] == :v2 ? 2 : 1
     end
 
-    # @return [Integer] 6, 7 or 8
+    # @return [Integer] 6 to 9
     def compat_level
       @options[:compat] || CompatLevel.from_env
     end

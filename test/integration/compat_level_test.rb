@@ -4,7 +4,7 @@ require_relative "../helper"
 require "rack"
 require "puma/server"
 
-# Where Puma 6, 7 and 8 contradict each other, seen from a client of a server in this process.
+# Where Puma 6 to 9 contradict each other, seen from a client of a server in this process.
 class CompatLevelTest < TimedTestCase
   APP = lambda do |env|
     case env["PATH_INFO"]
@@ -14,6 +14,7 @@ class CompatLevelTest < TimedTestCase
     when "/peer" then [200, {}, [env["REMOTE_ADDR"]]]
     when "/hijack" then [200, {}, [env["rack.hijack"].is_a?(Proc).to_s]]
     when "/sleep" then sleep
+    when "/underscores" then [200, {}, [env.values_at("puma.underscore_headers", "HTTP_A_B").inspect]]
     else raise "no such path"
     end
   end
@@ -71,6 +72,29 @@ class CompatLevelTest < TimedTestCase
     request = "GET /version HTTP/1.1\r\nVersion: 9\r\nversion: 8\r\n\r\n"
     { 6 => "HTTP/1.1", 7 => old_rack ? "HTTP/1.1" : "9, 8", 8 => old_rack ? "HTTP/1.1" : "9, 8" }.each do |level, value|
       serve(level) { assert_equal value.inspect, exchange(request).last, "level #{level}" }
+    end
+  end
+
+  def test_from_level_9_on_a_request_names_its_host
+    answers = { "GET /lengths HTTP/1.1\r\n\r\n" => %w[200 400], "GET /lengths HTTP/1.1\r\nHost:\r\n\r\n" => %w[200 400],
+                "GET /lengths HTTP/1.1\r\nHost: a\r\n\r\n" => %w[200 200],
+                "GET /lengths HTTP/1.0\r\n\r\n" => %w[200 200],
+                "QUERY /lengths HTTP/1.1\r\nHost: a\r\n\r\n" => %w[200 200] }
+    [8, 9].zip(answers.values.transpose).each do |level, statuses|
+      told = answers.keys.map { |request| serve(level) { exchange(request).first[9, 3] } }
+      assert_equal statuses, told, "level #{level}"
+    end
+  end
+
+  def test_from_level_9_on_the_environment_names_fields_with_underscores
+    request = "GET /underscores HTTP/1.1\r\nHost: a\r\na_B: 1\r\nA_b: 2\r\nContent_Length: 5\r\nX-Y_z: 3\r\n\r\n"
+    names = %w[A_B CONTENT_LENGTH X-Y_Z]
+    told = { [8, true] => [nil, "1, 2"], [9, true] => [names, "1, 2"], [9, false] => [names, nil] }
+    told.each do |(level, allowed), values|
+      serve(level, allow_underscore_headers: allowed) { assert_equal values.inspect, exchange(request).last }
+    end
+    serve(9) do
+      assert_equal [nil, "1"].inspect, exchange("GET /underscores HTTP/1.1\r\nHost: a\r\nA-B: 1\r\n\r\n").last
     end
   end
 

@@ -60,7 +60,7 @@ class CommandLineTest < Minitest::Test
         %w[-C typo.rb] => "typo.rb:2: unknown configuration word `wokers`, did you mean `workers`?",
         %w[-C raise.rb] => "raise.rb:3: no luck (RuntimeError)",
         %w[--plugin nosuch] => "Unable to find plugin: nosuch",
-        %w[--compat 5] => "compat level must be one of 6, 7, 8",
+        %w[--compat 5] => "compat level must be one of 6, 7, 8, 9",
         %w[nosuch.ru] => "there is no nosuch.ru"
       }.each do |argv, text|
         _, err, status = rserve(*argv, "-q", chdir: folder)
@@ -69,7 +69,7 @@ class CommandLineTest < Minitest::Test
         assert_equal 1, err.lines.size, err
       end
       {
-        { "RSERVE_COMPAT" => "9" } => "RSERVE_COMPAT: compat level must be one of 6, 7, 8",
+        { "RSERVE_COMPAT" => "10" } => "RSERVE_COMPAT: compat level must be one of 6, 7, 8, 9",
         { "PUMA_PERSISTENT_TIMEOUT" => "abc",
           "RSERVE_COMPAT" => "8" } => "PUMA_PERSISTENT_TIMEOUT must be a whole number",
         { "PUMA_PERSISTENT_TIMEOUT" => "abc" } => "PUMA_PERSISTENT_TIMEOUT must be a whole number",

@@ -171,7 +171,7 @@ class ConfigurationTest < Minitest::Test
   end
 
   def test_from_level_7_on_options_are_there_after_clamp_and_config_files_after_load
-    [6, 7, 8].each do |level|
+    [6, 7, 8, 9].each do |level|
       conf = Rserve::Configuration.new({ config_files: ["-"] }, {}, { "RSERVE_COMPAT" => level.to_s })
       too_early = [%i[options clamp], %i[config_files load]].filter_map do |question, _|
         conf.public_send(question)
@@ -213,6 +213,14 @@ class ConfigurationTest < Minitest::Test
       assert_equal level > 6 ? { cluster_only: true, id: :key } : [:key],
                    level > 6 ? hook.except(:block) : hook.drop(1)
     end
+  end
+
+  def test_at_level_9_what_was_deprecated_is_gone
+    gone = assert_raises(NoMethodError) { configured(9) { |file| file.on_worker_boot(&HOOK) } }
+    assert_equal "'on_worker_boot' is gone in Puma 9: use 'before_worker_boot'", gone.message.lines.first.chomp
+    conf = Rserve::Configuration.new({ config_files: ["-"] }, {}, { "RSERVE_COMPAT" => "9" })
+    assert_equal conf.clamp, conf.options
+    assert_raises(RuntimeError) { conf.clamp }
   end
 
   def test_events_of_the_configuration_are_fired_by_the_launchers

@@ -123,7 +123,7 @@ class DSLTest < Minitest::Test
       "rserve { process_name 'falcon' }" => 'process_name must be :rserve or :puma, not "falcon"',
       "rserve { proxy_protocol :v3 }" => "proxy_protocol must be :v1 or :v2, not :v3",
       "rserve { proxy_protocol :v1, from: '10.0.0.0/99' }" => "10.0.0.0/99",
-      "puma_compat 5" => "compat level must be one of 6, 7, 8"
+      "puma_compat 5" => "compat level must be one of 6, 7, 8, 9"
     }.each do |text, message|
       assert_includes assert_raises(StandardError, text) { evaluate(text) }.message, message
     end

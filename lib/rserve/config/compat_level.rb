@@ -3,7 +3,7 @@
 require "rserve/config/config_error"
 
 module Rserve
-  # Puma 6, 7 and 8 contradict each other. The level says which one is followed, and this file holds what differs,
+  # Puma 6 to 9 contradict each other. The level says which one is followed, and this file holds what differs,
   # each thing by its name: no other one compares levels (the core has `config/compat.rs`).
   module CompatLevel
     DEFAULT = 6
@@ -12,7 +12,8 @@ module Rserve
     RELEASES = {
       6 => ["6.6.0", "Return to Forever"],
       7 => ["7.2.1", "On The Corner"],
-      8 => ["8.0.2", "Into the Arena"]
+      8 => ["8.0.2", "Into the Arena"],
+      9 => ["9.0.0.dev", "Preview"]
     }.freeze
 
     module_function
@@ -20,7 +21,7 @@ module Rserve
     # The level asked for by `RSERVE_COMPAT`, else the default.
     #
     # @param env [Hash, ENV] one without the variable says nothing of it: the process' own decides then
-    # @return [Integer] 6, 7 or 8
+    # @return [Integer] 6 to 9
     # @raise [ArgumentError] when the variable holds anything else
     def from_env(env = ENV)
       value = (env["RSERVE_COMPAT"] || ENV.fetch("RSERVE_COMPAT", nil)).to_s.strip
@@ -30,7 +31,7 @@ module Rserve
     end
 
     # @param level [Integer, String]
-    # @return [Integer] 6, 7 or 8
+    # @return [Integer] 6 to 9
     # @raise [ArgumentError] naming the levels there are
     def check(level)
       number = Integer(level, exception: false)
@@ -97,6 +98,12 @@ module Rserve
     # Are binds without a host to any IPv6 address, where the machine has IPv6?
     def prefers_ipv6?(level) = eight?(level)
 
+    # Is a request of HTTP/1.1 without a host refused?
+    def requires_host?(level) = nine?(level)
+
+    # Are old names, which {.deprecates?} warns of, gone, and is a configuration clamped once?
+    def removes_deprecated?(level) = nine?(level)
+
     # Signals at which a server tells where its threads are; the first that the system has.
     #
     # @return [Array<String>]
@@ -126,6 +133,7 @@ module Rserve
 
     def seven?(level) = level >= 7
     def eight?(level) = level >= 8
-    private_class_method :seven?, :eight?
+    def nine?(level) = level >= 9
+    private_class_method :seven?, :eight?, :nine?
   end
 end

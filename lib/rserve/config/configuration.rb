@@ -156,7 +156,7 @@ module Rserve
     # @return [Hash{Symbol => Array<Proc>}] blocks of the words `single` and `cluster`
     attr_reader :mode_blocks
 
-    # @return [Integer] 6, 7 or 8
+    # @return [Integer] 6 to 9
     attr_reader :compat_level
 
     # @param user_options [Hash] the command line's; they beat the files'
@@ -185,7 +185,7 @@ module Rserve
     end
 
     # @return [UserFileDefaultOptions]
-    # @raise [NotClampedError] at level 7 and 8, before {#clamp}
+    # @raise [NotClampedError] from level 7 on, before {#clamp}
     def options
       return @_options if @clamped || !CompatLevel.guarded_configuration?(@compat_level)
 
@@ -202,7 +202,7 @@ module Rserve
 
     # Follows another Puma from here on: `puma_compat` in a config file, `--compat`.
     #
-    # @param level [Integer] 6, 7 or 8
+    # @param level [Integer] 6 to 9
     def compat_level=(level)
       changed = @_options.default_options
       binds = changed.slice(:binds) unless changed[:binds] == self.class.defaults(@compat_level)[:binds]
@@ -229,10 +229,16 @@ module Rserve
       @_options
     end
 
+    # Has the configuration phase ended?
+    def clamped? = @clamped ? true : false
+
     # Loads what was not loaded yet, and ends the configuration phase.
     #
     # @return [UserFileDefaultOptions]
+    # @raise [RuntimeError] at level 9, when it has ended
     def clamp
+      raise "the configuration is clamped already" if @clamped && CompatLevel.removes_deprecated?(@compat_level)
+
       load
       @clamped = true
       @_options
@@ -248,7 +254,7 @@ module Rserve
 
     # @return [Array<String, nil>] the files to evaluate: those asked for, none for a lone `-`, else the first there is
     #   of `config/puma/ENVIRONMENT.rb` and `config/puma.rb` (`[nil]` when there is neither)
-    # @raise [NotLoadedError] at level 7 and 8, before {#load}
+    # @raise [NotLoadedError] from level 7 on, before {#load}
     def config_files
       if !@loaded && CompatLevel.guarded_configuration?(@compat_level)
         raise NotLoadedError, "ensure load is called before accessing config_files"

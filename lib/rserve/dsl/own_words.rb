@@ -26,7 +26,7 @@ module Rserve
 
       # As `puma_compat`.
       #
-      # @param level [Integer] 6, 7 or 8
+      # @param level [Integer] 6 to 9
       def compat(level)
         @dsl.puma_compat(level)
       end

@@ -69,7 +69,7 @@ module Rserve
       @postponed = Thread::Queue.new
       @config._options[:log_writer] = log_writer
       Rserve.cli_config = conf
-      @options = @config.clamp
+      @options = @config.clamped? ? @config.options : @config.clamp
       use_log_options
 
       @restart = Restart.new(argv:, options: @options)

@@ -24,7 +24,7 @@ module Rserve
     # hook names, `CODE_NAME` and `PUMA_SERVER_STRING`; and those of fields, as the level spells them. At first they are
     # the default level's, or that of `RSERVE_COMPAT`; a config file may still choose another one.
     #
-    # @param level [Integer] 6, 7 or 8
+    # @param level [Integer] 6 to 9
     def self.follow(level)
       @level = level
       release, code_name = CompatLevel::RELEASES.fetch(level)

@@ -10,6 +10,8 @@ pub enum Compat {
     Puma7,
     /// Puma 8.
     Puma8,
+    /// Puma 9, as far as it is known: a preview.
+    Puma9,
 }
 
 impl Compat {
@@ -18,6 +20,7 @@ impl Compat {
         match number {
             7 => Self::Puma7,
             8 => Self::Puma8,
+            9 => Self::Puma9,
             _ => Self::default(),
         }
     }
@@ -50,5 +53,10 @@ impl Compat {
     /// The answer to a body that is too large says that the connection is closed. It is in any case.
     pub fn says_close_after_too_large(self) -> bool {
         self.follows(Self::Puma8)
+    }
+
+    /// The environment tells which fields have a name with an underscore, seen by the app or not.
+    pub fn tells_underscores(self) -> bool {
+        self.follows(Self::Puma9)
     }
 }

@@ -83,6 +83,7 @@ impl Meaning {
             _ => {}
         }
         self.to_be_sorted |= has_underscore;
+        head.has_underscores |= has_underscore;
         if self.seen(name) && !self.to_be_sorted {
             self.to_be_sorted = head.fields.len() > FEW;
             field.repeated = head

@@ -100,6 +100,8 @@ pub struct Head {
     pub keep_alive: bool,
     /// Whether an HTTP/1.1 client waits for `100 Continue`. Also true without a body, as Puma answers it then too.
     pub expects_continue: bool,
+    /// Whether a field's name has an underscore.
+    pub has_underscores: bool,
     /// Places of fields in the order of their names, only while they are being sorted.
     pub(crate) by_name: Vec<usize>,
 }

@@ -17,7 +17,7 @@ use rserve_core::connection::body::Body;
 use rserve_core::connection::origin;
 use rserve_core::connection::request::Request;
 use rserve_core::server::recent::Recent;
-use rserve_http1::{Field, Framing, cgi, decimal};
+use rserve_http1::{Field, Framing, Head, cgi, decimal};
 
 use crate::core::prototype::{Own, Prototype};
 use crate::vm::marked::Marked;
@@ -52,6 +52,8 @@ pub(crate) struct EnvBuilder {
     unmaps: bool,
     /// `rack.hijack` is a Proc, not the same object as `puma.socket`.
     hijack_proc: bool,
+    /// `puma.underscore_headers` (Puma 9).
+    tells_underscores: bool,
     /// A request that does not say when it began is given when its head came.
     stamps: bool,
 }
@@ -101,6 +103,7 @@ keys! {
     early_hints = "rack.early_hints",
     mark_as_io_bound = "puma.mark_as_io_bound",
     body_wait = "puma.request_body_wait",
+    underscore_headers = "puma.underscore_headers",
     request_start = "HTTP_X_REQUEST_START",
     https = "https",
     port_https = "443",
@@ -131,6 +134,7 @@ impl EnvBuilder {
             remote_address,
             unmaps: compat.unmaps_addresses(),
             hijack_proc: compat.hijacks_by_proc(),
+            tells_underscores: compat.tells_underscores(),
             stamps,
         }
     }
@@ -308,6 +312,10 @@ impl EnvBuilder {
                 set(keys.request_start, new(request.start(&mut digits)));
             }
         }
+        if self.tells_underscores && head.has_underscores {
+            // SAFETY: the caller's promise.
+            set(keys.underscore_headers, unsafe { underscore_names(head, octets) });
+        }
         if let Some(hints) = extras.early_hints {
             set(keys.early_hints, hints.as_raw());
         }
@@ -400,6 +408,28 @@ unsafe fn hijack_proc(client: VALUE) -> VALUE {
         let call = rb_sys::rb_id2sym(rb_sys::rb_intern2(c"call".as_ptr(), 4));
         let call = rb_sys::rb_obj_method(client, call);
         rb_sys::rb_funcallv(call, rb_sys::rb_intern2(c"to_proc".as_ptr(), 7), 0, std::ptr::null())
+    }
+}
+
+/// The names of fields that have an underscore, in upper case, once each.
+///
+/// # Safety
+///
+/// As [`EnvBuilder::fill`].
+unsafe fn underscore_names(head: &Head, octets: &[u8]) -> VALUE {
+    // SAFETY: the caller's promise; the array is on the stack.
+    unsafe {
+        let names = rb_sys::rb_ary_new();
+        for name in head.fields.iter().map(|field| field.name.of(octets)).filter(|name| name.contains(&b'_'))
+        {
+            let mut buffer = [0u8; 320];
+            let upper = &mut buffer[..name.len()];
+            upper.copy_from_slice(name);
+            upper.make_ascii_uppercase();
+            rb_sys::rb_ary_push(names, text::binary(upper));
+        }
+        rb_sys::rb_funcallv(names, rb_sys::rb_intern2(c"uniq!".as_ptr(), 5), 0, std::ptr::null());
+        names
     }
 }
 
