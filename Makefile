@@ -33,6 +33,7 @@ help:
 	@echo 'make mission  run the mission'"'"'s cluster tests (MISSION=FILE)'
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma and Unicorn, half an hour (BENCH="--rounds 1 …")'
+	@echo 'make manual   write man/ and completions/ anew, after a change of a command line'
 	@echo 'make models   try what threads tell each other in every order, by loom'
 	@echo 'make fuzz-long  a quarter of an hour of hostile requests (FUZZ_SEEDS=1,2,…)'
 	@echo 'make sanitize  run the app tables with an address sanitizer (TESTS="FILE …" for others)'
@@ -82,6 +83,12 @@ borders:
 
 test-rust: models
 	cargo test --locked
+
+# Manual pages and the shells' completions, from what `--help` is made of; tests compare.
+.PHONY: manual
+manual:
+	WRITE_MANUAL=1 cargo test --quiet --locked -p rserve-core --test manual
+	$(RUBY) -S rake manual
 
 # What threads tell each other without a lock, in every order (ext/rserve-core/src/models).
 .PHONY: models

@@ -25,8 +25,9 @@ Gem::Specification.new do |spec|
   # What a Bundler `path:` or `git:` gem and a built gem need alike: the Ruby, the executables, and the whole Rust
   # workspace, because the extension is compiled where the gem is installed.
   spec.files = Dir.chdir(__dir__) do
-    Dir["lib/**/*.rb", "sig/*.rbs", "gem/exe/*", "ext/**/*.{rb,rs,toml}", "Cargo.{toml,lock}", "LICENSE", "README.md",
-        "CHANGELOG.md"].grep_v(%r{/(fuzz|target)/}).select { |path| File.file?(path) }.sort
+    Dir["lib/**/*.rb", "sig/*.rbs", "gem/exe/*", "man/*", "completions/*", "ext/**/*.{rb,rs,toml}",
+        "Cargo.{toml,lock}", "LICENSE", "README.md", "CHANGELOG.md"]
+      .grep_v(%r{/(fuzz|target)/}).select { |path| File.file?(path) }.sort
   end
 
   spec.add_runtime_dependency "rack", ">= 2.2.4"

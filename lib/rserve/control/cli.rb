@@ -158,7 +158,8 @@ module Rserve
       parser.on("--wait", "restart, phased-restart: wait until the new generation serves, or fail with the reason",
                 "that it does not (overlap_restart)") { @wait = true }
       parser.on("--json", "stats, gc-stats, generations, thread-backtraces: print the JSON alone") { @json = true }
-      parser.on("--timeout SECONDS", Float, "Fail without an answer for so long (#{@timeout})") { |s| @timeout = s }
+      parser.on("--timeout SECONDS", Float,
+                "Fail without an answer for so long (#{ControlRequest::TIMEOUT})") { |seconds| @timeout = seconds }
       parser.on("-Q", "--quiet", "Print no messages") { @quiet = true }
       parser.on_tail("-H", "--help", "Print this; after a command what it does") { @help = true }
       parser.on_tail("-V", "--version", "Print the version") { print_and_exit(Rserve.product.version) }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 /// What the program is called, for `--help`, `--version` and errors.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,9 @@ const CONTROL: &str = "Control and state";
 const LOGGING: &str = "Logging";
 const OTHER: &str = "Other";
 
-fn command(program: Program<'_>) -> Command {
+/// The definition of the command line: of what [`parse`] reads and `--help` prints, and of the manual page and the
+/// shells' completions, too (`make manual`).
+pub fn command(program: Program<'_>) -> Command {
     Command::new("rserve")
         .no_binary_name(true)
         .term_width(120)
@@ -162,7 +164,12 @@ fn command(program: Program<'_>) -> Command {
                 .value_parser(count)
                 .help("Follow Puma 6, 7 or 8 where they differ [default: 6]"),
         )
-        .arg(Arg::new("rackup").value_name("rackup file").help("The application [default: config.ru]"))
+        .arg(
+            Arg::new("rackup")
+                .value_name("rackup file")
+                .value_hint(hint("rackup file"))
+                .help("The application [default: config.ru]"),
+        )
         .next_help_heading(CONTROL)
         .arg(value("state", 'S', "PATH").help("Write a state file, for the control client"))
         .arg(long("pidfile", "PATH").help("Write the pid"))
@@ -210,8 +217,19 @@ fn long(name: &'static str, value_name: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
         .value_name(value_name)
+        .value_hint(hint(value_name))
         .allow_hyphen_values(matches!(name, "control-token" | "tag"))
         .value_parser(value_parser!(OsString))
+}
+
+/// What a shell completes a value to.
+fn hint(value_name: &str) -> ValueHint {
+    match value_name {
+        "DIR" => ValueHint::DirPath,
+        "FILE" | "PATH" | "rackup file" => ValueHint::AnyPath,
+        "CMD" => ValueHint::CommandString,
+        _ => ValueHint::Other,
+    }
 }
 
 fn value(name: &'static str, short: char, value_name: &'static str) -> Arg {
