@@ -39,6 +39,8 @@ help:
 	@echo 'make sanitize  run the app tables with an address sanitizer (TESTS="FILE …" for others)'
 	@echo 'make starvation  measure what greedy and hostile clients cost'
 	@echo 'make package  build the gems into pkg/, and try both (SUITES="trixie sid": the native one for their Rubies; HOMEPAGE=URL)'
+	@echo 'make reproducible  build the gems twice from the last commit, and compare them'
+	@echo 'make sbom     write the software bill of materials into pkg/'
 	@echo 'make rails    test with Rails and other frameworks; make rails-trixie on Debian 13 (DEBIAN_ROOT=TOOL)'
 	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
@@ -67,7 +69,7 @@ test: setup-test lint test-rust compile test-ruby test-mission test-upstream fuz
 setup-test: setup
 	@gem/tasks/packages $(TEST_PACKAGES)
 
-lint: borders signatures
+lint: borders signatures crates
 	cargo fmt --all --check
 	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 	rubocop --format quiet
@@ -76,6 +78,11 @@ lint: borders signatures
 .PHONY: signatures
 signatures: compile
 	@$(RUBY) gem/tasks/signatures
+
+# Licences of all crates, and what is known against them.
+.PHONY: crates
+crates: bundle
+	@$(BUNDLE) exec $(RUBY) -S rake --quiet crates:check
 
 # What Cargo.toml forbids stays forbidden: no Ruby below the bridge, no operating system below the core.
 borders:
@@ -154,6 +161,26 @@ rails-trixie:
 package: compile
 	SUITES='$(SUITES)' HOMEPAGE='$(HOMEPAGE)' DEBIAN_ROOT='$(DEBIAN_ROOT)' $(RUBY) -S rake --quiet package
 	@$(MAKE) smoke
+
+# The parts of `package`, for where each is built by itself (.github/workflows/release.yml): GEM=FILE, PLATFORM=NAME.
+.PHONY: source-gem native-gem pack try-gem
+source-gem: bundle
+	@HOMEPAGE='$(HOMEPAGE)' $(BUNDLE) exec $(RUBY) -S rake --quiet package:source
+native-gem: compile
+	@HOMEPAGE='$(HOMEPAGE)' $(BUNDLE) exec $(RUBY) -S rake --quiet package:native
+pack: bundle
+	@HOMEPAGE='$(HOMEPAGE)' PLATFORM='$(PLATFORM)' $(BUNDLE) exec $(RUBY) -S rake --quiet package:pack
+try-gem:
+	@$(RUBY) gem/tasks/try_gem $(GEM)
+
+# The same commit makes the same gems.
+.PHONY: reproducible
+reproducible: bundle
+	@RUBY='$(RUBY)' gem/tasks/reproducible
+
+.PHONY: sbom
+sbom: bundle
+	@$(BUNDLE) exec $(RUBY) -S rake --quiet crates:sbom
 
 clean:
 	rm -rf target lib/rserve/[0-9]* pkg tmp Gemfile.lock

@@ -2,8 +2,8 @@
 
 Gem::Specification.new do |spec|
   spec.name = "rserve"
-  # The workspace's Cargo.toml is the one place that says the version.
-  spec.version = File.read(File.join(__dir__, "Cargo.toml"))[/^version = "([^"]+)"/, 1]
+  # The workspace's Cargo.toml is the one place that says the version: what is 1.0.0-rc.1 there is 1.0.0.rc1 here.
+  spec.version = File.read(File.join(__dir__, "Cargo.toml"))[/^version = "([^"]+)"/, 1].sub(/-([a-z]+)\.?/, '.\1')
   spec.summary = "A Ruby application server that takes Puma's place, with its core in Rust"
   spec.description = "Same config/puma.rb, same signals, same log lines; HTTP, connections and the cluster's " \
                      "decisions are native code."

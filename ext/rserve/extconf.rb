@@ -27,6 +27,12 @@ drop = ENV.key?("CARGO_TARGET_DIR") ? "@true" : "rm -rf target"
 cargo = ENV.fetch("CARGO", "cargo")
 built = RbConfig::CONFIG.fetch("host_os").include?("darwin") ? "librserve.dylib" : "librserve.so"
 
+# A library names the files that its panics come from: not those of whoever built it, but the same everywhere.
+home = File.expand_path(ENV.fetch("CARGO_HOME", "~/.cargo"))
+flags = [ENV.fetch("CARGO_BUILD_RUSTFLAGS", nil), ("--remap-path-prefix=#{home}=/cargo" unless home.match?(/[\s']/))]
+# With musl Rust links the C library into what it makes, unless told: Ruby has it already.
+flags << "-Ctarget-feature=-crt-static" if RbConfig::CONFIG.fetch("host_os").include?("musl")
+
 unless system(cargo, "--version", out: File::NULL, err: File::NULL)
   abort "rserve: no `#{cargo}` on PATH. Building this gem needs a Rust toolchain (1.88 or newer), a C compiler, " \
         "pkg-config, and the headers of Ruby, OpenSSL and libclang."
@@ -41,7 +47,8 @@ File.write("Makefile", <<~MAKEFILE)
 
   .PHONY: all install clean
   all:
-  \tcd #{workspace} && RUBY=#{RbConfig.ruby} CARGO_TARGET_DIR=$(TARGET) #{cargo} build --release --locked -p rserve
+  \tcd #{workspace} && RUBY=#{RbConfig.ruby} CARGO_TARGET_DIR=$(TARGET) CARGO_BUILD_RUSTFLAGS='#{flags.compact.join(" ")}' \\
+  \t  #{cargo} build --release --locked -p rserve
   \tcp -f $(TARGET)/release/#{built} $(LIBRARY)
 
   install: all

@@ -28,7 +28,7 @@ class GemTest < ServerCase
     File.delete(*libraries)
     output, status = Open3.capture2e(unbundled.merge("GEM_HOME" => home), RbConfig.ruby, File.join(home, "bin/rserve"))
     assert_equal 1, status.exitstatus
-    assert_match(/\Arserve: .+ is missing.+gem install rserve --platform ruby\n\z/, output)
+    assert_match(/\Arserve: .+ is missing.+gem install rserve --platform ruby -v #{Rserve::VERSION}\n\z/, output)
   end
 
   def test_used_from_another_folder_by_path

@@ -2,6 +2,7 @@
 
 require "rbconfig"
 require "rserve/config/config_error"
+require "rserve/version"
 
 # Loads the native library that was built for this Ruby: each ABI has one of its own.
 module Rserve
@@ -26,7 +27,7 @@ module Rserve
       return "To build it: cd #{root} && rake compile" unless File.dirname(root).end_with?("/gems")
       return "To build it: gem pristine rserve" if File.exist?(File.join(root, "ext"))
 
-      "This gem came with its libraries; to build one: gem install rserve --platform ruby"
+      "This gem came with its libraries; to build one: gem install rserve --platform ruby -v #{VERSION}"
     end
   end
 

@@ -146,7 +146,8 @@ class ClusterControlTest < ServerCase
     listener.bind(Addrinfo.unix(path))
     spawn_cluster(env: { "NOTIFY_SOCKET" => path, "WATCHDOG_USEC" => "400000" })
     pool = "{ 0/2 threads, 2 available, 0 backlog }"
-    hear(listener, "READY=1", "WATCHDOG=1", "STATUS=rserve 0.1.0: cluster: 2/2, worker_status: [#{pool},#{pool}]")
+    hear(listener, "READY=1", "WATCHDOG=1",
+         "STATUS=rserve #{Rserve::VERSION}: cluster: 2/2, worker_status: [#{pool},#{pool}]")
     server.signal(:USR1)
     hear(listener, "RELOADING=1", "READY=1")
     server.signal(:USR2)
