@@ -7,6 +7,7 @@ BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev libssl-
 RAILS_PACKAGES = ruby-rails ruby-sqlite3 ruby-capybara? ruby-selenium-webdriver? chromium? chromium-driver? \
   ruby-sinatra? ruby-faye-websocket? ruby-rack-timeout? ruby-async?
 TEST_PACKAGES = rubocop puma curl procps nginx? haproxy? $(RAILS_PACKAGES)
+DOCS_PACKAGES = yard
 BENCH_PACKAGES = wrk puma unicorn? ruby-rails util-linux procps
 
 RUBY ?= ruby
@@ -40,7 +41,7 @@ help:
 	@echo 'make starvation  measure what greedy and hostile clients cost'
 	@echo 'make package  build the gems into pkg/, and try both (SUITES="trixie sid": the native one for their Rubies; HOMEPAGE=URL)'
 	@echo 'make reproducible  build the gems twice from the last commit, and compare them'
-	@echo 'make sbom     write the software bill of materials into pkg/'
+	@echo 'make sbom     write the software bill of materials into pkg/;  make docs builds the site in pkg/docs'
 	@echo 'make rails    test with Rails and other frameworks; make rails-trixie on Debian 13 (DEBIAN_ROOT=TOOL)'
 	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
@@ -181,6 +182,11 @@ reproducible: bundle
 .PHONY: sbom
 sbom: bundle
 	@$(BUNDLE) exec $(RUBY) -S rake --quiet crates:sbom
+
+.PHONY: docs
+docs: bundle
+	@gem/tasks/packages $(DOCS_PACKAGES)
+	@$(BUNDLE) exec $(RUBY) -S rake --quiet docs
 
 clean:
 	rm -rf target lib/rserve/[0-9]* pkg tmp Gemfile.lock

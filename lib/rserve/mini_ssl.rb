@@ -13,8 +13,11 @@ module Rserve
     OPENSSL_VERSION = Native::OPENSSL_VERSION
     # The OpenSSL that is in use.
     OPENSSL_LIBRARY_VERSION = Native::OPENSSL_LIBRARY_VERSION
+    # Puma's: no OpenSSL that rserve is built with has SSL 3.
     OPENSSL_NO_SSL3 = true
+    # Which versions are offered is the context's to say (`no_tlsv1`).
     OPENSSL_NO_TLS1 = false
+    # Every OpenSSL that rserve is built with has it.
     HAS_TLS1_3 = true
 
     # Clients are not asked for certificates.

@@ -66,6 +66,7 @@ module Rserve
       @background << block
     end
 
+    # Runs what plugins wait in, each in a thread of its own.
     def fire_background
       @background.each_with_index do |block, index|
         Thread.new do
@@ -95,6 +96,7 @@ module Rserve
     end
   end
 
+  # Those that are loaded.
   Plugins = PluginRegistry.new
 
   # Base of every plugin; `Plugin.create` makes the class.

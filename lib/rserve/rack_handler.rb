@@ -6,6 +6,7 @@ require "rserve/compat"
 module Rserve
   # What a Rack handler does: `rackup -s rserve`, `rails server -u rserve` and Capybara come in here.
   module RackHandler
+    # What is not given.
     DEFAULT_OPTIONS = { Verbose: false, Silent: false }.freeze
 
     # A configuration that serves `app`.

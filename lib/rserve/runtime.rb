@@ -22,7 +22,7 @@ module Rserve
     # Configuration of the launcher that was started last; gems read hooks and options from it.
     attr_accessor :cli_config
 
-    # @param runner [#stats] answers `Rserve.stats`
+    # @return [#stats] what answers `Rserve.stats`
     attr_writer :stats_object
 
     # @return [Product] rserve itself, or Puma when started under Puma's name

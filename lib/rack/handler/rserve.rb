@@ -6,6 +6,7 @@ require "rserve/rack_handler"
 if defined?(Rackup::Handler)
   require "rackup/handler/rserve"
 elsif !defined?(Rack::Handler::Rserve)
+  # Rack 2's, which looks for handlers in `Rack::Handler`.
   module Rack
     module Handler # :nodoc:
       # `rackup -s rserve` of Rack 2.

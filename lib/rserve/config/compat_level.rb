@@ -6,6 +6,7 @@ module Rserve
   # Puma 6 to 9 contradict each other. The level says which one is followed, and this file holds what differs,
   # each thing by its name: no other one compares levels (the core has `config/compat.rs`).
   module CompatLevel
+    # Puma 6.
     DEFAULT = 6
 
     # Version and code name that `Const` reports at each level: gems compare them to choose between hook names.

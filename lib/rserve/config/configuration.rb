@@ -29,6 +29,7 @@ module Rserve
     # {#options} were asked for before {#clamp}, at level 7 or 8.
     class NotClampedError < StandardError; end
 
+    # Read where the command line names none, unless there is one for the environment.
     DEFAULT_CONFIG_FILE = "config/puma.rb"
     ANY_IPV6 = %r{\A((?:tcp|ssl)://)(?:\[::\]|::)(?=:\d)}
     IPV6 = %r{\A(?:tcp|ssl)://[^/?]*:[^/?]*:}
@@ -87,12 +88,14 @@ module Rserve
         @app = app
       end
 
+      # (see Rack::Builder#call)
       def call(env)
         env[Const::PUMA_CONFIG] = @config
         @app.call(env)
       end
     end
 
+    # What every level has.
     BASE_DEFAULTS = {
       allow_underscore_headers: true,
       auto_trim_time: 30,

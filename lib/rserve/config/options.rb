@@ -13,6 +13,7 @@ module Rserve
       @default_options = default_options
     end
 
+    # @return [Object, nil] of the first layer that has the key
     def [](key)
       fetch(key)
     end

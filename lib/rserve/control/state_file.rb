@@ -6,6 +6,7 @@ module Rserve
   # The file by which a control client finds a running server: flat YAML, written and read without psych, so that a
   # pruned master stays free of it.
   class StateFile
+    # Nothing else is written or believed.
     ALLOWED_FIELDS = %w[control_url control_auth_token pid running_from].freeze
 
     def initialize

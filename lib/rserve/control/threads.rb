@@ -11,6 +11,7 @@ module Rserve
       Row = Struct.new(:worker, :pid, :thread, :state, :seconds, :request, :requests_served, keyword_init: true)
       # How the requests of all threads that are over have spent their time.
       Spent = Struct.new(:running, :gvl, :io) do
+        # @return [Spent] what has been spent since then
         def since(earlier)
           Spent.new(*to_a.zip(earlier.to_a).map { |now, before| now - before })
         end
@@ -21,6 +22,7 @@ module Rserve
         end
       end
       LINE = "%6s %7s %6s %-7s %9s %7s  %s"
+      # The heading of the table.
       COLUMNS = format(LINE, "WORKER", "PID", "THREAD", "STATE", "SECONDS", "SERVED", "REQUEST").freeze
       TIMES = %w[running_seconds gvl_wait_seconds io_wait_seconds].freeze
       private_constant :LINE, :TIMES

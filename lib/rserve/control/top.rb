@@ -6,6 +6,7 @@ require "rserve/control/threads"
 require "rserve/control/words"
 
 module Rserve
+  # What the control client and the control server share.
   module Control
     # `rservectl top`: the workers of a running server and their load, drawn anew each second until `q` or Ctrl-C.
     # Without a terminal it prints once.

@@ -6,6 +6,7 @@ module Rserve
   class DSL
     # Words about what the server listens on, and what it takes for its peers' addresses.
     module Listeners
+      # For messages about a URL that cannot be.
       BINDABLE = "tcp://HOST:PORT, unix:///PATH and ssl://HOST:PORT?… can be bound"
 
       # Listens at a URL; each call adds one.

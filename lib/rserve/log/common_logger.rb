@@ -8,8 +8,11 @@ module Rserve
   #
   # `REMOTE - USER [date] "GET /path?query HTTP/1.1" 200 LENGTH 0.0012`
   class CommonLogger
+    # Of a request that was answered.
     FORMAT = %(%s - %s [%s] "%s %s%s %s" %d %s %0.4f\n)
+    # Of a request whose connection the application took.
     HIJACK_FORMAT = %(%s - %s [%s] "%s %s%s %s" HIJACKED -1 %0.4f\n)
+    # As web servers write it.
     DATE_FORMAT = "%d/%b/%Y:%H:%M:%S %z"
 
     # @param app [#call]
@@ -19,6 +22,7 @@ module Rserve
       @logger = logger
     end
 
+    # (see Rack::Builder#call)
     def call(env)
       began_at = now
       status, headers, body = @app.call(env)

@@ -18,6 +18,7 @@ module Rserve
       @json = false
     end
 
+    # @return [ErrorLogger] to the standard error
     def self.stdio(env: ENV)
       new($stderr, env:)
     end
@@ -29,9 +30,10 @@ module Rserve
 
     # Writes one line about a failure.
     #
-    # @param error [Exception, nil]
-    # @param req [#env, nil] the request at hand; its method, path and peer are named
-    # @param text [String, nil] what failed
+    # @param options [Hash]
+    # @option options [Exception] :error
+    # @option options [#env] :req the request at hand; its method, path and peer are named
+    # @option options [String] :text what failed
     def info(options = {})
       @json ? log_object(options) : log(title(options))
     end

@@ -12,6 +12,7 @@ module Rserve
   class LogWriter
     # Leaves a line as it is.
     class DefaultFormatter
+      # @return [String] the line as it is written
       def call(line)
         line
       end
@@ -19,6 +20,7 @@ module Rserve
 
     # Puts the pid in front: in a cluster several processes write to one log.
     class PidFormatter
+      # @return [String] the line as it is written
       def call(line)
         "[#{Process.pid}] #{line}"
       end
@@ -44,6 +46,7 @@ module Rserve
         end
       end
 
+      # @return [String] the line as it is written
       def call(line)
         text = line.chomp
         level = text.start_with?("ERROR") ? "error" : LEVELS.fetch(text[0], "info")
@@ -71,6 +74,7 @@ module Rserve
       @mutex = Mutex.new
     end
 
+    # To the standard output and error.
     DEFAULT = new($stdout, $stderr)
 
     class << self

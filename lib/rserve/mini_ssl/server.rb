@@ -43,10 +43,12 @@ module Rserve
         @ctx.native
       end
 
+      # @return [Array] of the socket
       def addr
         @socket.addr
       end
 
+      # May be called again.
       def close
         @socket.close unless @socket.closed?
       end

@@ -105,16 +105,19 @@ module Rserve
       end
       alias syswrite write
 
+      # @return [Socket] itself
       def <<(octets)
         write(octets)
         self
       end
 
+      # Waits until everything is on its way.
       def flush
         @to_io.wait_writable until @stream.flush
         self
       end
 
+      # May be called again; the other side is told.
       def close
         @stream.close
         @to_io.close unless @to_io.closed?
@@ -129,26 +132,32 @@ module Rserve
         @stream.closed?
       end
 
+      # @return [Array] of the TCP connection
       def peeraddr
         @to_io.peeraddr
       end
 
+      # @return [Addrinfo]
       def local_address
         @to_io.local_address
       end
 
+      # @return [Addrinfo]
       def remote_address
         @to_io.remote_address
       end
 
+      # To the TCP connection.
       def setsockopt(...)
         @to_io.setsockopt(...)
       end
 
+      # @return [Socket, TCPSocket, nil] nil when the time is over
       def wait_readable(timeout = nil)
         @read_ahead.empty? ? @to_io.wait_readable(timeout) : self
       end
 
+      # @return [Socket, TCPSocket, nil] nil when the time is over
       def wait_writable(timeout = nil)
         @to_io.wait_writable(timeout)
       end
@@ -158,10 +167,12 @@ module Rserve
         @to_io.fileno
       end
 
+      # @return [true] nothing is kept back
       def sync
         true
       end
 
+      # Nothing is kept back, whatever is wanted.
       def sync=(_sync); end
 
       # @return [OpenSSL::X509::Certificate, nil] the client's

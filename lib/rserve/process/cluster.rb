@@ -174,6 +174,7 @@ module Rserve
     # A worker more, or one fewer, as TTIN and TTOU have it.
     def add_worker = @master.push(:add_worker)
 
+    # (see #add_worker)
     def remove_worker = @master.push(:remove_worker)
 
     # Calls the block between two rounds of the master's loop.
@@ -226,6 +227,9 @@ module Rserve
       @launcher.generation.worker_died(line)
     end
 
+    # Tells hooks and plugins of what the core has seen.
+    #
+    # @param event [Symbol]
     def fire(event)
       case event
       when :booted
@@ -241,11 +245,13 @@ module Rserve
       end
     end
 
+    # Tells the hooks.
     def after_worker_shutdown(index, pid, phase)
       worker = WorkerHandle.new(index:, pid:, phase:, process_status: @exit_status)
       @config.run_hooks(:after_worker_shutdown, worker, @log_writer)
     end
 
+    # For workers that are forked from now on.
     def change_directory
       reload_worker_directory
     end
@@ -263,6 +269,7 @@ module Rserve
       @launcher.binder.close_listeners
     end
 
+    # Logs what is going on.
     def announce_shutdown
       @launcher.announce_shutdown
     end

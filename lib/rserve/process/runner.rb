@@ -31,6 +31,7 @@ module Rserve
       @options[:environment] == "test"
     end
 
+    # To the standard output, as a line of this process.
     def log(line)
       @log_writer.log(line)
     end

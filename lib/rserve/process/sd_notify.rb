@@ -12,14 +12,17 @@ module Rserve
     end
 
     class << self
+      # Everything serves.
       def ready(unset_env = false)
         notify("READY=1", unset_env)
       end
 
+      # The configuration is being loaded anew.
       def reloading(unset_env = false)
         notify("RELOADING=1", unset_env)
       end
 
+      # The end has begun.
       def stopping(unset_env = false)
         notify("STOPPING=1", unset_env)
       end
@@ -39,6 +42,7 @@ module Rserve
         notify("MAINPID=#{pid}", unset_env)
       end
 
+      # A sign of life.
       def watchdog(unset_env = false)
         notify("WATCHDOG=1", unset_env)
       end

@@ -7,6 +7,7 @@ module Rserve
   module Rack
     # The language of rackup files: `use`, `run`, `map`, `warmup`, `freeze_app`.
     class Builder
+      # What editors put in front of UTF-8.
       UTF8_BOM = "\xef\xbb\xbf".b
 
       class << self
@@ -85,6 +86,7 @@ module Rserve
         app
       end
 
+      # @return [Array] status, header and body
       def call(env)
         to_app.call(env)
       end

@@ -27,6 +27,7 @@ module Rserve
                         .sort_by { |location| [-location.host.to_s.size, -location.path.size] }
       end
 
+      # (see Builder#call)
       def call(env)
         script_name, path_info = env.values_at("SCRIPT_NAME", "PATH_INFO")
         hosts = [env["HTTP_HOST"], env["SERVER_NAME"]]

@@ -11,6 +11,7 @@ module Rserve
 
       # Just enough of a connection that failed as TLS for the log.
       LoggedPeer = Struct.new(:ip, :peercert) do
+        # @return [Array] as a socket has it
         def peeraddr
           [ip.include?(":") ? "AF_INET6" : "AF_INET", nil, ip, ip]
         end

@@ -65,6 +65,7 @@ module Rserve
       BasicSocket.method_defined?(name) || TCPSocket.method_defined?(name) || super
     end
 
+    # What sockets can, the connection's socket does.
     def method_missing(name, ...)
       return super unless respond_to_missing?(name)
 

@@ -8,6 +8,7 @@ module Rserve
   module App
     # The control application: statistics and commands by HTTP, named by the last part of the path.
     class Status
+      # The answer to a command that was carried out.
       OK_STATUS = '{ "status": "ok" }'
 
       # Commands that only read.
@@ -23,6 +24,7 @@ module Rserve
         @data_only = data_only
       end
 
+      # (see Rack::Builder#call)
       def call(env)
         return respond(403, "Invalid auth token", "text/plain") unless authenticate(env)
 

@@ -64,6 +64,7 @@ module Rserve
         end
       end
 
+      # @return [Integer]
       def size
         @cluster.native_workers.size
       end

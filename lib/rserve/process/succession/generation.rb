@@ -85,6 +85,7 @@ module Rserve
       # All workers that it begins with have booted.
       def booted = report("booted")
 
+      # How many workers it has, and how many of them have booted.
       def staff(workers, booted) = report("staff", "#{workers} #{booted}")
 
       # @param phase [String] e.g. "at boot"

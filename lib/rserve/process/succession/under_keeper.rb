@@ -30,10 +30,13 @@ module Rserve
         end
       end
 
+      # Asks the keeper, as all commands of a generation do.
       def stop = ask(:stop)
 
+      # Asks the keeper, as all commands of a generation do.
       def halt = ask(:halt)
 
+      # Asks the keeper, as all commands of a generation do.
       def restart = ask(:restart)
 
       # @return [true]
