@@ -368,6 +368,9 @@ module Rserve
       )
       prototype["HTTP_VERSION"] = "" if http_version?
       prototype["puma.peercert"] = nil if https
+      # What each request gets a value of has its place here: one entry more would make the copy grow.
+      prototype["rserve.timeout"] = nil if @options[:request_timeout] || @options[:hard_request_timeout]
+      prototype["HTTP_X_REQUEST_START"] = nil if @options[:request_start]
       prototype["puma.mark_as_io_bound"] = COUNTS_AS_ANY if CompatLevel.marks_io_bound?(compat_level) || io_threads?
       prototype
     end

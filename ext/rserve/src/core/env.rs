@@ -104,6 +104,7 @@ keys! {
     mark_as_io_bound = "puma.mark_as_io_bound",
     body_wait = "puma.request_body_wait",
     underscore_headers = "puma.underscore_headers",
+    timeout = "rserve.timeout",
     request_start = "HTTP_X_REQUEST_START",
     https = "https",
     port_https = "443",
@@ -124,6 +125,11 @@ fn keys() -> &'static Keys {
 pub(crate) fn keys_of_callbacks(ruby: &Ruby) -> (VALUE, VALUE) {
     let keys = keys();
     (ruby.get_inner(keys.after_reply).as_raw(), ruby.get_inner(keys.response_finished).as_raw())
+}
+
+/// Of what the application asks for more time by.
+pub(crate) fn key_of_timeout() -> Opaque<Value> {
+    keys().timeout
 }
 
 impl EnvBuilder {

@@ -12,9 +12,8 @@ use magnus::{
 use rserve_core::config::options;
 use rserve_core::server::{InHand, Late, Server};
 
-use super::Core;
+use super::{Core, env};
 use crate::vm::marked::Marked;
-use crate::vm::text;
 
 /// The requests that the application has, where there is a time-out.
 #[derive(Default)]
@@ -52,15 +51,15 @@ impl Timed {
         ruby: &Ruby,
         server: &Arc<Server>,
         in_hand: Option<&InHand<'_>>,
-        env: RHash,
+        environment: RHash,
     ) -> Result<Option<Running<'a>>, Error> {
         let (Some(entries), Some(in_hand)) = (&self.0, in_hand) else { return Ok(None) };
         let serial = in_hand.serial();
         let timeout = ruby.obj_wrap(RequestTimeout { server: Arc::clone(server), serial });
-        env.aset(text::interned(ruby, "rserve.timeout"), timeout)?;
+        environment.aset(ruby.get_inner(env::key_of_timeout()), timeout)?;
         // SAFETY: the calling thread is one of Ruby's.
         let thread = unsafe { Value::from_raw(rb_sys::rb_thread_current()) };
-        let entry = Entry { serial, thread: thread.into(), env: env.as_value().into() };
+        let entry = Entry { serial, thread: thread.into(), env: environment.as_value().into() };
         entries.with(|entries| entries.push(entry));
         Ok(Some(Running { entries, serial }))
     }
