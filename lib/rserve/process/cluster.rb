@@ -155,6 +155,7 @@ module Rserve
       log "*      Workers: #{@options[:workers]}"
       start_operator_port
       preload? ? preload : bind_only
+      Succession::Yielding.end
       @launcher.take_signals_back(*AFTER_PRELOADING)
       @launcher.begin_serving { @master = Native::Master.new(self, cluster_options) }
       log "Use Ctrl-C to stop"
