@@ -6,7 +6,7 @@ BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev libssl-
 # Real apps: Rails with a browser for its system tests, and other frameworks.
 RAILS_PACKAGES = ruby-rails ruby-sqlite3 ruby-capybara? ruby-selenium-webdriver? chromium? chromium-driver? \
   ruby-sinatra? ruby-faye-websocket? ruby-rack-timeout? ruby-async?
-TEST_PACKAGES = rubocop puma curl procps nginx? haproxy? $(RAILS_PACKAGES)
+TEST_PACKAGES = rubocop puma curl procps nginx? haproxy? nghttp2-client? $(RAILS_PACKAGES)
 DOCS_PACKAGES = yard
 BENCH_PACKAGES = wrk puma unicorn? ruby-rails util-linux procps
 

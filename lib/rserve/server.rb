@@ -291,7 +291,7 @@ module Rserve
       settings = %i[max_io_threads first_data_timeout persistent_timeout idle_timeout queue_requests
                     enable_keep_alives http_content_length_limit write_timeout unread_limit stuck_after
                     request_timeout hard_request_timeout queue_time_limit queue_limit shed_exempt
-                    remote_address_header early_hints]
+                    remote_address_header early_hints http2]
                  .to_h { |name| [name, @options[name]] }
       keep = @options[:max_keep_alive]
       settings.merge(

@@ -60,6 +60,8 @@ class DSLTest < Minitest::Test
     "" => { allow_underscore_headers: true, worker_check_interval: 5 },
     "rserve { strict }" => { strict: true, strict_host: true, strict_framing: true },
     "rserve { strict_host }" => { strict_host: true },
+    "rserve { http2 }" => { http2: true },
+    "rserve { http2 false }" => { http2: false },
     "rserve { strict_framing false }" => { strict_framing: false },
     "rserve { proxy_protocol :v2, from: '10.0.0.0/8' }" =>
       { remote_address: :proxy_protocol, remote_address_proxy_protocol: :v2, proxy_protocol_from: ["10.0.0.0/8"] },

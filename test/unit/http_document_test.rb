@@ -14,6 +14,13 @@ class HttpDocumentTest < Minitest::Test
     assert_equal limits, documented.transform_values(&:to_i)
   end
 
+  def test_limits_of_http2
+    defaults = source("ext/rserve-http2/src/limits.rs")[/fn default\(\).*\z/m].scan(/(\w+): ([\d *_]+),/).to_h
+    limits = defaults.transform_values { |product| product.delete("_").split("*").map(&:to_i).inject(:*) }
+    documented = source("docs/http2.md").scan(/^\|.*\| (\d+)(?: octets)? \| `(\w+)` \|$/).to_h(&:reverse)
+    assert_equal limits, documented.transform_values(&:to_i)
+  end
+
   def test_advisories
     cases = source("test/http/cases/advisories.rb").scan(/CVE-\d+-\d+/).uniq
     assert_equal cases.sort, DOCUMENT.scan(/CVE-\d+-\d+/).sort

@@ -20,7 +20,7 @@ class OptionsDocumentTest < Minitest::Test
   end
 
   def test_every_word_there_is_one
-    named = first_cells.flat_map { |cell| cell.scan(/`([a-z_]+!?)/).flatten }
+    named = first_cells.flat_map { |cell| cell.scan(/`([a-z_]+\d*!?)/).flatten }
     unknown = named.reject { |word| Rserve::DSL.method_defined?(word) || Rserve::DSL::OwnWords.method_defined?(word) }
     assert_empty unknown
   end

@@ -90,6 +90,7 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     options.limits.show_version = flag(settings, "show_version")?;
     options.limits.hide_underscores = flag(settings, "hide_underscores")?;
     options.poses_as_puma = flag(settings, "poses_as_puma")?;
+    options.http2 = flag(settings, "http2")?;
     options.methods = get(settings, "supported_http_methods")?;
     options.max_keep_alive = get(settings, "max_keep_alive")?;
     options.limits.body = get(settings, "http_content_length_limit")?;

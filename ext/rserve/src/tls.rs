@@ -2,7 +2,7 @@
 //! application took away. Their Ruby halves are in `lib/rserve/mini_ssl/`.
 
 use std::cell::RefCell;
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 use std::sync::Arc;
 
 use magnus::value::ReprValue;
@@ -142,7 +142,7 @@ impl TlsStream {
 
     /// A second descriptor of the socket, to wait with and to ask for addresses.
     fn duplicate(ruby: &Ruby, this: &Self) -> Result<i32, Error> {
-        Self::with(ruby, this, |stream| stream.as_fd().try_clone_to_owned().map(IntoRawFd::into_raw_fd))
+        Self::with(ruby, this, |stream| socket(stream)?.try_clone_to_owned().map(IntoRawFd::into_raw_fd))
     }
 
     /// Up to `most` octets of plain text; `:wait_readable` when there are none yet, `nil` at the end.
@@ -194,8 +194,12 @@ impl TlsStream {
     }
 
     fn fileno(ruby: &Ruby, this: &Self) -> Result<i32, Error> {
-        Self::with(ruby, this, |stream| Ok(stream.as_fd().as_raw_fd()))
+        Self::with(ruby, this, |stream| Ok(socket(stream)?.as_raw_fd()))
     }
+}
+
+fn socket(stream: &Stream) -> std::io::Result<BorrowedFd<'_>> {
+    stream.socket().ok_or_else(|| std::io::ErrorKind::NotConnected.into())
 }
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {

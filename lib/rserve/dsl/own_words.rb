@@ -158,6 +158,14 @@ module Rserve
         @options[:strict_framing] = answer
       end
 
+      # Whether clients may speak HTTP/2: on `ssl://` listeners those that choose it (ALPN), on others those that begin
+      # with it (prior knowledge). docs/http2.md has what is then different for an application, and the limits.
+      #
+      # The default is false.
+      def http2(answer = true)
+        @options[:http2] = answer
+      end
+
       # What the server's core tells of its doings in the log: `:off`, `:error`, `:warn`, `:info`, `:debug`, `:trace`,
       # or a String with levels of its parts. `RSERVE_LOG` in the environment beats it.
       #

@@ -117,6 +117,8 @@ pub struct Options {
     /// The server goes by Puma's name, and its answers are Puma's to the letter, as Puma's own tests want them: no Date,
     /// and 400 where RFC 9110 has 414 and 431.
     pub poses_as_puma: bool,
+    /// Clients may speak HTTP/2.
+    pub http2: bool,
     /// Which Puma is imitated.
     pub compat: Compat,
 }
@@ -146,6 +148,7 @@ impl Default for Options {
             proxies: Vec::new(),
             suspensions_told: false,
             poses_as_puma: false,
+            http2: false,
             compat: Compat::default(),
         }
     }

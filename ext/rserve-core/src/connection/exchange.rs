@@ -3,23 +3,25 @@
 //! Everything here is done by the *owner* of the connection at the moment (see [`crate::connection`]); nothing waits.
 
 mod abandoned;
+mod carriage;
 mod linger;
 mod own_answer;
 mod reader;
 mod receive;
 mod send;
+mod stream;
 mod told;
 
 use std::cell::RefCell;
 use std::mem;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rserve_http1::Receiver;
 
-use crate::config::options::{Options, ProxyProtocol};
+use crate::config::options::Options;
 use crate::connection::access::Access;
 use crate::connection::body::Body;
 use crate::connection::outgoing::{Flushed, HELD_LIMIT, Outgoing};
@@ -32,7 +34,9 @@ use crate::net::transfer::Ticket;
 use crate::sys::Parking;
 
 pub(crate) use abandoned::Audience;
+pub(crate) use carriage::{Brought, Carriage, Due};
 pub(crate) use linger::LINGER_TIME;
+use receive::Preface;
 use told::Told;
 
 /// Octets read at once.
@@ -52,6 +56,8 @@ pub(crate) enum Activity {
     Ready,
     /// The socket has not yet taken all of the response.
     Sending,
+    /// Carrying requests of HTTP/2, each of which is an exchange of its own.
+    Carrying,
     /// Answered for the last time; what the peer still sends is thrown away.
     Lingering,
     /// Closed or hijacked.
@@ -67,6 +73,8 @@ pub(crate) enum Outcome {
     Wait,
     /// There is more to do, but others first.
     Again,
+    /// It speaks HTTP/2 from now on: the poller goes on with it.
+    Carry,
     /// The connection is over.
     Close,
 }
@@ -108,8 +116,8 @@ pub(crate) struct Exchange {
     shared: bool,
     /// Part of a head has come, or of a TLS handshake.
     head_begun: bool,
-    /// The PROXY header is still to be read.
-    preface: Option<ProxyProtocol>,
+    /// What may come before the first request and is still to be read.
+    preface: Option<Preface>,
     /// What follows once `outgoing` is empty.
     after_sending: AfterSending,
     /// Since when what the peer sends is thrown away, and how much that was.
@@ -129,6 +137,8 @@ pub(crate) struct Exchange {
     lost: bool,
     /// The server has answered in place of the application, from which nothing more is taken.
     given_up: bool,
+    /// Once it carries requests of HTTP/2.
+    carriage: Option<Box<Carriage>>,
     /// What the access log tells of the request that is being served.
     access: Option<Box<Access>>,
     /// What operators see of the connection, if they want to.
@@ -167,7 +177,7 @@ impl Exchange {
             ended: false,
             shared: false,
             head_begun: false,
-            preface: options.proxy_protocol,
+            preface: Preface::of(options),
             after_sending: AfterSending::Close,
             lingers_since: None,
             lingered: 0,
@@ -178,6 +188,7 @@ impl Exchange {
             asked: false,
             lost: false,
             given_up: false,
+            carriage: None,
             access: None,
             told: None,
             patience: Patience::Unchanged,
@@ -186,8 +197,8 @@ impl Exchange {
     }
 
     /// The client is no load balancer.
-    pub(crate) fn expect_no_preface(&mut self) {
-        self.preface = None;
+    pub(crate) fn expect_no_proxy(&mut self, options: &Options) {
+        self.preface = Preface::after_proxy(options);
     }
 
     /// Another worker had the connection before, and has read no more of it than whole requests.
@@ -203,7 +214,7 @@ impl Exchange {
         let as_it_came = self.is_idle() && self.preface.is_none();
         // A copy of the socket elsewhere would keep it open when the other process closes it.
         let copied = self.shared || crate::sys::forks::has_forked();
-        (as_it_came && !copied && !self.ended).then(|| stream.as_fd())
+        stream.socket().filter(|_| as_it_came && !copied && !self.ended)
     }
 
     /// The client's address as the load balancer says.
@@ -219,6 +230,11 @@ impl Exchange {
         self.stream.as_ref()
     }
 
+    /// The socket that it is known to epoll by.
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.as_ref()?.socket()
+    }
+
     pub(crate) fn stream_mut(&mut self) -> Option<&mut Stream> {
         self.stream.as_mut()
     }
@@ -230,11 +246,17 @@ impl Exchange {
 
     /// What the client sends next goes to a file.
     pub(crate) fn stores_upload(&self) -> bool {
-        matches!(self.request.body, Body::File { .. }) && self.activity == Activity::Receiving
+        match &self.carriage {
+            Some(carriage) => carriage.stores,
+            None => self.is_stored() && self.activity == Activity::Receiving,
+        }
     }
 
     /// Neither a part of a request nor of a response is on its way.
     pub(crate) fn is_idle(&self) -> bool {
+        if let Some(carriage) = &self.carriage {
+            return carriage.wire().is_idle();
+        }
         self.activity == Activity::Receiving
             && !self.head_begun
             && self.receiver.awaits_head()
@@ -261,7 +283,10 @@ impl Exchange {
 
     /// Requests that this connection has brought so far.
     pub(crate) fn served(&self) -> u32 {
-        self.request.serial
+        match &self.carriage {
+            Some(carriage) => carriage.wire().standing().requests,
+            None => self.request.serial,
+        }
     }
 
     /// Takes note of the edges that epoll reported.
@@ -275,6 +300,7 @@ impl Exchange {
         {
             self.drained = false;
         }
+        self.carriage_saw(edges);
     }
 
     /// Goes on with whatever the connection is in the middle of, until the socket has no more to give or take.
@@ -293,6 +319,9 @@ impl Exchange {
                     Ok(Flushed::All) => {
                         self.patience = Patience::Anew;
                         self.tell_access(now);
+                        if self.is_stream() {
+                            return Outcome::Close;
+                        }
                         match self.after_sending {
                             AfterSending::KeepAlive => self.activity = Activity::Receiving,
                             // With unread input the client would be reset, perhaps before it has read the response.
@@ -314,6 +343,7 @@ impl Exchange {
                 },
                 Activity::Lingering => return self.discard(now),
                 Activity::Ready => return Outcome::Wait,
+                Activity::Carrying => return Outcome::Carry,
                 Activity::Gone => return Outcome::Close,
             }
         }
@@ -365,7 +395,7 @@ impl Exchange {
 
     /// Gives the socket up, with the octets that were read beyond the request.
     pub(crate) fn hijack(&mut self) -> Option<(Stream, Vec<u8>)> {
-        if self.given_up {
+        if self.given_up || self.is_stream() {
             return None;
         }
         self.activity = Activity::Gone;
@@ -400,14 +430,18 @@ impl Exchange {
             _ => self.is_idle(),
         };
         self.give_up_access();
-        if let Some(stream) = &mut self.stream
-            && ending_well
-        {
-            stream.finish();
+        if let Some(carriage) = self.carriage.take() {
+            self.stream = carriage.wire().end();
+        }
+        match &mut self.stream {
+            Some(stream) if ending_well => stream.finish(),
+            Some(stream) => stream.abort(),
+            None => {}
         }
         self.activity = Activity::Gone;
         self.tell_state();
         if let Some(stream) = self.stream.take()
+            && !stream.is_http2()
             && (self.shared || crate::sys::forks::has_forked())
         {
             stream.shut_down();

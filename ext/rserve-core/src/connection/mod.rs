@@ -57,6 +57,8 @@ pub struct Connection {
     pub(crate) queued: AtomicBool,
     /// The rest of its response is made by a thread of the application's own: a stop waits for no such.
     apart: AtomicBool,
+    /// Which connection carries it, if it is one of several requests of HTTP/2.
+    carrier: Option<ConnectionId>,
     exchange: Mutex<Exchange>,
 }
 
@@ -84,7 +86,7 @@ impl Connection {
             exchange.go_on_with(ticket);
             listener = ticket.listener as usize;
         } else if !options.proxies.is_empty() && !is_proxy(peer, options) {
-            exchange.expect_no_preface();
+            exchange.expect_no_proxy(options);
         }
         let exchange = Mutex::new(exchange);
         Self {
@@ -94,8 +96,28 @@ impl Connection {
             owner: Ownership::new(),
             queued: AtomicBool::new(false),
             apart: AtomicBool::new(false),
+            carrier: None,
             exchange,
         }
+    }
+
+    /// One of the requests that this connection carries.
+    pub(crate) fn carry(&self, id: ConnectionId, exchange: Exchange) -> Self {
+        Self {
+            id,
+            peer: self.peer,
+            listener: self.listener,
+            owner: Ownership::new(),
+            queued: AtomicBool::new(false),
+            apart: AtomicBool::new(false),
+            carrier: Some(self.id),
+            exchange: Mutex::new(exchange),
+        }
+    }
+
+    /// The connection that carries it, if it is one of several requests of HTTP/2.
+    pub(crate) fn carrier(&self) -> Option<ConnectionId> {
+        self.carrier
     }
 
     /// Its name.

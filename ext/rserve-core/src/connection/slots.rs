@@ -9,6 +9,7 @@ use crate::connection::{Connection, ConnectionId};
 pub(crate) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// How many are sockets; the others are requests that one of them carries.
     len: usize,
 }
 
@@ -32,7 +33,7 @@ impl Slots {
         let entry = &mut self.slots[slot as usize];
         let connection = Arc::new(make(ConnectionId { slot, generation: entry.generation }));
         entry.connection = Some(Arc::clone(&connection));
-        self.len += 1;
+        self.len += usize::from(connection.carrier().is_none());
         connection
     }
 
@@ -43,15 +44,15 @@ impl Slots {
 
     /// Forgets `id`; `false` when it was unknown.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> bool {
-        if self.get(id).is_none() {
+        let Some(is_socket) = self.get(id).map(|connection| connection.carrier().is_none()) else {
             return false;
-        }
+        };
+        self.len -= usize::from(is_socket);
         let entry = &mut self.slots[id.slot as usize];
         entry.connection = None;
         // The token also carries the generation: 31 bits keep it clear of the reserved tokens at the top.
         entry.generation = (entry.generation + 1) & 0x7fff_ffff;
         self.free.push(id.slot);
-        self.len -= 1;
         true
     }
 

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, sendmsg, shutdown};
+use rserve_http2::Reason;
 
 use super::edges::{ENDED, READABLE, WRITABLE};
+use super::http2::Lane;
 use super::tls::stream::TlsStream;
 use super::tls::{self, Fault, Handshakes};
+use crate::sys::{self, PeerState};
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +31,8 @@ pub struct Stream(Kind);
 enum Kind {
     Plain(OwnedFd),
     Tls(Box<TlsStream>),
+    /// One stream of a connection that speaks HTTP/2: it is only written to.
+    Http2(Box<Lane>),
 }
 
 impl Stream {
@@ -47,9 +52,28 @@ impl Stream {
         Ok(Self(Kind::Tls(Box::new(TlsStream::new(ssl, fd, Arc::clone(handshakes))?))))
     }
 
+    /// One stream of a connection that speaks HTTP/2.
+    pub(crate) fn http2(lane: Lane) -> Self {
+        Self(Kind::Http2(Box::new(lane)))
+    }
+
     /// Whether it speaks TLS.
     pub fn is_tls(&self) -> bool {
-        matches!(self.0, Kind::Tls(_))
+        match &self.0 {
+            Kind::Plain(_) => false,
+            Kind::Tls(_) => true,
+            Kind::Http2(lane) => lane.is_tls(),
+        }
+    }
+
+    /// Whether it is one of several on a connection.
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self.0, Kind::Http2(_))
+    }
+
+    /// The client has chosen HTTP/2 for this connection (ALPN).
+    pub(crate) fn chose_http2(&self) -> bool {
+        matches!(&self.0, Kind::Tls(tls) if tls.chose_http2())
     }
 
     /// Reads what is there into `buffer`, which must not be empty.
@@ -61,6 +85,7 @@ impl Stream {
         let fd = match &mut self.0 {
             Kind::Plain(fd) => fd.as_raw_fd(),
             Kind::Tls(tls) => return tls.receive(buffer),
+            Kind::Http2(_) => return Ok(Received::WouldBlock),
         };
         loop {
             return match recv(fd, buffer, MsgFlags::MSG_DONTWAIT) {
@@ -84,6 +109,7 @@ impl Stream {
                 taken(|| send(fd.as_raw_fd(), octets, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL))
             }
             Kind::Tls(tls) => tls.send(octets),
+            Kind::Http2(lane) => lane.send_gathered(&[IoSlice::new(octets)]),
         }
     }
 
@@ -99,6 +125,7 @@ impl Stream {
                 sendmsg::<()>(fd.as_raw_fd(), slices, &[], flags, None)
             }),
             Kind::Tls(tls) => tls.send_gathered(slices),
+            Kind::Http2(lane) => lane.send_gathered(slices),
         }
     }
 
@@ -117,6 +144,7 @@ impl Stream {
         let fd = match &mut self.0 {
             Kind::Plain(fd) => fd,
             Kind::Tls(tls) => return tls.send_file(file, offset, count),
+            Kind::Http2(lane) => return lane.send_file(file, offset, count),
         };
         let mut offset = i64::try_from(offset).map_err(|_| io::Error::from(Errno::EOVERFLOW))?;
         // One call's worth: a larger count only makes a fast reader hold the calling thread for longer.
@@ -131,7 +159,7 @@ impl Stream {
     /// The socket's own: the connection is lost.
     pub fn flush(&mut self) -> io::Result<bool> {
         match &mut self.0 {
-            Kind::Plain(_) => Ok(true),
+            Kind::Plain(_) | Kind::Http2(_) => Ok(true),
             Kind::Tls(tls) => tls.flush(),
         }
     }
@@ -139,7 +167,7 @@ impl Stream {
     /// Whether the socket has all that was taken.
     pub(crate) fn is_flushed(&self) -> bool {
         match &self.0 {
-            Kind::Plain(_) => true,
+            Kind::Plain(_) | Kind::Http2(_) => true,
             Kind::Tls(tls) => tls.is_flushed(),
         }
     }
@@ -147,19 +175,30 @@ impl Stream {
     /// Tells the peer that nothing more will be sent; reading goes on, for octets that nobody wants.
     pub fn finish_sending(&mut self) {
         self.finish();
-        let _ = shutdown(self.as_fd().as_raw_fd(), Shutdown::Write);
+        if let Some(socket) = self.socket() {
+            let _ = shutdown(socket.as_raw_fd(), Shutdown::Write);
+        }
     }
 
     /// The connection ends here by intention; with TLS the peer gets close_notify.
     pub fn finish(&mut self) {
-        if let Kind::Tls(tls) = &mut self.0 {
-            tls.finish();
+        match &mut self.0 {
+            Kind::Plain(_) => {}
+            Kind::Tls(tls) => tls.finish(),
+            Kind::Http2(lane) => lane.finish(),
+        }
+    }
+
+    /// It ends here before its time, which the socket itself will show when it is closed.
+    pub(crate) fn abort(&mut self) {
+        if let Kind::Http2(lane) = &mut self.0 {
+            lane.abort(Reason::InternalError);
         }
     }
 
     /// A read that brought less than it could means that the socket is empty (epoll(7)); with TLS it means nothing.
     pub(crate) fn short_read_drains(&self) -> bool {
-        !self.is_tls()
+        matches!(self.0, Kind::Plain(_))
     }
 
     /// The next read is a step of a TLS handshake.
@@ -175,7 +214,7 @@ impl Stream {
     /// Takes note of the edges that epoll reported. `true` when reading may go on because of a writable one.
     pub(crate) fn saw(&mut self, edges: u8) -> bool {
         match &mut self.0 {
-            Kind::Plain(_) => false,
+            Kind::Plain(_) | Kind::Http2(_) => false,
             Kind::Tls(tls) => {
                 tls.saw(edges & READABLE != 0, edges & ENDED != 0);
                 edges & WRITABLE != 0 && tls.wants_write()
@@ -196,7 +235,7 @@ impl Stream {
     /// Why the connection failed as TLS; told once.
     pub fn take_fault(&mut self) -> Option<Fault> {
         match &mut self.0 {
-            Kind::Plain(_) => None,
+            Kind::Plain(_) | Kind::Http2(_) => None,
             Kind::Tls(tls) => tls.take_fault(),
         }
     }
@@ -206,6 +245,7 @@ impl Stream {
         match &self.0 {
             Kind::Plain(_) => None,
             Kind::Tls(tls) => tls.peer_certificate(),
+            Kind::Http2(lane) => lane.socket(|socket| socket.peer_certificate()).flatten(),
         }
     }
 
@@ -214,32 +254,47 @@ impl Stream {
         match &self.0 {
             Kind::Plain(_) => None,
             Kind::Tls(tls) => Some(tls.version()),
+            Kind::Http2(lane) => lane.socket(|socket| socket.tls_version()).flatten(),
         }
     }
 
     /// Ends both directions, for every process and descriptor; what was sent still arrives.
     pub(crate) fn shut_down(&self) {
-        let _ = shutdown(self.as_fd().as_raw_fd(), Shutdown::Both);
+        if let Kind::Http2(lane) = &self.0 {
+            lane.cancel(Reason::Cancel);
+        }
+        if let Some(socket) = self.socket() {
+            let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+        }
+    }
+
+    /// Whether the peer still waits for what is sent.
+    pub(crate) fn peer_state(&self) -> PeerState {
+        match (&self.0, self.socket()) {
+            (Kind::Http2(lane), _) if lane.is_awaited() => PeerState::Open,
+            (_, Some(socket)) => sys::peer_state(socket),
+            _ => PeerState::Gone,
+        }
     }
 
     /// Gives the socket up, for an application that hijacks the connection; with TLS there is more to it than a socket.
     ///
     /// # Errors
     ///
-    /// The stream itself, when it speaks TLS.
+    /// The stream itself, when it speaks TLS, or is one of several.
     pub fn into_fd(self) -> Result<OwnedFd, Self> {
         match self.0 {
             Kind::Plain(fd) => Ok(fd),
-            Kind::Tls(_) => Err(self),
+            Kind::Tls(_) | Kind::Http2(_) => Err(self),
         }
     }
-}
 
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    /// Its socket, if it has one of its own.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {
-            Kind::Plain(fd) => fd.as_fd(),
-            Kind::Tls(tls) => tls.as_fd(),
+            Kind::Plain(fd) => Some(fd.as_fd()),
+            Kind::Tls(tls) => Some(tls.as_fd()),
+            Kind::Http2(_) => None,
         }
     }
 }

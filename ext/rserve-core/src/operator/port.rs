@@ -170,7 +170,8 @@ impl Port {
         let Some(place) = place else { return };
         self.close(place);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if register(&self.poll, client.stream().as_fd(), FIRST_CLIENT + place, interest).is_ok() {
+        let Some(socket) = client.stream().socket() else { return };
+        if register(&self.poll, socket, FIRST_CLIENT + place, interest).is_ok() {
             self.clients[place] = Some(client);
             self.ready[place] = true;
         }
@@ -202,7 +203,9 @@ impl Port {
         self.ready[place] = false;
         if let Some(client) = self.clients[place].take() {
             // An application that has forked may hold copies of both: neither would end with ours alone.
-            let _ = self.poll.registry().deregister(&mut SourceFd(&client.stream().as_fd().as_raw_fd()));
+            if let Some(socket) = client.stream().socket() {
+                let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
+            }
             client.stream().shut_down();
         }
     }

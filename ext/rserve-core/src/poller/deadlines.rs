@@ -17,6 +17,7 @@ impl Poller {
         let millis = shared.deadlines.millis(now);
         if shared.life.take_eviction() {
             for connection in self.slots.iter().filter(|connection| !connection.owner.is_busy()) {
+                self.say_goodbye(shared, connection, &mut connection.exchange(), now, now);
                 shared.deadline_at(connection, now);
             }
         }
@@ -46,6 +47,9 @@ impl Poller {
 
     pub(super) fn give_up(&mut self, shared: &Shared, connection: &Arc<Connection>, now: Instant) {
         let mut exchange = connection.exchange();
+        if exchange.is_carriage() {
+            return self.carriage_is_due(shared, connection, exchange, now);
+        }
         let late = match (exchange.in_body(), exchange.in_head()) {
             (true, _) => Some("body"),
             // At the end of a server it is not the client that is late (Puma).

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::Poller;
 use crate::cluster::balance::Gate;
+use crate::connection::Connection;
 use crate::shared::{Shared, Status};
 
 impl Poller {
@@ -52,16 +53,25 @@ impl Poller {
         }
         self.forget_listeners();
         (self.paused_until, self.left_until) = (None, None);
+        let last_moment = now + shared.options.drain_grace;
         for connection in self.slots.iter() {
-            if connection.owner.saw(0) && connection.exchange().may_hurry() {
-                shared.deadline_at(connection, now + shared.options.drain_grace);
+            if !connection.owner.saw(0) {
+                continue;
+            }
+            let mut exchange = connection.exchange();
+            if exchange.is_carriage() {
+                self.say_goodbye(shared, connection, &mut exchange, last_moment, now);
+            } else if exchange.may_hurry() {
+                shared.deadline_at(connection, last_moment);
             }
         }
     }
 
     /// Connections that a stop waits for.
     pub(super) fn to_answer(&self) -> usize {
-        self.slots.iter().filter(|connection| !connection.is_apart()).count()
+        let is_waited_for =
+            |connection: &&Arc<Connection>| !connection.is_apart() && !self.carries_only_apart(connection);
+        self.slots.iter().filter(is_waited_for).count()
     }
 
     /// Lets go of all sockets: the port is free for others, and every client sees the end. What a Ruby thread still

@@ -7,6 +7,7 @@
 //! A turn has an end, however much there is to do: a request that became complete at its start is waiting.
 
 mod accept;
+mod carry;
 mod deadlines;
 mod drain;
 mod readers;
@@ -14,8 +15,8 @@ mod uploads;
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token, Waker};
@@ -312,6 +313,18 @@ impl Poller {
         if stores {
             self.uploads.stored();
         }
+        self.settle(shared, connection, exchange, outcome, now);
+    }
+
+    /// Does what the outcome of its progress says with a connection that the poller owns.
+    fn settle(
+        &mut self,
+        shared: &Shared,
+        connection: &Arc<Connection>,
+        mut exchange: MutexGuard<'_, Exchange>,
+        outcome: Outcome,
+        now: Instant,
+    ) {
         match outcome {
             Outcome::Queue => {
                 connection.owner.occupy();
@@ -323,13 +336,16 @@ impl Poller {
                 drop(exchange);
                 self.put_off(connection);
             }
+            Outcome::Carry => self.carry(shared, connection, exchange, now),
             Outcome::Close => self.close(connection, &mut exchange),
         }
     }
 
     fn close(&mut self, connection: &Connection, exchange: &mut Exchange) {
+        let requests: Vec<_> = exchange.carriage().map_or_else(Vec::new, |it| it.streams().collect());
         exchange.close();
-        self.slots.remove(connection.id());
+        self.forget(connection.id());
+        self.give_up_requests(requests);
     }
 
     /// Forgets what Ruby threads closed or hijacked, and goes on with what they left to be sent.
@@ -338,11 +354,11 @@ impl Poller {
         if returned.is_empty() {
             return;
         }
-        for id in returned.closed.drain(..) {
-            self.slots.remove(id);
-        }
-        let again = std::mem::take(&mut returned.again);
+        let (closed, again) = (std::mem::take(&mut returned.closed), std::mem::take(&mut returned.again));
         drop(returned);
+        for id in closed {
+            self.forget(id);
+        }
         for id in again {
             if let Some(connection) = self.slots.get(id).map(Arc::clone) {
                 self.put_off(&connection);

@@ -1,7 +1,7 @@
 //! The way out: sending a response on a connection that the caller owns, and letting go of it.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
@@ -178,7 +178,8 @@ impl Server {
                 // The caller may have more to do before it looks for requests, and a poller that sleeps sees none.
                 self.shared.monitor.rouse();
             }
-            Outcome::Wait => {}
+            // A connection speaks one protocol from its first request on.
+            Outcome::Wait | Outcome::Carry => {}
             Outcome::Again => {
                 drop(exchange);
                 self.shared.returned().again.push(connection.id());
@@ -188,7 +189,9 @@ impl Server {
                 exchange.close();
                 drop(exchange);
                 self.shared.returned().closed.push(connection.id());
-                if let Some(place) = self.shared.place.get() {
+                if connection.carrier().is_none()
+                    && let Some(place) = self.shared.place.get()
+                {
                     place.one_connection_less();
                 }
                 if self.status() >= Status::Draining {
@@ -231,7 +234,8 @@ impl Server {
         }
         exchange.share();
         drop(exchange);
-        let duplicate = |stream: &Stream| Some(crate::sys::duplicate(stream.as_fd().as_raw_fd()));
+        let duplicate =
+            |stream: &Stream| stream.socket().map(|socket| crate::sys::duplicate(socket.as_raw_fd()));
         self.look_at(connection, duplicate).unwrap_or_else(|| Err(Errno::EBADF.into()))
     }
 

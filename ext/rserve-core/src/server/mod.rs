@@ -104,6 +104,9 @@ impl Server {
     ///
     /// `fd` is not open, or no descriptor is left.
     pub fn add_listener(&self, fd: RawFd, tls: Option<Arc<tls::Context>>) -> io::Result<()> {
+        if let Some(context) = tls.as_ref().filter(|_| self.shared.options.http2) {
+            context.offer_http2();
+        }
         let listener = Listener::duplicate(fd, tls, Arc::clone(&self.handshakes))?;
         self.lock_poller().add_listener(listener)
     }

@@ -12,7 +12,7 @@ mod polling;
 mod threads;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -201,6 +201,13 @@ impl Shared {
         if matches!(outcome, Outcome::Wait | Outcome::Again) && self.register(connection, exchange).is_err() {
             outcome = Outcome::Close;
         }
+        if outcome == Outcome::Carry && !exchange.is_carriage() {
+            // Before: the socket is the carriage's then.
+            match self.register(connection, exchange) {
+                Ok(()) => exchange.become_carriage(now),
+                Err(_) => outcome = Outcome::Close,
+            }
+        }
         if outcome == Outcome::Again
             && let Some(fault) = exchange.take_fault()
         {
@@ -214,8 +221,8 @@ impl Shared {
         if exchange.registered {
             return Ok(());
         }
-        if let Some(stream) = exchange.stream() {
-            let fd = stream.as_fd().as_raw_fd();
+        if let Some(socket) = exchange.socket() {
+            let fd = socket.as_raw_fd();
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.registry.register(&mut SourceFd(&fd), connection.id().token(), interest)?;
             exchange.registered = true;
@@ -226,9 +233,9 @@ impl Shared {
     /// Ends what [`Shared::register`] began.
     pub(crate) fn deregister(&self, exchange: &Exchange) {
         if exchange.registered
-            && let Some(stream) = exchange.stream()
+            && let Some(socket) = exchange.socket()
         {
-            let fd = stream.as_fd().as_raw_fd();
+            let fd = socket.as_raw_fd();
             let _ = self.registry.deregister(&mut SourceFd(&fd));
         }
     }

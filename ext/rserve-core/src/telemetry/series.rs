@@ -23,20 +23,20 @@ const METHODS: [&str; 10] =
 pub struct Labels {
     method: u8,
     https: bool,
-    http10: bool,
+    version: Version,
     /// 0 when there was no response.
     status: u16,
 }
 
 impl Labels {
     /// Of requests that the table has no room for.
-    const OVERFLOW: Self = Self { method: 0, https: false, http10: false, status: 0 };
+    const OVERFLOW: Self = Self { method: 0, https: false, version: Version::Http11, status: 0 };
 
     /// Of a request, which has no response yet.
     pub fn new(method: &[u8], https: bool, version: Version) -> Self {
         let known = METHODS.iter().position(|known| known.as_bytes() == method);
         let method = known.and_then(|at| u8::try_from(at).ok()).unwrap_or(0);
-        Self { method, https, http10: version == Version::Http10, status: 0 }
+        Self { method, https, version, status: 0 }
     }
 
     /// The response has this status.
@@ -61,19 +61,33 @@ impl Labels {
 
     /// `network_protocol_version`
     pub fn version(self) -> &'static str {
-        if self.http10 { "1.0" } else { "1.1" }
+        match self.version {
+            Version::Http10 => "1.0",
+            Version::Http11 => "1.1",
+            Version::Http2 => "2",
+        }
     }
 
     /// Never 0.
     fn word(self) -> u64 {
-        let flags = u64::from(self.https) << 1 | u64::from(self.http10) << 2;
+        let version = match self.version {
+            Version::Http11 => 0,
+            Version::Http10 => 1,
+            Version::Http2 => 2,
+        };
+        let flags = u64::from(self.https) << 1 | version << 2;
         1 | flags | u64::from(self.method) << 8 | u64::from(self.status) << 16
     }
 
     fn of_word(word: u64) -> Self {
         let [flags, method, low, high, ..] = word.to_le_bytes();
         let status = u16::from_le_bytes([low, high]);
-        Self { method, https: flags & 2 != 0, http10: flags & 4 != 0, status }
+        let version = match flags >> 2 & 3 {
+            0 => Version::Http11,
+            1 => Version::Http10,
+            _ => Version::Http2,
+        };
+        Self { method, https: flags & 2 != 0, version, status }
     }
 }
 

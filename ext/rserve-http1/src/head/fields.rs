@@ -134,7 +134,7 @@ impl Meaning {
         }
         head.framing = Framing::of_request(head.version, self.coding, self.content_length, limits)?;
         head.keep_alive = match head.version {
-            Version::Http11 => !self.connection_close,
+            Version::Http11 | Version::Http2 => !self.connection_close,
             Version::Http10 => {
                 self.connection_keep_alive
                     && !self.connection_close

@@ -110,7 +110,7 @@ impl Head {
     /// Whether the client may be sent a `103 Early Hints`: not by HTTP/1.0, whose clients take it for the response (RFC 9110
     /// §15.2). Puma's own tests, in every release, ask by a bare line of 1.0 and want it; no client does that, nor any proxy.
     pub fn takes_interim(&self) -> bool {
-        self.version == Version::Http11 || self.host.is_none()
+        self.version != Version::Http10 || self.host.is_none()
     }
 
     pub(crate) fn clear(&mut self) {

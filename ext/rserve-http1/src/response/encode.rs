@@ -16,8 +16,9 @@ pub fn status_line(out: &mut Vec<u8>, version: Version, status: u16) {
         (Version::Http11, 200) => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
         _ => {
             out.extend_from_slice(match version {
-                Version::Http11 => b"HTTP/1.1 ",
+                Version::Http11 => &b"HTTP/1.1 "[..],
                 Version::Http10 => b"HTTP/1.0 ",
+                Version::Http2 => b"HTTP/2 ",
             });
             decimal(out, u64::from(status));
             out.push(b' ');

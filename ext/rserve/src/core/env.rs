@@ -17,7 +17,7 @@ use rserve_core::connection::body::Body;
 use rserve_core::connection::origin;
 use rserve_core::connection::request::Request;
 use rserve_core::server::recent::Recent;
-use rserve_http1::{Field, Framing, Head, cgi, decimal};
+use rserve_http1::{Field, Framing, Head, Version, cgi, decimal};
 
 use crate::core::prototype::{Own, Prototype};
 use crate::vm::marked::Marked;
@@ -106,6 +106,8 @@ keys! {
     underscore_headers = "puma.underscore_headers",
     timeout = "rserve.timeout",
     request_start = "HTTP_X_REQUEST_START",
+    hijack = "rack.hijack",
+    is_hijack = "rack.hijack?",
     https = "https",
     port_https = "443",
 }
@@ -284,6 +286,12 @@ impl EnvBuilder {
         if !host {
             // SAFETY: as in `set`.
             unsafe { rb_sys::rb_hash_delete(env, key(keys.http_host)) };
+        }
+        if head.version == Version::Http2 {
+            // There is no socket of its own to be had.
+            set(keys.is_hijack, rb_sys::Qfalse as VALUE);
+            // SAFETY: as in `set`.
+            unsafe { rb_sys::rb_hash_delete(env, key(keys.hijack)) };
         }
         if https {
             // SAFETY: the caller's promise.

@@ -241,7 +241,11 @@ impl Body {
         }
         if let Some(hijack) = fields.hijack {
             if hijack.respond_to("call", false)? {
-                return Ok(Body::Hijack(hijack));
+                return Ok(match context.version {
+                    // It has no socket to give away, but what is called is called with a stream in any case.
+                    Version::Http2 => Body::Call(hijack),
+                    _ => Body::Hijack(hijack),
+                });
             }
             let message = format!("rack.hijack must respond to call, and {} does not", hijack.class());
             return Err(Error::new(ruby.exception_type_error(), message));
@@ -270,7 +274,8 @@ impl Body {
             return Ok(Body::Each(body));
         }
         if body.respond_to("call", false)? {
-            let upgraded = status == 101 || (fields.connection.has_others() && !bodiless);
+            let upgrades = status == 101 || (fields.connection.has_others() && !bodiless);
+            let upgraded = upgrades && context.version != Version::Http2;
             return Ok(if upgraded { Body::Hijack(body) } else { Body::Call(body) });
         }
         let message = format!("a body must respond to each or call, and {} does not", body.class());
@@ -394,7 +399,7 @@ pub(crate) fn plan(
         keep_alive: context.keep_alive && !fields.connection.close(),
     };
     if facts.coding_is_lost() {
-        let message = "a Transfer-Encoding other than chunked cannot be sent to a client of HTTP/1.0";
+        let message = "a Transfer-Encoding other than chunked is of HTTP/1.1 only";
         return Err(Error::new(ruby.exception_arg_error(), message));
     }
     let mut plan = ResponsePlan::of(facts);

@@ -31,6 +31,11 @@ pub(crate) enum Audience {
 impl Exchange {
     /// Whether somebody waits for the answer to the complete request.
     pub(crate) fn audience(&mut self, options: &Options, now: Instant) -> Audience {
+        if self.is_stream() {
+            // Its client says so, and need not be asked.
+            let gone = self.activity == Activity::Ready && self.peer_state() == PeerState::Gone;
+            return if gone { Audience::Gone } else { Audience::Waits };
+        }
         let waited = now.saturating_duration_since(self.request.ready_at);
         if waited < UNASKED || self.activity != Activity::Ready || self.request.refusal.is_some() {
             return Audience::Waits;

@@ -2,7 +2,6 @@
 //! waiting. None has a body.
 
 use std::io::IoSlice;
-use std::os::fd::AsFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rserve_http1::{ResponseFacts, ResponsePlan, Spelling, TransferEncoding, Version, encode};
@@ -10,7 +9,8 @@ use rserve_http1::{ResponseFacts, ResponsePlan, Spelling, TransferEncoding, Vers
 use super::{AfterSending, Exchange};
 use crate::config::options::Options;
 use crate::net::Peer;
-use crate::sys::{self, PeerState};
+use crate::net::stream::Stream;
+use crate::sys::PeerState;
 use crate::telemetry::Shed;
 
 /// Seconds after which whom there was no thread for may ask again.
@@ -109,7 +109,7 @@ impl Exchange {
     }
 
     pub(super) fn peer_state(&self) -> PeerState {
-        self.stream.as_ref().map_or(PeerState::Gone, |stream| sys::peer_state(stream.as_fd()))
+        self.stream.as_ref().map_or(PeerState::Gone, Stream::peer_state)
     }
 }
 

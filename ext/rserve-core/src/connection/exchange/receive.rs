@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use rserve_http1::proxy::{self, Preface};
+use rserve_http1::proxy;
 use rserve_http1::{Framing, Progress};
 
 use super::{Activity, Exchange, Outcome, Patience, SCRATCH};
@@ -25,6 +25,25 @@ const BODY_RATE: u64 = 500;
 
 /// An idle connection gives back buffers larger than this.
 const IDLE_CAPACITY: usize = 2 * 1024;
+
+/// What may come before the first request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Preface {
+    /// A PROXY header.
+    Proxy(ProxyProtocol),
+    /// What a client of HTTP/2 sends first.
+    Http2,
+}
+
+impl Preface {
+    pub(super) fn of(options: &Options) -> Option<Self> {
+        options.proxy_protocol.map(Self::Proxy).or_else(|| Self::after_proxy(options))
+    }
+
+    pub(super) fn after_proxy(options: &Options) -> Option<Self> {
+        options.http2.then_some(Self::Http2)
+    }
+}
 
 impl Exchange {
     pub(super) fn receive(&mut self, options: &Options, now: Instant) -> Outcome {
@@ -95,25 +114,38 @@ impl Exchange {
     }
 
     fn digest_and_keep(&mut self, mut input: Vec<u8>, options: &Options, now: Instant) -> Option<Outcome> {
-        if let Some(version) = self.preface {
+        if let Some(Preface::Proxy(version)) = self.preface {
             let preface = match version {
                 ProxyProtocol::V1 => proxy::parse_v1(&input),
                 ProxyProtocol::V2 => proxy::parse_v2(&input),
             };
             match preface {
-                Ok(Preface::Partial) => {
+                Ok(proxy::Preface::Partial) => {
                     self.input = input;
                     return None;
                 }
-                Ok(Preface::Absent) => {}
-                Ok(Preface::Found { consumed, addresses }) => {
+                Ok(proxy::Preface::Absent) => {}
+                Ok(proxy::Preface::Found { consumed, addresses }) => {
                     input.drain(..consumed);
                     self.request.client = addresses.map(|addresses| addresses.source.ip());
                 }
                 // Nobody knows who this is or where its request starts.
                 Err(_) => return Some(Outcome::Close),
             }
-            self.preface = None;
+            self.preface = Preface::after_proxy(options);
+        }
+        if self.preface == Some(Preface::Http2) {
+            match self.speaks_http2(&input) {
+                None => {
+                    self.input = input;
+                    return None;
+                }
+                Some(true) => {
+                    self.input = input;
+                    return Some(Outcome::Carry);
+                }
+                Some(false) => self.preface = None,
+            }
         }
         match self.digest(&input, options, now) {
             Ok((consumed, ready)) => {
@@ -122,6 +154,19 @@ impl Exchange {
                 ready.then(|| self.ready(now))
             }
             Err(refusal) => Some(self.refuse(refusal, now)),
+        }
+    }
+
+    /// Whether a client that has sent `input` speaks HTTP/2: by what it chose when TLS began, else by what it sends.
+    fn speaks_http2(&self, input: &[u8]) -> Option<bool> {
+        let stream = self.stream.as_ref()?;
+        if stream.is_tls() {
+            return (!input.is_empty()).then(|| stream.chose_http2());
+        }
+        match rserve_http2::preface(input) {
+            rserve_http2::Preface::Whole => Some(true),
+            rserve_http2::Preface::Absent => Some(false),
+            rserve_http2::Preface::Partial => None,
         }
     }
 
@@ -178,7 +223,7 @@ impl Exchange {
     }
 
     /// Adds octets to the body of the request.
-    fn store(&mut self, octets: &[u8], options: &Options) -> Result<(), Refusal> {
+    pub(super) fn store(&mut self, octets: &[u8], options: &Options) -> Result<(), Refusal> {
         if octets.is_empty() {
             return Ok(());
         }
@@ -192,7 +237,7 @@ impl Exchange {
         (now + pause).min(self.request.head_at + BODY_GRACE + earned)
     }
 
-    fn expect_body(&mut self, begun: bool, options: &Options) -> Result<(), Refusal> {
+    pub(super) fn expect_body(&mut self, begun: bool, options: &Options) -> Result<(), Refusal> {
         let expected = match self.request.head.framing {
             Framing::None | Framing::Chunked => 0,
             Framing::Length(length) => length,
@@ -214,7 +259,7 @@ impl Exchange {
         Ok(())
     }
 
-    fn ready(&mut self, now: Instant) -> Outcome {
+    pub(super) fn ready(&mut self, now: Instant) -> Outcome {
         self.request.ready_at = now;
         if let Err(error) = self.request.body.rewind() {
             return self.refuse(Refusal::Storage(error), now);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::send::CORK_TIME;
 use super::*;
+use crate::config::options::ProxyProtocol;
 use crate::connection::request::Refusal;
 use crate::net::Peer;
 use crate::net::edges::WRITABLE;

@@ -14,10 +14,13 @@ pub(super) struct Told {
     state: Option<ConnectionState>,
     /// The request that is being answered, and when its head was complete.
     request: Option<(Labels, Instant)>,
+    /// It is one of several on a connection, which counts by itself.
+    is_stream: bool,
 }
 
 impl Told {
     fn enter(&mut self, state: Option<ConnectionState>) {
+        let state = state.filter(|_| !self.is_stream);
         self.telemetry.connection(self.state, state);
         self.state = state;
     }
@@ -46,11 +49,13 @@ impl Drop for Told {
 impl Exchange {
     /// From now on operators see the connection.
     pub(crate) fn tell_in(&mut self, telemetry: &Worker) {
-        self.told = Some(Box::new(Told { telemetry: telemetry.clone(), state: None, request: None }));
+        let (telemetry, is_stream) = (telemetry.clone(), self.is_stream());
+        self.told = Some(Box::new(Told { telemetry, state: None, request: None, is_stream }));
         self.tell_state();
     }
 
-    pub(super) fn tell_state(&mut self) {
+    /// What it is in the middle of may have changed.
+    pub(crate) fn tell_state(&mut self) {
         if self.told.is_some() {
             let state = self.state();
             self.told.iter_mut().for_each(|told| told.enter(state));
@@ -60,7 +65,9 @@ impl Exchange {
     fn state(&self) -> Option<ConnectionState> {
         match self.activity {
             Activity::Receiving if self.is_idle() => Some(ConnectionState::Idle),
+            Activity::Carrying if self.is_idle() => Some(ConnectionState::Idle),
             Activity::Receiving => Some(ConnectionState::Reading),
+            Activity::Carrying => Some(ConnectionState::Serving),
             Activity::Ready => Some(ConnectionState::Serving),
             Activity::Sending => Some(ConnectionState::Writing),
             Activity::Lingering => Some(ConnectionState::Lingering),

@@ -3,7 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
@@ -115,6 +116,8 @@ pub enum Error {
 pub struct Context {
     options: Options,
     session_id: [u8; 32],
+    /// Clients may choose HTTP/2.
+    http2: Arc<AtomicBool>,
     current: RwLock<SslContext>,
 }
 
@@ -127,8 +130,9 @@ impl Context {
     pub fn new(options: Options) -> Result<Self, Error> {
         let mut session_id = [0; 32];
         openssl::rand::rand_bytes(&mut session_id).map_err(|stack| refused("session", &stack))?;
-        let current = RwLock::new(build(&options, &session_id)?);
-        Ok(Self { options, session_id, current })
+        let http2 = Arc::new(AtomicBool::new(false));
+        let current = RwLock::new(build(&options, &session_id, &http2)?);
+        Ok(Self { options, session_id, http2, current })
     }
 
     /// Reads the files again, for connections to come; those that are open keep what they have.
@@ -140,7 +144,7 @@ impl Context {
         if let Some(expired) = expired(&self.options)?.into_iter().next() {
             return Err(Error::Unusable { place: expired, reason: "the certificate has expired".into() });
         }
-        let built = build(&self.options, &self.session_id)?;
+        let built = build(&self.options, &self.session_id, &self.http2)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = built;
         Ok(())
     }
@@ -162,6 +166,11 @@ impl Context {
             Pem::Text(_) => None,
         });
         files.chain(self.options.ca.as_deref()).collect()
+    }
+
+    /// From now on clients may choose HTTP/2 (ALPN).
+    pub(crate) fn offer_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
     }
 
     /// Whether clients are asked for certificates.
@@ -210,13 +219,13 @@ fn note_rejected(verified: bool, chain: &mut X509StoreContextRef) -> bool {
     verified
 }
 
-fn build(options: &Options, session_id: &[u8]) -> Result<SslContext, Error> {
+fn build(options: &Options, session_id: &[u8], http2: &Arc<AtomicBool>) -> Result<SslContext, Error> {
     let mut first = None;
     let mut others = Vec::new();
     for identity in options.identities.iter().rev() {
         let chain = certificates(identity)?;
         let key = private_key(identity)?;
-        let mut context = bare(options, session_id)?;
+        let mut context = bare(options, session_id, http2)?;
         let place = place("cert", &identity.certificate);
         let (leaf, rest) = chain.split_first().ok_or_else(|| no_certificate(&place))?;
         let unusable = |stack: ErrorStack| Error::Unusable { place: place.clone(), reason: reason(&stack) };
@@ -253,7 +262,7 @@ fn build(options: &Options, session_id: &[u8]) -> Result<SslContext, Error> {
 }
 
 /// A context with everything but a certificate.
-fn bare(options: &Options, session_id: &[u8]) -> Result<SslContextBuilder, Error> {
+fn bare(options: &Options, session_id: &[u8], http2: &Arc<AtomicBool>) -> Result<SslContextBuilder, Error> {
     let mut context =
         SslContextBuilder::new(SslMethod::tls_server()).map_err(|stack| refused("ssl", &stack))?;
     context.set_options(
@@ -303,13 +312,31 @@ fn bare(options: &Options, session_id: &[u8]) -> Result<SslContextBuilder, Error
             }
         }
     }
-    context.set_alpn_select_callback(|_, offered| {
-        // A client that offers only what is not spoken here is served all the same, as by a server without ALPN.
-        openssl::ssl::select_next_proto(b"\x08http/1.1", offered)
-            .filter(|chosen| *chosen == b"http/1.1")
+    let http2 = Arc::clone(http2);
+    context.set_alpn_select_callback(move |ssl, offered| {
+        // RFC 9113 §9.2: not with an older TLS.
+        let modern = || matches!(ssl.version2(), Some(SslVersion::TLS1_2 | SslVersion::TLS1_3));
+        let known = match http2.load(Ordering::Relaxed) && modern() {
+            true => &b"\x02h2\x08http/1.1"[..],
+            false => b"\x08http/1.1",
+        };
+        // A client that offers only what is not spoken here is served all the same, as by a server without ALPN: then
+        // what is chosen is not of `known`, but the client's first.
+        openssl::ssl::select_next_proto(known, offered)
+            .filter(|chosen| protocols(known).any(|protocol| protocol == *chosen))
             .ok_or(AlpnError::NOACK)
     });
     Ok(context)
+}
+
+/// The names in a list of ALPN's.
+fn protocols(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = list.split_first()?;
+        let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+        list = rest;
+        Some(name)
+    })
 }
 
 fn trust(context: &mut SslContextBuilder, options: &Options) -> Result<(), Error> {

@@ -232,6 +232,11 @@ impl TlsStream {
         self.ssl.get_ref().begun && self.awaits_handshake()
     }
 
+    /// The client has chosen HTTP/2 (RFC 7301).
+    pub(crate) fn chose_http2(&self) -> bool {
+        self.ssl.ssl().selected_alpn_protocol() == Some(b"h2")
+    }
+
     /// Reading waits for a writable edge.
     pub(crate) fn wants_write(&self) -> bool {
         self.wants_write
