@@ -108,6 +108,7 @@ test-ruby: compile
 
 unit integration system smoke rails: compile
 	$(BUNDLE) exec $(RUBY) -S rake test:$@
+	@$(if $(filter rails,$@),RUBY='$(RUBY)' test/rails_image)
 
 mission: $(if $(filter puma,$(TEST_SERVER)),bundle,compile)
 	@test -f '$(MISSION)' || { echo 'No mission file at $(MISSION); say where it is: make mission MISSION=FILE' >&2; exit 1; }

@@ -4,6 +4,7 @@ Rails.application.routes.draw do
   root "greetings#show"
   post "/echo", to: "greetings#echo"
   get "/raise", to: "greetings#fail"
+  get "/up", to: ->(_env) { [200, {}, ["up"]] } # as Rails has it from 7.1 on
   get "/pid", to: "greetings#pid"
 
   resources :notes, only: %i[index create show]
