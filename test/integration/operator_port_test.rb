@@ -191,6 +191,56 @@ class OperatorPortTest < ServerCase
     refute_log(/Errno|Error/)
   end
 
+  def test_tells_where_the_threads_are_to_who_has_the_token
+    MODES.each do |name, arguments|
+      start(*arguments, "-t", "1:1", config: control)
+      ready
+      wanted = arguments.empty? ? [0] : [0, 1]
+      told = server.wait_until("all workers have answered", 20) { all_answer(wanted) }
+      assert(told.all? { |thread| thread.keys == %w[name backtrace worker pid] }, told.inspect)
+      assert(told.any? { |thread| thread["name"].include?("srv") }, told.inspect)
+      bearer = ask("/threads?backtrace=1", "GET", "Authorization: Bearer a+secret\r\n")
+      assert_equal 200, bearer.first, name
+      ["", "&token=", "&token=a", "&token=a+secret"].each do |wrong|
+        assert_equal 403, ask("/threads?backtrace=1#{wrong}").first, "#{name}: #{wrong}"
+      end
+      assert_match(/control server's token/, ask("/threads?backtrace=1").last)
+      assert_equal %w[workers threads], JSON.parse(ask("/threads?backtrace=0").last).keys
+      refute_match(/secret/, children.map { |pid| title(pid) }.join, "everybody can read it")
+      server.stop
+    end
+  end
+
+  def test_without_a_token_nobody_learns_where_the_threads_are
+    control = "activate_control_app 'tcp://127.0.0.1:#{UniquePort.call}', { no_token: true }\n"
+    [["", []], [control, %w[-w 1]]].each do |config, arguments|
+      start(*arguments, config:)
+      ["", "&token=", "&token=none"].each do |token|
+        status, text = ask("/threads?backtrace=1#{token}")
+        assert_equal 403, status
+        assert_match(/has none: see activate_control_app/, text)
+      end
+      server.stop
+    end
+  end
+
+  def test_a_worker_that_does_not_say_where_its_threads_are_holds_nobody_up
+    start("-w", "2", config: control)
+    ready
+    server.wait_until("all workers have answered", 20) { all_answer([0, 1]) }
+    stopped = JSON.parse(ask("/status").last)["worker_status"].find { |worker| worker["index"] == 1 }["pid"]
+    Process.kill(:STOP, stopped)
+    asked = Thread.new { backtraces }
+    20.times { assert_equal [200, "ok"], ask("/livez") }
+    told = asked.value.group_by { |thread| thread["worker"] }
+    silent = { "name" => "Worker 1 (PID: #{stopped})", "backtrace" => ["<does not answer within 1 s>"],
+               "worker" => 1, "pid" => stopped }
+    assert_equal [silent], told[1]
+    assert_operator told[0].size, :>, 1
+  ensure
+    Process.kill(:CONT, stopped) if stopped
+  end
+
   def test_workers_have_nothing_of_it
     start("-w", "1", "-f")
     ready
@@ -275,9 +325,25 @@ class OperatorPortTest < ServerCase
 
   def ready(&) = server.wait_until("it is ready", 30) { ask("/readyz", &) == [200, "ok"] }
 
+  def control = "activate_control_app 'tcp://127.0.0.1:#{UniquePort.call}', { auth_token: 'a+secret' }\n"
+
+  # @return [Array<Hash>]
+  def backtraces
+    status, text = ask("/threads?backtrace=1&token=a%2Bsecret")
+    assert_equal 200, status, text
+    JSON.parse(text).fetch("backtraces")
+  end
+
+  # @return [Array<Hash>, nil] nil as long as a worker does not say where its threads are, or one has not begun
+  def all_answer(workers)
+    told = backtraces
+    answers = told.map { |thread| thread["worker"] }.uniq.sort == workers
+    told if answers && told.none? { |it| it["name"].start_with?("Worker") || it["backtrace"].empty? }
+  end
+
   # @return [Array(Integer, String)] status and content
-  def ask(path, method = "GET", &)
-    response = exchange("#{method} #{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &)
+  def ask(path, method = "GET", fields = "", &)
+    response = exchange("#{method} #{path} HTTP/1.1\r\nHost: x\r\n#{fields}Connection: close\r\n\r\n", &)
     [response.status, response.body]
   end
 

@@ -3,6 +3,7 @@
 //! One file for each Ruby class. [`core`] is a server and what its threads do: `env` and `response` translate, `writer`
 //! sends; [`cluster`] the master and the workers; [`vm`] how Ruby's VM is dealt with.
 
+mod backtraces;
 mod cluster;
 mod command_line;
 mod core;
@@ -40,6 +41,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     log::init(native)?;
     figures::init(native)?;
     telemetry::init(ruby, native)?;
+    backtraces::init(ruby, native)?;
     worker::init(ruby, native)?;
     master::init(ruby, native)?;
     succession::init(native)?;
@@ -62,6 +64,7 @@ fn reason_phrases(ruby: &Ruby) -> Result<RHash, Error> {
 /// Looks each class up once, while there is one thread. Magnus does it at first use, behind a lock, and the lookup runs
 /// Ruby code that may let another thread in: that one would wait for the lock with the GVL held, for ever.
 fn look_up_classes(ruby: &Ruby) {
+    backtraces::Backtraces::class(ruby);
     client::Client::class(ruby);
     core::Core::class(ruby);
     http_parser::HttpParser::class(ruby);

@@ -1,8 +1,11 @@
 //! The operator's port: `Rserve::Native::OperatorPort`, a thread of single mode, and what a cluster's process for it runs.
 
+use std::sync::Arc;
+
 use magnus::{Class, DataTypeFunctions, Error, Module, Object, RModule, Ruby, TypedData, function, method};
 use rserve_core::operator::{self, Port, PortThread, Settings, TelemetryDesk};
 
+use crate::backtraces::Backtraces;
 use crate::telemetry::Telemetry;
 use crate::vm::error;
 use crate::vm::gvl::without_gvl;
@@ -18,11 +21,18 @@ impl DataTypeFunctions for OperatorPort {}
 
 impl OperatorPort {
     /// Serves from now on, by a native thread.
-    fn new(ruby: &Ruby, telemetry: &Telemetry, arguments: Vec<String>) -> Result<Self, Error> {
+    fn new(
+        ruby: &Ruby,
+        telemetry: &Telemetry,
+        backtraces: Option<&Backtraces>,
+        arguments: Vec<String>,
+    ) -> Result<Self, Error> {
         let settings = parse(ruby, &arguments)?;
+        let backtraces = backtraces.map(|it| Arc::clone(it.shared()));
         let start = || {
             let port = Port::new(settings.listeners.iter().copied())?;
-            PortThread::start(port, Box::new(TelemetryDesk::new(telemetry.shared().clone(), settings)))
+            let desk = TelemetryDesk::new(telemetry.shared().clone(), backtraces, settings);
+            PortThread::start(port, Box::new(desk))
         };
         Ok(Self { thread: start().map_err(|failure| error::system(ruby, &failure))? })
     }
@@ -48,7 +58,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     native.define_singleton_method("serve_operator", function!(serve, 1))?;
     let class = native.define_class("OperatorPort", ruby.class_object())?;
     class.undef_default_alloc_func();
-    class.define_singleton_method("new", function!(OperatorPort::new, 2))?;
+    class.define_singleton_method("new", function!(OperatorPort::new, 3))?;
     class.define_method("stop", method!(OperatorPort::stop, 0))?;
     Ok(())
 }

@@ -12,6 +12,8 @@ module Rserve
       %w[INT TERM HUP QUIT USR1 USR2].each { |name| trap(name, "IGNORE") }
       require library
       Rserve::Native.release_stack
+      token = ENV.delete("RSERVE_OPERATOR_TOKEN")
+      ARGV << "token=" + token if token
       Rserve::Native.serve_operator(ARGV)
     RUBY
     # The program of this process, be its file replaced meanwhile.
@@ -34,11 +36,13 @@ module Rserve
     # @param title [String] what the process calls itself
     # @param arguments [Array<String>] `name=value`
     # @param fds [Hash{Integer => String}] what it is handed, and what that is called among the arguments
-    def initialize(log_writer, title:, arguments:, fds:)
+    # @param token [String, nil] everybody can read arguments
+    def initialize(log_writer, title:, arguments:, fds:, token: nil)
       @log_writer = log_writer
       @title = title
       @arguments = arguments + fds.map { |fd, name| "#{name}=#{fd}" }
       @fds = fds.keys
+      @environment = ENVIRONMENT.merge({ "RSERVE_OPERATOR_TOKEN" => token }.compact)
       @lock = Mutex.new
       @ends = ConditionVariable.new
     end
@@ -84,7 +88,7 @@ module Rserve
       life, @lifeline = IO.pipe
       arguments = ["end=#{life.fileno}", *("former=#{former.fileno}" if former), *@arguments]
       handed = [*@fds, life.fileno, *former&.fileno].to_h { |fd| [fd, fd] }
-      @pid = Process.spawn(ENVIRONMENT, [PROGRAM, @title], "--disable-all", "-e", SCRIPT, library, @title, *arguments,
+      @pid = Process.spawn(@environment, [PROGRAM, @title], "--disable-all", "-e", SCRIPT, library, @title, *arguments,
                            **places(report), **handed)
     ensure
       [life, report, former].each { |io| io&.close }

@@ -116,13 +116,31 @@ module Rserve
 
     def start_thread
       listeners = @binder.ios.map { |io| "listener=#{io.fileno}" }
-      @thread = Native::OperatorPort.new(@launcher.telemetry, [*listeners, *facts])
+      backtraces = @launcher.backtraces if token
+      arguments = [*listeners, *facts, *("token=#{token}" if token)]
+      @thread = Native::OperatorPort.new(@launcher.telemetry, backtraces, arguments)
+      answer_questions(backtraces) if backtraces
+    end
+
+    # Whoever has the token asks where the threads of this process are. What cannot be told must not end this.
+    def answer_questions(backtraces)
+      backtraces.listen
+      Thread.new do
+        Rserve.set_thread_name "backtraces"
+        loop do
+          backtraces.hear
+          backtraces.answer(@launcher.backtraces_of(0))
+        rescue StandardError => e
+          @launcher.log_writer.unknown_error(e, nil, "Backtraces")
+        end
+      end
     end
 
     def start_process
       fds = @binder.ios.to_h { |io| [io.fileno, "listener"] }
-      @process = HelperProcess.new(@launcher.log_writer, title:, arguments: facts,
-                                                         fds: { **fds, @launcher.telemetry.fileno => "telemetry" })
+      fds[@launcher.telemetry.fileno] = "telemetry"
+      fds.update(@launcher.backtraces.filenos.zip(%w[bell answers]).to_h) if token
+      @process = HelperProcess.new(@launcher.log_writer, title:, arguments: facts, fds:, token:)
       @process.start(@former)
     end
 
@@ -130,6 +148,12 @@ module Rserve
       tag = @options[:tag].to_s
       name = "#{Rserve.process_name}: operator: #{Process.pid}"
       tag.empty? ? name : "#{name} [#{tag}]"
+    end
+
+    # @return [String, nil] what whoever asks for backtraces has to know; without it nobody gets them
+    def token
+      token = @options[:control_auth_token].to_s
+      token unless ["", "none"].include?(token)
     end
 
     def facts

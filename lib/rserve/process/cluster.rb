@@ -283,7 +283,8 @@ module Rserve
     end
 
     def silent_worker(index, pid)
-      { name: "Worker #{index} (PID: #{pid})", backtrace: ["<no answer within #{PATIENCE} s>"], worker: index, pid: }
+      backtrace = ["<does not answer within #{PATIENCE} s>"]
+      { name: "Worker #{index} (PID: #{pid})", backtrace:, worker: index, pid: }
     end
 
     # What began before has to begin again.
@@ -358,6 +359,7 @@ module Rserve
         fork_worker: @options[:fork_worker] || nil,
         redirects_io: redirected_io?,
         telemetry: @launcher.telemetry,
+        backtraces: @launcher.backtraces,
         cull_oldest: @options[:worker_culling_strategy] == :oldest,
         **retirement_options,
         **%i[worker_check_interval worker_timeout worker_boot_timeout worker_shutdown_timeout shutdown_delay]

@@ -15,6 +15,7 @@ require "rserve/process/single"
 require "rserve/process/succession/start"
 require "rserve/process/succession/under_keeper"
 require "rserve/control/state_file"
+require "rserve/puma/json_serialization"
 
 module Rserve
   # Brings a configuration to life: opens the listeners, runs it in single or cluster mode, and carries signals and
@@ -158,6 +159,13 @@ module Rserve
       @telemetry ||= Native::Telemetry.new(clustered?, @options[:worker_timeout])
     end
 
+    # By what the processes of the server are asked where their threads are; made before any of them is forked.
+    #
+    # @return [Native::Backtraces]
+    def backtraces
+      @backtraces ||= Native::Backtraces.new
+    end
+
     # Begins a graceful stop; once a hot restart has ended the server, there is nothing to stop.
     def stop
       return if @restarting || postpone(:stop)
@@ -290,6 +298,14 @@ module Rserve
         name << " #{thread.name}" if thread.name
         yield name, thread.backtrace || ["<no backtrace available>"]
       end
+    end
+
+    # @param worker [Integer] the index of this process
+    # @return [String] where its threads are, as a JSON array
+    def backtraces_of(worker)
+      threads = []
+      thread_status { |name, backtrace| threads << { name:, backtrace:, worker:, pid: Process.pid } }
+      JSONSerialization.generate(threads)
     end
 
     # @return [Array<String>] what the workers of a cluster say of their threads, each a JSON array

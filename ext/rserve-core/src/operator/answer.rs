@@ -1,6 +1,6 @@
 //! What is asked at the operator's port, and what is answered there, as HTTP.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use rserve_http1::{
     Head, ResponseFacts, ResponseFraming, ResponsePlan, Spelling, TransferEncoding, Version, date, encode,
@@ -57,6 +57,26 @@ pub struct Answer {
     pub content_type: &'static str,
     /// Its content.
     pub content: Vec<u8>,
+}
+
+/// What a request is answered with.
+pub enum Reply {
+    /// This.
+    Now(Answer),
+    /// What this finds: others are served meanwhile.
+    Later(Box<dyn Inquiry>),
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self::Now(answer)
+    }
+}
+
+/// Finds an answer that other processes have to give, without waiting.
+pub trait Inquiry: Send {
+    /// The answer, once it is known; asked again and again until then.
+    fn look(&mut self, now: Instant) -> Option<Answer>;
 }
 
 /// What plain words are.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rserve_http1::{Framing, Head, Limits, Progress, Receiver};
 
-use super::answer::{Answer, Request};
+use super::answer::{Answer, Inquiry, Reply, Request};
 use super::port::Desk;
 use crate::net::stream::{Received, Stream};
 
@@ -13,6 +13,12 @@ const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// How long a client may take to read a response.
 const WRITE_TIME: Duration = Duration::from_secs(5);
+
+/// How long a client is let wait for an answer that has to be found.
+const INQUIRY_TIME: Duration = Duration::from_secs(5);
+
+/// How often an answer that has to be found is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How long a connection may rest between two requests: longer than monitoring pauses.
 const IDLE_TIME: Duration = Duration::from_secs(75);
@@ -40,6 +46,8 @@ pub(super) struct Client {
     input: Vec<u8>,
     output: Vec<u8>,
     sent: usize,
+    /// What finds the answer, and when it is asked next.
+    inquiry: Option<(Box<dyn Inquiry>, Instant)>,
 }
 
 /// What a client is in the middle of, in the order in which room is made at its cost.
@@ -50,6 +58,11 @@ enum Stage {
     /// Between two requests.
     Idle,
     Receiving,
+    /// Its answer has to be found. Its request is the first `head` octets of what was read.
+    Waiting {
+        keeps: bool,
+        head: usize,
+    },
     Sending {
         keeps: bool,
     },
@@ -78,6 +91,7 @@ impl Client {
             input: Vec::new(),
             output: Vec::new(),
             sent: 0,
+            inquiry: None,
         }
     }
 
@@ -92,8 +106,14 @@ impl Client {
                 Stage::Lingering => LINGER_TIME,
                 Stage::Idle => IDLE_TIME,
                 Stage::Receiving => HEAD_TIME,
+                Stage::Waiting { .. } => INQUIRY_TIME,
                 Stage::Sending { .. } => WRITE_TIME,
             }
+    }
+
+    /// When it is to be advanced whether its socket has an edge or not.
+    pub(super) fn looks_at(&self) -> Option<Instant> {
+        self.inquiry.as_ref().map(|(_, at)| *at)
     }
 
     /// How much it has to lose, to be compared with others': the least is closed when there are too many.
@@ -111,6 +131,7 @@ impl Client {
         for _ in 0..STEPS {
             let turn = match self.stage {
                 Stage::Receiving | Stage::Idle => self.receive(desk, now, last),
+                Stage::Waiting { keeps, head } => self.wait(keeps, head, now),
                 Stage::Sending { keeps } => self.send(keeps, now),
                 Stage::Lingering => self.discard(),
             };
@@ -139,11 +160,19 @@ impl Client {
             }
             Ok(Progress::Head { consumed }) => {
                 let request = Request::of(&self.head, &self.input);
-                let answer = desk.answer(&request, now);
+                let reply = desk.answer(&request, now);
                 // Nothing that is asked for here has content: where it ends is not waited for.
                 let keeps = !last && self.head.keep_alive && self.head.framing == Framing::None;
-                self.respond(&answer, keeps, now);
-                self.input.drain(..consumed);
+                match reply {
+                    Reply::Now(answer) => {
+                        self.respond(&answer, keeps, now);
+                        self.input.drain(..consumed);
+                    }
+                    Reply::Later(inquiry) => {
+                        self.inquiry = Some((inquiry, now));
+                        self.enter(Stage::Waiting { keeps, head: consumed }, now);
+                    }
+                }
                 None
             }
             Err(error) => {
@@ -151,6 +180,18 @@ impl Client {
                 None
             }
         }
+    }
+
+    fn wait(&mut self, keeps: bool, head: usize, now: Instant) -> Option<Turn> {
+        let (inquiry, at) = self.inquiry.as_mut()?;
+        let Some(answer) = inquiry.look(now) else {
+            *at = now + LOOK_EVERY;
+            return Some(Turn::Waits);
+        };
+        self.inquiry = None;
+        self.respond(&answer, keeps, now);
+        self.input.drain(..head);
+        None
     }
 
     fn respond(&mut self, answer: &Answer, keeps: bool, now: Instant) {

@@ -1,11 +1,14 @@
 //! The answers: which path tells what.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::{Answer, Request};
+use super::answer::{Answer, Reply, Request};
+use super::backtraces::BacktraceInquiry;
 use super::port::Desk;
 use super::settings::Settings;
-use super::{status, verdict};
+use super::{permission, status, verdict};
+use crate::backtraces::Backtraces;
 use crate::metrics::{self, Exposition, Format};
 use crate::telemetry::{self, Telemetry};
 
@@ -15,6 +18,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// See the module.
 pub struct TelemetryDesk {
     telemetry: Telemetry,
+    backtraces: Option<Arc<Backtraces>>,
     settings: Settings,
     exposition: Exposition,
     looked_at: u64,
@@ -23,10 +27,27 @@ pub struct TelemetryDesk {
 }
 
 impl TelemetryDesk {
-    /// Tells what `telemetry` says.
-    pub fn new(telemetry: Telemetry, settings: Settings) -> Self {
+    /// Tells what `telemetry` says, and what the workers say by `backtraces`.
+    pub fn new(telemetry: Telemetry, backtraces: Option<Arc<Backtraces>>, settings: Settings) -> Self {
         let now = telemetry::now();
-        Self { telemetry, settings, exposition: Exposition::default(), looked_at: now, awake_since: now }
+        let exposition = Exposition::default();
+        Self { telemetry, backtraces, settings, exposition, looked_at: now, awake_since: now }
+    }
+
+    fn threads(&self, request: &Request<'_>, now: Instant) -> Reply {
+        let snapshot = self.telemetry.read();
+        if request.parameter("backtrace") != Some(b"1") {
+            return Answer::json(metrics::threads(&snapshot)).into();
+        }
+        if let Err(refusal) = permission::check(request, self.settings.token.as_deref()) {
+            return Answer::text(403, refusal).into();
+        }
+        let inquiry = self.backtraces.as_ref().map(|it| BacktraceInquiry::begin(it, &snapshot, now));
+        match inquiry {
+            Some(Ok(inquiry)) => Reply::Later(Box::new(inquiry)),
+            // No descriptor left, or none handed over.
+            Some(Err(_)) | None => Answer::of_status(503).into(),
+        }
     }
 
     fn live(&self) -> Answer {
@@ -51,20 +72,21 @@ impl TelemetryDesk {
 }
 
 impl Desk for TelemetryDesk {
-    fn answer(&mut self, request: &Request<'_>, now: Instant) -> Answer {
+    fn answer(&mut self, request: &Request<'_>, now: Instant) -> Reply {
         self.look(now);
         let is_read = matches!(request.method, b"GET" | b"HEAD");
-        match request.path {
+        let answer = match request.path {
             b"/livez" | b"/readyz" | b"/metrics" | b"/threads" | b"/status" if !is_read => {
                 Answer::of_status(405)
             }
             b"/livez" => self.live(),
             b"/readyz" => self.ready(),
             b"/metrics" => self.metrics(request),
-            b"/threads" => Answer::json(metrics::threads(&self.telemetry.read())),
+            b"/threads" => return self.threads(request, now),
             b"/status" => Answer::json(status::json(&self.telemetry.read(), &self.settings, now_of_day())),
             _ => Answer::of_status(404),
-        }
+        };
+        answer.into()
     }
 
     fn look(&mut self, now: Instant) -> Option<Instant> {

@@ -3,15 +3,17 @@
 //! only reads the memory that the server's processes write ([`crate::telemetry`]): whatever blocks them, it answers.
 
 mod answer;
+mod backtraces;
 mod client;
 mod desk;
+mod permission;
 mod port;
 mod settings;
 mod status;
 mod thread;
 pub mod verdict;
 
-pub use answer::{Answer, Request};
+pub use answer::{Answer, Inquiry, Reply, Request};
 pub use desk::TelemetryDesk;
 pub use port::{Desk, MOST, Port};
 pub use settings::Settings;
@@ -19,7 +21,9 @@ pub use thread::PortThread;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
+use crate::backtraces::Backtraces;
 use crate::sys::own;
 use crate::telemetry::Telemetry;
 
@@ -33,6 +37,10 @@ pub fn serve(settings: Settings) -> io::Result<()> {
     let inherited = |fd: Option<RawFd>| own(fd.unwrap_or(-1));
     let end = inherited(settings.end)?;
     let telemetry = Telemetry::open(inherited(settings.telemetry)?)?;
+    let backtraces = match (settings.bell, settings.answers) {
+        (Some(bell), Some(answers)) => Some(Arc::new(Backtraces::open(own(bell)?, own(answers)?))),
+        _ => None,
+    };
     let listeners = settings.listeners.iter().map(|fd| own(*fd)).collect::<io::Result<Vec<OwnedFd>>>()?;
     let port = Port::new(listeners.iter().map(AsRawFd::as_raw_fd))?;
     drop(listeners);
@@ -40,5 +48,5 @@ pub fn serve(settings: Settings) -> io::Result<()> {
     if settings.former.is_some() {
         drop(inherited(settings.former)?);
     }
-    port.serve(&mut TelemetryDesk::new(telemetry, settings), end.as_fd())
+    port.serve(&mut TelemetryDesk::new(telemetry, backtraces, settings), end.as_fd())
 }

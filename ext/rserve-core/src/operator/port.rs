@@ -10,7 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::errno::Errno;
 
-use super::answer::{Answer, Request};
+use super::answer::{Reply, Request};
 use super::client::{Client, Turn};
 use crate::net::listener::Listener;
 
@@ -33,8 +33,8 @@ const FIRST_LISTENER: usize = FIRST_CLIENT + MOST;
 
 /// Who knows the answers.
 pub trait Desk {
-    /// The answer to `request`.
-    fn answer(&mut self, request: &Request<'_>, now: Instant) -> Answer;
+    /// The answer to `request`, or what finds it.
+    fn answer(&mut self, request: &Request<'_>, now: Instant) -> Reply;
 
     /// To be called now and then; gives when next, or `None` for whenever there is a request.
     fn look(&mut self, now: Instant) -> Option<Instant>;
@@ -133,8 +133,9 @@ impl Port {
             (true, paused) => paused,
             (false, _) => None,
         };
-        let clients = self.clients.iter().flatten().map(Client::deadline);
-        clients.chain(look).chain(leaves_at).chain(accepts).min()
+        let clients = self.clients.iter().flatten();
+        let looks = clients.clone().filter_map(Client::looks_at);
+        clients.map(Client::deadline).chain(looks).chain(look).chain(leaves_at).chain(accepts).min()
     }
 
     fn accept(&mut self, now: Instant) {
@@ -183,7 +184,7 @@ impl Port {
                 self.ready[place] = false;
                 continue;
             };
-            if self.ready[place] {
+            if self.ready[place] || client.looks_at().is_some_and(|at| at <= now) {
                 match client.advance(desk, now, last) {
                     Turn::Waits => self.ready[place] = false,
                     Turn::Again => {}
@@ -222,19 +223,34 @@ mod tests {
     use std::thread::JoinHandle;
 
     use super::*;
+    use crate::operator::{Answer, Inquiry};
 
     struct Echo;
 
     impl Desk for Echo {
-        fn answer(&mut self, request: &Request<'_>, _: Instant) -> Answer {
+        fn answer(&mut self, request: &Request<'_>, now: Instant) -> Reply {
             match request.path {
-                b"/large" => Answer::text(200, vec![b'x'; 16 << 20]),
-                path => Answer::text(200, path),
+                b"/large" => Answer::text(200, vec![b'x'; 16 << 20]).into(),
+                b"/later" => Reply::Later(Box::new(Later { looks: 0, at: now + Duration::from_millis(50) })),
+                b"/never" => Reply::Later(Box::new(Later { looks: 0, at: now + Duration::from_secs(600) })),
+                path => Answer::text(200, path).into(),
             }
         }
 
         fn look(&mut self, _: Instant) -> Option<Instant> {
             None
+        }
+    }
+
+    struct Later {
+        looks: u32,
+        at: Instant,
+    }
+
+    impl Inquiry for Later {
+        fn look(&mut self, now: Instant) -> Option<Answer> {
+            self.looks += 1;
+            (self.looks > 2 && now >= self.at).then(|| Answer::text(200, "at last"))
         }
     }
 
@@ -299,6 +315,24 @@ mod tests {
             assert_eq!(text.get(9..12), Some(status), "{sent:.60}: {text}");
             assert!(text.ends_with(content), "{sent:.60}: {text}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_has_to_be_found_holds_up_only_who_asked() {
+        let served = Served::new();
+        let mut asks = served.connect();
+        asks.write_all(b"GET /later HTTP/1.1\r\n\r\nGET /then HTTP/1.0\r\n\r\n").unwrap();
+        let mut never: Vec<TcpStream> = (0..3).map(|_| served.connect()).collect();
+        for asks in &mut never {
+            asks.write_all(b"GET /never HTTP/1.1\r\n\r\n").unwrap();
+        }
+        for _ in 0..20 {
+            let text = served.ask(b"GET /probe HTTP/1.1\r\nConnection: close\r\n\r\n");
+            assert!(text.ends_with("/probe"), "{text}");
+        }
+        let mut text = String::new();
+        asks.read_to_string(&mut text).unwrap();
+        assert!(text.contains("at last") && text.ends_with("/then"), "{text}");
     }
 
     #[test]

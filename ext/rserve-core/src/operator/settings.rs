@@ -12,6 +12,13 @@ pub struct Settings {
     pub listeners: Vec<RawFd>,
     /// The memory of the server's telemetry.
     pub telemetry: Option<RawFd>,
+    /// By which processes are asked where their threads are, and answer
+    /// ([`Backtraces::descriptors`](crate::backtraces::Backtraces::descriptors)).
+    pub bell: Option<RawFd>,
+    /// See [`Settings::bell`].
+    pub answers: Option<RawFd>,
+    /// What whoever asks for backtraces has to know; `None` where nobody gets them.
+    pub token: Option<String>,
     /// What ends the port when it is readable.
     pub end: Option<RawFd>,
     /// What an earlier process of the same port waits for to end.
@@ -38,6 +45,9 @@ impl Settings {
             match name {
                 "listener" => settings.listeners.push(fd()?),
                 "telemetry" => settings.telemetry = Some(fd()?),
+                "bell" => settings.bell = Some(fd()?),
+                "answers" => settings.answers = Some(fd()?),
+                "token" => settings.token = Some(value.into()),
                 "end" => settings.end = Some(fd()?),
                 "former" => settings.former = Some(fd()?),
                 "ready_saturation" => {
@@ -66,6 +76,9 @@ mod tests {
             "listener=6",
             "telemetry=7",
             "end=8",
+            "bell=10",
+            "answers=11",
+            "token=a=b",
             "former=9",
             "ready_saturation=1.5",
             "identity=rserve 0.1.0 as Puma 6.6.0",
@@ -75,6 +88,9 @@ mod tests {
             listeners: vec![5, 6],
             telemetry: Some(7),
             end: Some(8),
+            bell: Some(10),
+            answers: Some(11),
+            token: Some("a=b".into()),
             former: Some(9),
             ready_saturation: Some(Duration::from_millis(1500)),
             identity: "rserve 0.1.0 as Puma 6.6.0".into(),

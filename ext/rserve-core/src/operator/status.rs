@@ -32,7 +32,8 @@ pub(super) fn json(snapshot: &Snapshot, settings: &Settings, wall: Duration) -> 
     let ready = verdict::unready(snapshot, settings.ready_saturation).map_or("ok", verdict::Unready::label);
     let _ = write!(out, ",\"ready\":\"{ready}\",\"started_at\":{}", started.time());
     let _ = write!(out, ",\"uptime\":{}", started.seconds());
-    let workers: Vec<_> = snapshot.present().collect();
+    let mut workers: Vec<_> = snapshot.present().collect();
+    workers.sort_by_key(|worker| (worker.index, worker.place));
     if server.cluster {
         let booted = workers.iter().filter(|worker| is_booted(worker)).count();
         let old = workers.iter().filter(|worker| worker.phase != server.worker_phase).count();

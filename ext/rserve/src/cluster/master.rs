@@ -27,6 +27,7 @@ use rserve_core::cluster::{Index, Phase, Pid, PlaceId};
 use rserve_core::metrics::MemoryUse;
 use rserve_core::telemetry::{RestartResult, ServerPhase, Telemetry};
 
+use crate::backtraces::Backtraces as NativeBacktraces;
 use crate::cluster::worker::{Common, Worker};
 use crate::figures;
 use crate::settings;
@@ -85,6 +86,8 @@ impl Master {
     fn new(ruby: &Ruby, handler: Value, options: RHash) -> Result<Self, Error> {
         let telemetry = settings::get::<Obj<Native>>(options, "telemetry")?.map(|it| it.shared().clone());
         let staff = settings::reports_staff(options)?.then(Cell::default);
+        let backtraces = settings::get::<Obj<NativeBacktraces>>(options, "backtraces")?;
+        let backtraces = backtraces.ok_or_else(|| error::bug(ruby, "a master without backtraces"))?;
         let options = settings::cluster(options)?;
         let make = || {
             let (reader, writer) = worker_pipe()?;
@@ -109,7 +112,7 @@ impl Master {
                 telemetry: telemetry.clone(),
                 errand: AtomicBool::new(false),
                 staff,
-                backtraces: Arc::new(Backtraces::new()?),
+                backtraces: Arc::clone(backtraces.shared()),
             })
         };
         make().map_err(|failure: std::io::Error| error::system(ruby, &failure))

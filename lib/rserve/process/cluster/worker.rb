@@ -2,7 +2,6 @@
 
 require "rserve/process/runner"
 require "rserve/server"
-require "rserve/puma/json_serialization"
 
 module Rserve
   class Cluster < Runner
@@ -139,11 +138,7 @@ module Rserve
 
       # Somebody asks where the threads are. What cannot be told must not end the watch.
       def answer_question
-        threads = []
-        @launcher.thread_status do |name, backtrace|
-          threads << { name:, backtrace:, worker: @index, pid: Process.pid }
-        end
-        @link.answer(JSONSerialization.generate(threads))
+        @link.answer(@launcher.backtraces_of(@index))
       rescue StandardError => e
         @log_writer.unknown_error(e, nil, "Backtraces")
       end
