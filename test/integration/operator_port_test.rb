@@ -151,6 +151,21 @@ class OperatorPortTest < ServerCase
     refute_path_exists path
   end
 
+  def test_tells_how_restarts_that_overlap_have_gone
+    app = file("app.ru", serving = "run ->(_) { [200, {}, ['Hello World']] }\n")
+    start("-w", "1", "--preload", app:, more: "overlap_restart; restart_settle 0")
+    ready
+    assert_equal({ "generation" => 1 }, restarts)
+    File.write(app, "raise 'no database'\n")
+    server.signal(:USR2)
+    server.wait_for_log(/Generation 2 failed at boot/)
+    server.wait_until("it is told", 20) { restarts == { "generation" => 1, "failed_boot" => 1 } }
+    File.write(app, serving)
+    server.signal(:USR2)
+    server.wait_for_log(/Generation 3 serves/)
+    server.wait_until("it is told", 20) { restarts == { "generation" => 3, "failed_boot" => 1, "completed" => 1 } }
+  end
+
   def test_who_is_slow_or_wrong_keeps_nobody_out
     start
     others = Array.new(100) { TCPSocket.new("127.0.0.1", @port) }
@@ -378,6 +393,15 @@ class OperatorPortTest < ServerCase
   def all_ready(indexes)
     workers = JSON.parse(ask("/status").last)["worker_status"]
     workers if workers.map { |worker| worker.values_at("index", "state") } == indexes.map { |index| [index, "ready"] }
+  end
+
+  # @return [Hash] the generation, and how often restarts had which result, if ever
+  def restarts
+    metrics = ask("/metrics").last
+    counts = metrics.scan(/^rserve_restarts_total\{result="(\w+)"\} (\d+)/).to_h.transform_values(&:to_i)
+    { "generation" => metrics[/^rserve_generation (\d+)/, 1].to_i }.merge(counts.reject { |_, count| count.zero? })
+  rescue SystemCallError, EOFError
+    nil # nobody serves there just now
   end
 
   # @return [Integer, nil] the server's pid, as the port says

@@ -8,7 +8,7 @@ use magnus::{Class, DataTypeFunctions, Error, Module, Object, RModule, Ruby, Typ
 use rserve_core::cluster::{Index, Phase, PlaceId};
 use rserve_core::config::options;
 use rserve_core::metrics::{self, Exposition, Format};
-use rserve_core::telemetry::{ServerSection, Telemetry as Shared, Worker};
+use rserve_core::telemetry::{RestartResult, ServerSection, Telemetry as Shared, Worker};
 
 use crate::core::thread_events;
 use crate::vm::error;
@@ -51,6 +51,14 @@ impl Telemetry {
         self.shared.server().begin(self.cluster, thread_events::ARE_TOLD);
     }
 
+    /// It is one of a keeper's generations, and so have the restarts gone so far: in the order of [`RestartResult`].
+    fn tell_restarts(&self, generation: u64, results: Vec<u64>) {
+        let mut counts = [0; RestartResult::COUNT];
+        counts.iter_mut().zip(results).for_each(|(count, result)| *count = result);
+        self.shared.server().set_generation(generation);
+        self.shared.server().set_restarts(&counts);
+    }
+
     /// The descriptor by which a program that is executed can have it.
     fn fileno(&self) -> i32 {
         self.shared.as_fd().as_raw_fd()
@@ -73,6 +81,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.undef_default_alloc_func();
     class.define_singleton_method("new", function!(Telemetry::new, 2))?;
     class.define_method("follow_fork", method!(Telemetry::follow_fork, 0))?;
+    class.define_method("tell_restarts", method!(Telemetry::tell_restarts, 2))?;
     class.define_method("fileno", method!(Telemetry::fileno, 0))?;
     class.define_method("metrics", method!(Telemetry::metrics, 1))?;
     class.define_method("threads", method!(Telemetry::threads, 0))?;

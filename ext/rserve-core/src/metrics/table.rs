@@ -177,7 +177,7 @@ pub const TABLE: &[Metric] = &[
     },
     gauge(
         "rserve_generation",
-        "Masters that there were before this one.",
+        "Number of the generation that serves (overlap_restart), or 0.",
         Values::Whole(|now| Some(now.snapshot.server.generation)),
     ),
     counter("rserve_restarts", &["result"], "Restarts that are over.", |now| {

@@ -125,8 +125,14 @@ kinds! {
     RestartResult {
         /// All workers are of the new generation or phase.
         Completed = "completed",
-        /// It was given up.
-        Failed = "failed",
+        /// It was given up: the new generation could not be started, or did not boot.
+        FailedBoot = "failed_boot",
+        /// … or was not ready in time (`restart_ready`).
+        FailedReady = "failed_ready",
+        /// … or lost a worker, or its master, before it served anybody (`restart_settle`).
+        FailedSettle = "failed_settle",
+        /// … or did so while it took over.
+        FailedTakeover = "failed_takeover",
     }
 
     /// What a thread of the pool does.

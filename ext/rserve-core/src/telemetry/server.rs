@@ -67,9 +67,14 @@ impl ServerSection {
         self.set(at::WORKER_TIMEOUT, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// How many masters there have been before this one.
+    /// Which of a keeper's generations this is.
     pub fn set_generation(&self, generation: u64) {
         self.set(at::GENERATION, generation);
+    }
+
+    /// So many restarts are over, in the order of [`RestartResult::ALL`].
+    pub fn set_restarts(&self, results: &[u64; RestartResult::COUNT]) {
+        (at::RESTARTS..).zip(results).for_each(|(word, count)| self.set(word, *count));
     }
 
     /// A restart is over.

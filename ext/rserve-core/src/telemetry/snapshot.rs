@@ -40,7 +40,7 @@ pub struct ServerSnapshot {
     pub workers_wanted: u64,
     /// The phase that new workers belong to.
     pub worker_phase: u64,
-    /// How many masters there have been before.
+    /// Which of a keeper's generations it is; 0 without a keeper.
     pub generation: u64,
     /// Milliseconds for which a worker, or the master's loop, may be silent.
     pub worker_timeout: u64,

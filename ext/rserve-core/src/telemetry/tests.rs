@@ -35,14 +35,14 @@ fn whoever_has_the_descriptor_reads_the_same() {
     server.has_booted();
     server.set_workers(3);
     server.set_exits(&std::array::from_fn(|reason| reason as u64));
-    server.count_restart(RestartResult::Failed);
+    server.count_restart(RestartResult::FailedBoot);
     worker(&telemetry, 1).enter(WorkerState::Ready);
     let reader = Telemetry::open(telemetry.as_fd().try_clone_to_owned().unwrap()).unwrap();
     let snapshot = reader.read();
     assert_eq!(snapshot.server.phase, Some(ServerPhase::Draining));
     assert_eq!((snapshot.server.workers_wanted, snapshot.server.cluster), (3, true));
     assert_eq!(snapshot.server.exits[WorkerExit::MaxMemory as usize], WorkerExit::MaxMemory as u64);
-    assert_eq!(snapshot.server.restarts, [0, 1]);
+    assert_eq!(snapshot.server.restarts, [0, 1, 0, 0, 0]);
     assert_eq!(snapshot.workers.len(), 2);
     let present: Vec<_> = snapshot.present().map(|worker| (worker.index, worker.state, worker.pid)).collect();
     assert_eq!(present, [(1, WorkerState::Ready, Some(std::process::id()))]);

@@ -109,6 +109,14 @@ module Rserve
 
       # ---- from the keeper --------------------------------------------------------------------------------------
 
+      # How the restarts of the server have gone: those that have succeeded, and those that have failed, by the step.
+      #
+      # @return [Array<Integer>] in the order of `RestartResult` (ext/rserve-core/src/telemetry/kinds.rs)
+      def restart_counts
+        failures = @standing[/"failures":\{([^}]*)\}/, 1].to_s.scan(/:(\d+)/).flatten
+        [@standing[/"succeeded":(\d+)/, 1], *failures].map(&:to_i)
+      end
+
       # Calls the block for each order, from a thread of its own; `nil` when the keeper is gone.
       #
       # @yieldparam order [String, nil]
@@ -117,7 +125,8 @@ module Rserve
         Thread.new do
           Rserve.set_thread_name "keeper"
           while (order, text = receive)
-            order == "standing" ? @standing = text : yield(order, text)
+            @standing = text if order == "standing"
+            yield order, text
           end
           yield nil, nil
         end

@@ -22,6 +22,7 @@ module Rserve
         @generation = generation
         @pid = Process.pid
         check_mode
+        tell_operators
         generation.settings(restart_settings)
         generation.listen do |order, text|
           obey(order, text)
@@ -103,9 +104,14 @@ module Rserve
         when "shrink" then text.to_i.times { @runner.remove_worker }
         when "signal" then @signals&.deliver(text)
         when "log" then log(text)
+        when "standing" then tell_operators
         when "give_up" then give_up
         else end_by(order)
         end
+      end
+
+      def tell_operators
+        telemetry&.tell_restarts(@generation.number, @generation.restart_counts)
       end
 
       def end_by(order)

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::generation::{Generation, Stage};
+use super::standing::Failure;
 use super::{Course, LONGEST_WAIT, PROBATION, SIGTERM, TO_END, Takeover};
 use crate::cluster::Pid;
 use crate::cluster::master::ExitStatus;
 use crate::succession::message::Order;
 use crate::succession::{Effect, LogLine, Notification, Number};
+use crate::telemetry::RestartResult;
 
 impl Takeover {
     pub(super) fn exited(&mut self, pid: Pid, status: ExitStatus, now: Instant, effects: &mut Vec<Effect>) {
@@ -24,6 +26,7 @@ impl Takeover {
             let failure = gone.failure.clone();
             failure.unwrap_or_else(|| format!("{}: {status}", gone.phase()))
         };
+        let result = gone.failure();
         if !self.is_running() {
             // The one that served says how the server ends; the last of those that did not, if there is none.
             if gone.speaks() || self.exit.is_none() {
@@ -36,19 +39,19 @@ impl Takeover {
                 self.course = Course::Stopping(status);
                 self.exit = Some(status);
             }
-            Stage::Booting { alone: true, .. } => self.failed_alone(number, why(), now, effects),
+            Stage::Booting { alone: true, .. } => self.failed_alone(number, result, why(), now, effects),
             Stage::Booting { .. } | Stage::Proving { .. } | Stage::Settling { .. } => {
-                self.failed(number, why(), now, effects);
+                self.failed(number, result, why(), now, effects);
             }
             Stage::Relieving { taken, .. } => {
                 self.give_back(taken, effects);
-                self.failed(number, why(), now, effects);
+                self.failed(number, result, why(), now, effects);
             }
             Stage::Ending { untold, .. } => {
                 let alone = !self.generations.iter().any(Generation::is_on_duty);
                 match untold {
-                    Some(why) if alone => self.failed_alone(number, why, now, effects),
-                    Some(why) => self.failed(number, why, now, effects),
+                    Some(why) if alone => self.failed_alone(number, result, why, now, effects),
+                    Some(why) => self.failed(number, result, why, now, effects),
                     None => {}
                 }
             }
@@ -59,12 +62,12 @@ impl Takeover {
             }
             Stage::Leading { since } => {
                 effects.push(Effect::Log(LogLine::Died { number, pid, status }));
-                self.finish(number, Some(why()), now, effects);
+                self.finish(number, Some(Failure { result, line: why() }), now, effects);
                 self.replace(since, now, effects);
             }
             Stage::Succeeding { .. } => {
                 effects.push(Effect::Log(LogLine::Died { number, pid, status }));
-                self.finish(number, Some(why()), now, effects);
+                self.finish(number, Some(Failure { result, line: why() }), now, effects);
                 self.replace(now, now, effects);
             }
         }
@@ -106,28 +109,42 @@ impl Takeover {
         let alone = matches!(self.generations.remove(at).stage, Stage::Booting { alone: true, .. });
         let why = format!("at its start: {reason}");
         match alone {
-            true => self.failed_alone(number, why, now, effects),
-            false => self.failed(number, why, now, effects),
+            true => self.failed_alone(number, RestartResult::FailedBoot, why, now, effects),
+            false => self.failed(number, RestartResult::FailedBoot, why, now, effects),
         }
     }
 
     /// It did not make it, and the one that serves goes on.
-    fn failed(&mut self, number: Number, why: String, now: Instant, effects: &mut Vec<Effect>) {
+    fn failed(
+        &mut self,
+        number: Number,
+        result: RestartResult,
+        why: String,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
         let line = LogLine::Failed { number, why, serving: self.serving(), retry_in: None };
         let text = line.to_string();
         effects.push(Effect::Log(line));
-        self.finish(number, Some(text.clone()), now, effects);
+        self.finish(number, Some(Failure { result, line: text.clone() }), now, effects);
         if !self.wanted {
             effects.push(Effect::Notify(Notification::Ready(Some(text))));
         }
     }
 
     /// It did not make it, and nobody else serves.
-    fn failed_alone(&mut self, number: Number, why: String, now: Instant, effects: &mut Vec<Effect>) {
+    fn failed_alone(
+        &mut self,
+        number: Number,
+        result: RestartResult,
+        why: String,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
         let delay = self.wait();
         self.retry_at = Some(now + delay);
         let line = LogLine::Failed { number, why, serving: None, retry_in: Some(delay) };
-        self.finish(number, Some(line.to_string()), now, effects);
+        self.finish(number, Some(Failure { result, line: line.to_string() }), now, effects);
         effects.push(Effect::Log(line));
     }
 
@@ -149,6 +166,8 @@ impl Takeover {
         effects: &mut Vec<Effect>,
     ) {
         let Some(generation) = self.get(number) else { return };
+        let result = generation.failure();
+        generation.failed_in = Some(result);
         let stage =
             std::mem::replace(&mut generation.stage, Stage::Ending { until: now + TO_END, untold: why });
         match stage {
@@ -164,7 +183,7 @@ impl Takeover {
                 effects.push(Effect::Tell(number, Order::Drain));
                 self.give_back(taken, effects);
                 if let Some(why) = untold {
-                    self.failed(number, why, now, effects);
+                    self.failed(number, result, why, now, effects);
                 }
             }
             _ => effects.push(Effect::Tell(number, Order::Drain)),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::Pid;
 use crate::succession::{Number, Settings};
+use crate::telemetry::RestartResult;
 
 /// See the module.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Generation {
     pub(super) failure: Option<String>,
     /// It ends by itself, and the server with it.
     pub(super) leaving: bool,
+    /// Where it failed that was told to end.
+    pub(super) failed_in: Option<RestartResult>,
 }
 
 /// A generation's workers.
@@ -84,6 +87,7 @@ impl Generation {
             asked: 0,
             failure: None,
             leaving: false,
+            failed_in: None,
         };
         generation.take_settings(settings);
         generation
@@ -143,6 +147,16 @@ impl Generation {
             Stage::Relieving { .. } | Stage::Succeeding { .. } => "as it took over",
             Stage::Leading { .. } | Stage::Draining { .. } | Stage::Ending { .. } => "later",
         }
+    }
+
+    /// As what it counts, if it has failed.
+    pub(super) fn failure(&self) -> RestartResult {
+        self.failed_in.unwrap_or(match self.stage {
+            Stage::Booting { .. } => RestartResult::FailedBoot,
+            Stage::Proving { .. } => RestartResult::FailedReady,
+            Stage::Settling { .. } => RestartResult::FailedSettle,
+            _ => RestartResult::FailedTakeover,
+        })
     }
 
     pub(super) fn name(&self) -> &'static str {

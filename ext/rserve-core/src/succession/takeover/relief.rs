@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::generation::Stage;
+use super::standing::Failure;
 use super::{Course, Takeover};
 use crate::succession::message::Order;
 use crate::succession::{Effect, LogLine, Notification, Number};
@@ -116,11 +117,11 @@ impl Takeover {
         }
     }
 
-    /// A restart is over; `failure` is the line that says why it failed.
+    /// A restart is over.
     pub(super) fn finish(
         &mut self,
         number: Number,
-        failure: Option<String>,
+        failure: Option<Failure>,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Takeover;
 use super::generation::Generation;
 use crate::succession::Number;
+use crate::telemetry::RestartResult;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,8 +16,8 @@ pub struct Standing {
     asked: u32,
     /// How many of these have been answered: by the generation that began last after they were asked for.
     answered: u32,
-    succeeded: u32,
-    failed: u32,
+    /// In the order of [`RestartResult::ALL`].
+    results: [u32; RestartResult::COUNT],
     under_way: Option<Attempt>,
     last: Option<Outcome>,
 }
@@ -26,6 +27,13 @@ struct Attempt {
     number: Number,
     answers: u32,
     began: Instant,
+}
+
+/// Why a restart has failed.
+pub(super) struct Failure {
+    pub(super) result: RestartResult,
+    /// For the log.
+    pub(super) line: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,12 +66,11 @@ impl Standing {
     }
 
     /// `true` if this was the attempt that is under way.
-    pub(super) fn ended(&mut self, number: Number, failure: Option<String>, now: Instant) -> bool {
+    pub(super) fn ended(&mut self, number: Number, failure: Option<Failure>, now: Instant) -> bool {
         let Some(attempt) = self.under_way.take_if(|attempt| attempt.number == number) else { return false };
-        match failure {
-            None => self.succeeded += 1,
-            Some(_) => self.failed += 1,
-        }
+        let result = failure.as_ref().map_or(RestartResult::Completed, |failure| failure.result);
+        let failure = failure.map(|failure| failure.line);
+        self.results[result as usize] += 1;
         self.answered = attempt.answers;
         self.last = Some(Outcome { number, failure, took: now.saturating_duration_since(attempt.began) });
         true
@@ -73,7 +80,13 @@ impl Standing {
 impl Takeover {
     /// How the restarts have gone and which generations there are, as a JSON object.
     pub fn standing(&self) -> String {
-        let Standing { serves, asked, answered, succeeded, failed, last, .. } = &self.standing;
+        let Standing { serves, asked, answered, results, last, .. } = &self.standing;
+        let succeeded = results[RestartResult::Completed as usize];
+        let failed: u32 = results.iter().sum::<u32>() - succeeded;
+        let failures = RestartResult::ALL.iter().zip(results).skip(1);
+        let failures: Vec<String> =
+            failures.map(|(result, count)| format!(r#""{}":{count}"#, result.label())).collect();
+        let failures = failures.join(",");
         let generations: Vec<String> = self.generations.iter().map(describe).collect();
         let last = last.as_ref().map_or("null".into(), |last| {
             let failure = last.failure.as_ref().map_or("null".into(), |text| quoted(text));
@@ -82,7 +95,7 @@ impl Takeover {
         });
         let serves = serves.map_or("null".into(), |number| number.to_string());
         format!(
-            r#"{{"generation":{serves},"asked":{asked},"answered":{answered},"restarts":{{"succeeded":{succeeded},"failed":{failed}}},"last_restart":{last},"generations":[{}]}}"#,
+            r#"{{"generation":{serves},"asked":{asked},"answered":{answered},"restarts":{{"succeeded":{succeeded},"failed":{failed}}},"failures":{{{failures}}},"last_restart":{last},"generations":[{}]}}"#,
             generations.join(",")
         )
     }

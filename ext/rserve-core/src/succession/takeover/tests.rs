@@ -280,6 +280,14 @@ fn who_does_not_go_in_time_is_killed() {
 
 // ---- failures ---------------------------------------------------------------------------------------------------
 
+/// The one restart that was asked for has failed, and counts as this.
+#[track_caller]
+fn assert_counts_as(table: &Table, result: &str) {
+    let standing = table.takeover.standing();
+    assert!(standing.contains(r#""restarts":{"succeeded":0,"failed":1}"#), "{standing}");
+    assert!(standing.contains(&format!(r#""{result}":1"#)), "{standing}");
+}
+
 const SERVES_ON: &str = "; generation 1 serves on, READY with a line";
 
 #[test]
@@ -290,6 +298,7 @@ fn a_generation_that_does_not_boot_is_told_with_its_reason_and_the_last_one_serv
     let line = "! Generation 2 failed at boot: config.ru:3: no such file -- rails (LoadError)";
     table.exit(2, ExitStatus::Code(1), &format!("drop 2, {line}{SERVES_ON}"));
     assert!(table.takeover.standing().contains(r#""asked":1,"answered":1,"#));
+    assert_counts_as(&table, "failed_boot");
 
     let mut table = Table::restarting(settings(2), settings(2));
     table.exit(2, ExitStatus::Code(3), &format!("drop 2, ! Generation 2 failed at boot: exit 3{SERVES_ON}"));
@@ -301,6 +310,7 @@ fn a_generation_that_does_not_boot_is_told_with_its_reason_and_the_last_one_serv
         Event::SpawnFailed { number: number(2), reason },
         &format!("! Generation 2 failed at its start: No such file{SERVES_ON}"),
     );
+    assert_counts_as(&table, "failed_boot");
 }
 
 #[test]
@@ -331,6 +341,7 @@ fn one_that_is_not_ready_in_time_is_of_no_use() {
     table.row(Event::Probed(number(2), Err("status 503".into())), "2: drain");
     let line = "! Generation 2 failed before it was ready: status 503 for /up";
     table.exit(2, OK, &format!("drop 2, {line}{SERVES_ON}"));
+    assert_counts_as(&table, "failed_ready");
 }
 
 #[test]
@@ -339,10 +350,12 @@ fn one_that_crashes_as_soon_as_it_is_ready_has_served_nobody() {
     table.hear(2, Report::WorkerDied("Worker 0 died: exit 1".into()), "2: drain");
     let line = "! Generation 2 failed as soon as it was ready: Worker 0 died: exit 1";
     table.exit(2, OK, &format!("drop 2, {line}{SERVES_ON}"));
+    assert_counts_as(&table, "failed_settle");
 
     let mut table = Table::relieving(2, 1);
     let line = "! Generation 2 failed as soon as it was ready: SIGKILL (signal 9)";
     table.exit(2, KILLED, &format!("drop 2, {line}{SERVES_ON}"));
+    assert_counts_as(&table, "failed_settle");
 }
 
 #[test]
@@ -357,6 +370,7 @@ fn one_that_crashes_as_it_takes_over_gives_the_workers_back() {
         "2: drain, 1: grow 2, ! Generation 2 failed as it took over: Worker 1 died: exit 1; generation 1 serves on, \
          READY with a line",
     );
+    assert_counts_as(&table, "failed_takeover");
     table.exit(2, OK, "drop 2");
     table.ask(Request::Restart, "* Restarting: generation 3 boots, generation 1 serves, RELOADING, start 3");
 }
