@@ -2,15 +2,19 @@
 
 require "json"
 require "open3"
+require_relative "../helpers/bundles"
 require_relative "../helpers/certificates"
 require_relative "../helpers/client_load"
 require_relative "../helpers/server_case"
 
 # `overlap_restart`: the next generation proves itself before the last one goes.
 class OverlapRestartTest < ServerCase
+  include Bundles
+
   parallelize_me!
 
   TOKEN = "t"
+  PROGRAM = [RbConfig.ruby, "-I#{TestServer::ROOT}/lib", TestServer.rserve].freeze
   APP = 'run ->(env) { [200, {}, ["%s"]] }'
   # How a deployment may be broken: config.ru × the line that says so.
   BROKEN = {
@@ -153,6 +157,22 @@ class OverlapRestartTest < ServerCase
     configure("", listen: [url.call("second")])
     assert_restarts
     assert_match(/second/, subject_at(port))
+  end
+
+  def test_gems_are_those_of_the_new_lock_file
+    versions = %w[1.0 2.0].to_h { |version| [version, write_gem(version)] }
+    deploy('require "greeting"; run ->(_) { [200, {}, [GREETING, " ", Gem.loaded_specs["greeting"].version.to_s]] }')
+    env = lock("gem 'greeting', path: #{versions["1.0"].dump}")
+    serve "", env:, program: [RbConfig.ruby, "-S", "bundle", "exec", "rserve"]
+    assert_serving "hello from 1.0 1.0"
+    lock("gem 'greeting', path: #{versions["2.0"].dump}")
+    assert_restarts
+    assert_serving "hello from 2.0 2.0"
+    File.write("#{@root}/Gemfile", "gem 'no_such_gem_anywhere'\n", mode: "a")
+    text, status = control("restart", "--wait")
+    assert_equal 1, status
+    assert_match(/Generation 3 failed at boot: .*; generation 2 serves on/, text)
+    assert_serving "hello from 2.0 2.0"
   end
 
   def test_the_symbolic_link_of_the_current_release_is_followed
@@ -346,14 +366,29 @@ class OverlapRestartTest < ServerCase
 
   private
 
+  # @return [String] its folder
+  def write_gem(version)
+    folder.tap do |place|
+      FileUtils.mkdir_p("#{place}/lib")
+      File.write("#{place}/lib/greeting.rb", "GREETING = 'hello from #{version}'\n")
+      File.write("#{place}/greeting.gemspec", <<~RUBY)
+        Gem::Specification.new("greeting", "#{version}") { |spec| spec.summary = spec.author = "x"; spec.files = ["lib/greeting.rb"] }
+      RUBY
+    end
+  end
+
+  # @return [Hash] the environment of a bundle of these gems
+  def lock(gems) = bundle(@root, "gem 'rack'\ngem 'rserve', path: #{TestServer::ROOT.dump}\n#{gems}\n", task: "lock")
+
   def deploy(text) = File.write("#{@root}/config.ru", text)
 
   # @param words [String] of the configuration, besides what every test wants
   # @param listen [Array<String>] more than the port of the test
-  def serve(words = "", listen: [], directory: nil, wait: true, env: {}, activated: nil)
+  # @param program [Array<String>] what starts the server
+  def serve(words = "", listen: [], directory: nil, wait: true, env: {}, activated: nil, program: PROGRAM)
     @port ||= UniquePort.call
     configure(words, listen:)
-    command = [RbConfig.ruby, "-I#{TestServer::ROOT}/lib", TestServer.rserve, "-C", "#{@root}/config/puma.rb"]
+    command = [*program, "-C", "#{@root}/config/puma.rb"]
     command = ["sh", "-c", 'exec env LISTEN_PID=$$ LISTEN_FDS=1 "$@"', "-", *command] if activated
     start_process(command, port: @port, chdir: directory || @root, env: { "PWD" => directory || @root, **env }, wait:,
                            fds: activated ? { 3 => activated } : {})

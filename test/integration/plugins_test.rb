@@ -59,11 +59,47 @@ class PluginsTest < ServerCase
     end
   end
 
+  # `$$` and `Process.ppid` are what the plugin expects: the process in which it began, and which is the parent of what
+  # it forks, is the generation's master.
+  def test_supervisor_goes_with_each_generation_of_a_server_that_has_a_keeper
+    gate = File.join(folder, "gate")
+    app = file("app.ru", serving = <<~RUBY)
+      run lambda { |env|
+        sleep 0.01 until env["PATH_INFO"] == "/" || File.exist?(#{gate.dump})
+        [200, {}, ["Hello World"]]
+      }
+    RUBY
+    before = "preload_app!\nrserve { overlap_restart; restart_settle 0 }"
+    spawn_with("queue_supervisor", workers: 2, app:, before:, after: "queue_supervisor_mode :fork")
+    assert_log(/supervisor \d+ of \d+ runs/)
+    first, master = supervisors.last
+    waits = server.connect.tap { |socket| socket.write("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n") }
+    server.signal(:USR2)
+    assert_log(/Generation 2 serves/)
+    server.wait_until("the other one's supervisor runs", 20) { supervisors.last[1] != master }
+    second, next_master = supervisors.last
+    refute_alive first
+    assert_equal next_master, File.read("/proc/#{second}/stat")[/.*\) \S (\d+)/m, 1].to_i
+    # Its own process, which serves a last request: that is the end of nothing.
+    assert_log(/\[#{master}\] supervisor has gone, stopping the server/)
+    File.write(gate, "")
+    assert_equal 200, ResponseReader.new(waits).receive(timeout: 20).status
+    File.write(app, "raise 'no database'")
+    server.signal(:USR2)
+    assert_log(/Generation 3 failed at boot/)
+    assert_equal 2, supervisors.size
+    File.write(app, serving)
+    Process.kill(:KILL, second)
+    assert_exits 0
+  ensure
+    waits&.close
+  end
+
   private
 
-  def spawn_with(plugin, workers:, before: "", after: "")
+  def spawn_with(plugin, workers:, before: "", after: "", app: "test/rackup/hello.ru")
     config = "workers #{workers}\n#{before}\nplugin :#{plugin}\n#{after}\n"
-    spawn_server("-I", File.join(TestServer::ROOT, "test/plugins"), config:)
+    spawn_server("-I", File.join(TestServer::ROOT, "test/plugins"), app:, config:)
     workers.times { |index| assert_log(/Worker #{index} .*booted/) }
   end
 
@@ -71,6 +107,9 @@ class PluginsTest < ServerCase
     assert_log(/supervisor \d+ of #{server.pid} runs/)
     server.log.scan(/supervisor (\d+) of/).last.first.to_i
   end
+
+  # @return [Array<Array(Integer, Integer)>] each that has begun, and whose it is
+  def supervisors = server.log.scan(/supervisor (\d+) of (\d+) runs/).map { |pids| pids.map(&:to_i) }
 
   def refute_alive(pid)
     server.wait_until("process #{pid} is gone", 5) do

@@ -17,7 +17,7 @@ Puma::Plugin.create do
 
   def start(launcher)
     @log_writer = launcher.log_writer
-    @server_pid = Process.pid
+    @server_pid = $$ # rubocop:disable Style/SpecialGlobalVars
     raise "unknown mode" unless launcher.options[:queue_supervisor_mode] == :fork
 
     in_background { watch_supervisor }
@@ -38,7 +38,7 @@ Puma::Plugin.create do
     @supervisor_pid = fork do
       trap("INT") { exit!(0) }
       log_writer.log "supervisor #{Process.pid} of #{server_pid} runs"
-      sleep 0.05 while Process.ppid == server_pid
+      sleep 0.05 until Process.ppid != server_pid
       log_writer.log "supervisor lost its server"
       exit!(1)
     end
@@ -66,6 +66,6 @@ Puma::Plugin.create do
       sleep 0.2
     end
     log_writer.log "supervisor has gone, stopping the server"
-    Process.kill(:INT, server_pid)
+    Process.kill(:INT, $$) # rubocop:disable Style/SpecialGlobalVars
   end
 end
