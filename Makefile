@@ -42,6 +42,7 @@ help:
 	@echo 'make package  build the gems into pkg/, and try both (SUITES="trixie sid": the native one for their Rubies; HOMEPAGE=URL)'
 	@echo 'make reproducible  build the gems twice from the last commit, and compare them'
 	@echo 'make sbom     write the software bill of materials into pkg/;  make docs builds the site in pkg/docs'
+	@echo 'make systemd  reload under a real systemd, in namespaces of its own'
 	@echo 'make rails    test with Rails and other frameworks; make rails-trixie on Debian 13 (DEBIAN_ROOT=TOOL)'
 	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
@@ -65,6 +66,11 @@ compile: bundle
 
 test: setup-test lint test-rust compile test-ruby test-mission test-upstream fuzz
 	@echo 'make test: everything passed'
+
+# A real systemd in namespaces of its own (root), or a line that says why not.
+.PHONY: systemd
+systemd: compile
+	@test/systemd/run || [ $$? -eq 77 ]
 
 .PHONY: setup-test
 setup-test: setup
