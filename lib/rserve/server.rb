@@ -28,8 +28,8 @@ module Rserve
 
     # How often the managing thread looks at its own deadlines, in seconds.
     TICK = 0.5
-    # How long connections may bring another request to a server that ends while another generation serves: nobody waits
-    # for its end, in seconds.
+    # How long connections may bring another request to a server that ends while another generation serves, or whose
+    # worker is forked anew again and again: nobody waits for its end, in seconds.
     PATIENT_GRACE = 1
     # What `env["puma.mark_as_io_bound"]` is (Puma 8) without `max_io_threads`: a request that only waits counts as any
     # other.
@@ -301,7 +301,7 @@ module Rserve
         early_hints: @early_hints ? true : false,
         out_of_band: !@options.all_of(:out_of_band).empty?,
         supported_http_methods: supported_methods,
-        drain_grace: Succession::Generation.current && PATIENT_GRACE,
+        drain_grace: (Succession::Generation.current || @options[:refork_after]) && PATIENT_GRACE,
         proxy_protocol:,
         proxies: @options[:proxy_protocol_from],
         poses_as_puma: Rserve.poses_as_puma?,

@@ -72,6 +72,9 @@ class DSLTest < Minitest::Test
     "rserve { worker_max_memory nil }" => { worker_max_memory: nil },
     "rserve { max_requests 10_000 }" => { max_requests: [10_000, 0.1] },
     "rserve { max_requests '7', jitter: 0 }" => { max_requests: [7, 0.0] },
+    "rserve { refork_after [50, 100, 1000] }" => { refork_after: [50, 100, 1000] },
+    "rserve { refork_after 50, '100' }" => { refork_after: [50, 100] },
+    "rserve { refork_after nil }" => { refork_after: nil },
     "rserve { worker_lifetime 12 * 3600, jitter: 0.5 }" => { worker_lifetime: [43_200.0, 0.5] },
     "rserve { worker_lifetime Struct.new(:to_i).new(60) }" => { worker_lifetime: [60.0, 0.1] },
     "rserve { compat 6 }" => { compat: 6, persistent_timeout: 20 }
@@ -99,6 +102,7 @@ class DSLTest < Minitest::Test
       "rserve { worker_max_memory '512M', hard: '512M' }" => "worker_max_memory hard: must be more than the limit",
       "rserve { worker_max_memory '512M', samples: 0 }" => "samples: must be at least 1, not 0",
       "rserve { worker_max_memory '512M', every: 0 }" => "every: must be a number of seconds above 0, not 0",
+      "rserve { refork_after 50, 0 }" => "refork_after must be numbers of requests above 0, not 0",
       "rserve { max_requests 0 }" => "max_requests must be at least 1, not 0",
       "rserve { max_requests 10, jitter: 2 }" => "max_requests jitter: must be from 0 to 1, not 2.0",
       "rserve { worker_lifetime '12 hours' }" => 'worker_lifetime must be a number of seconds above 0, not "12 hours"',

@@ -118,6 +118,7 @@ pub(crate) fn reports_staff(settings: RHash) -> Result<bool, Error> {
 pub(crate) fn cluster(settings: RHash) -> Result<cluster::Options, Error> {
     let mut options = cluster::Options {
         fork_worker: get(settings, "fork_worker")?,
+        refork_after: get(settings, "refork_after")?.unwrap_or_default(),
         redirects_io: flag(settings, "redirects_io")?,
         ..cluster::Options::default()
     };

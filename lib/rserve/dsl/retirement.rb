@@ -55,6 +55,23 @@ module Rserve
         @options[:worker_lifetime] = seconds ? [seconds, jitter_of("worker_lifetime", jitter)] : nil
       end
 
+      # After how many requests the worker that has served them is made the mold: it serves no more, and the others are
+      # replaced, a tenth of them at a time, by processes that are forked from it and share its memory. The first number
+      # is for the first time, and so on; the last one holds for all times that follow. Not with `fork_worker`.
+      #
+      # The default is never.
+      #
+      # @example
+      #   rserve { refork_after [50, 100, 1000] }
+      # @param counts [Array<Integer>, Integer, nil] nil for never
+      def refork_after(*counts)
+        counts = counts.flatten.compact.map { |count| Integer(count) }
+        wrong = counts.find { |count| !count.positive? }
+        raise ArgumentError, "refork_after must be numbers of requests above 0, not #{wrong}" if wrong
+
+        @options[:refork_after] = counts.empty? ? nil : counts
+      end
+
       private
 
       def octets_of(word, size)

@@ -25,6 +25,10 @@ module Rserve
 
     def initialize(launcher)
       super
+      if @options[:fork_worker] && @options[:refork_after]
+        raise ConfigError, "refork_after and fork_worker are two ways of forking workers from one another: choose one"
+      end
+
       @workers = WorkerList.new(self)
       @errands = Thread::Queue.new
     end
@@ -91,7 +95,7 @@ module Rserve
       true
     end
 
-    # Begins to replace all workers but 0 by new children of worker 0.
+    # Begins to replace all workers but 0 by new children of worker 0, or all by children of another mold.
     def fork_worker!
       @master.push(:refork)
     end
@@ -329,7 +333,8 @@ module Rserve
     end
 
     def announce_restarts
-      phased, refork = [phased_restart?, @options[:fork_worker]].map { |possible| possible ? "✔" : "✖" }
+      refork = @options[:fork_worker] || @options[:refork_after]
+      phased, refork = [phased_restart?, refork].map { |possible| possible ? "✔" : "✖" }
       kind = @launcher.generation ? "overlapping" : "hot"
       log "*     Restarts: (✔) #{kind} (#{phased}) phased (#{refork}) refork"
     end
@@ -357,6 +362,7 @@ module Rserve
         workers: first_workers,
         reports_staff: !@launcher.generation.nil?,
         fork_worker: @options[:fork_worker] || nil,
+        refork_after: @options[:refork_after],
         redirects_io: redirected_io?,
         telemetry: @launcher.telemetry,
         backtraces: @launcher.backtraces,

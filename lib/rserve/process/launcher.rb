@@ -4,6 +4,7 @@ require "rserve/runtime"
 require "rserve/server/binder"
 require "rserve/config/configuration"
 require "rserve/process/events"
+require "rserve/process/fork_guard"
 require "rserve/log/access_log"
 require "rserve/log/log_writer"
 require "rserve/operator/port"
@@ -215,11 +216,12 @@ module Rserve
       true
     end
 
-    # Begins to fork the workers anew from worker 0.
+    # Begins to fork the workers anew from worker 0, or from the one that has served most.
     #
     # @return [Boolean] could it be done?
     def refork
-      if clustered? && @runner.respond_to?(:fork_worker!) && @options[:fork_worker]
+      possible = @options[:fork_worker] || @options[:refork_after]
+      if clustered? && @runner.respond_to?(:fork_worker!) && possible
         @runner.fork_worker!
         true
       else

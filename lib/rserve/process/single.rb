@@ -107,7 +107,7 @@ module Rserve
     private
 
     def warn_retirement
-      idle = %i[worker_max_memory max_requests worker_lifetime].select { |word| @options[word] }
+      idle = %i[worker_max_memory max_requests worker_lifetime refork_after].select { |word| @options[word] }
       log "! #{idle.join(", ")}: no effect without workers" unless idle.empty?
     end
 

@@ -91,13 +91,15 @@ pub enum RetireReason {
     HungRequest,
     /// It has more memory than `worker_max_memory`.
     Memory,
+    /// It is to be the mold (`refork_after`).
+    Mold,
     /// It has served as many requests as `max_requests`.
     Requests,
 }
 
 impl RetireReason {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Age, Self::HungRequest, Self::Memory, Self::Requests];
+    pub const ALL: [Self; 5] = [Self::Age, Self::HungRequest, Self::Memory, Self::Mold, Self::Requests];
 
     /// One word, for programs.
     pub fn name(self) -> &'static str {
@@ -105,6 +107,7 @@ impl RetireReason {
             Self::Age => "age",
             Self::HungRequest => "hung_request",
             Self::Memory => "memory",
+            Self::Mold => "mold",
             Self::Requests => "requests",
         }
     }

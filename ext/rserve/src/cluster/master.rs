@@ -2,6 +2,7 @@
 //! and what that decides is carried out here or by a Ruby object, `Rserve::Cluster`.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +20,10 @@ use rserve_core::cluster::link::pipes::{
     CommandReader, CommandWriter, Lifeline, MasterLives, MessageReader, MessageWriter, fork_pipe, lifeline,
     worker_pipe,
 };
+use rserve_core::cluster::link::post::{PostReader, PostWriter, post};
 use rserve_core::cluster::master::{
-    Command, Effect, Event, ExitReason, ExitStatus, Inbox, LifecycleEvent, LogLine, SpawnVia, Supervisor,
-    Unclaimed, WorkerHandle, signal,
+    Command, Effect, Event, ExitReason, ExitStatus, Inbox, LifecycleEvent, LogLine, Signal, SpawnVia,
+    Supervisor, Unclaimed, WorkerHandle, signal,
 };
 use rserve_core::cluster::{Index, Phase, Pid, PlaceId};
 use rserve_core::metrics::MemoryUse;
@@ -53,6 +55,8 @@ pub(crate) struct Master {
     lifeline: Arc<Lifeline>,
     /// Cut when workers are to say goodbye to their clients.
     welcome: Arc<Lifeline>,
+    /// Where workers hand over the pipes by which they can be told to be the mold; `None` if none is to be.
+    post: Option<Arc<PostWriter>>,
     /// For the next worker 0 to take along.
     fork_commands: RefCell<Option<CommandReader>>,
     /// Where the next worker shows its figures.
@@ -72,8 +76,22 @@ struct MasterEnds {
     mold: Option<CommandWriter>,
     /// To the mold's successor.
     next_mold: Option<CommandWriter>,
+    /// What workers hand over.
+    post: Option<PostReader>,
+    /// To each worker that has.
+    commands: HashMap<Pid, CommandWriter>,
     _lives: MasterLives,
     welcomes: Option<MasterLives>,
+}
+
+impl MasterEnds {
+    /// What workers have handed over is taken. A worker does that before it says anything else.
+    fn take_post(&mut self) -> &mut Self {
+        if let Some(post) = &self.post {
+            self.commands.extend(post.receive());
+        }
+        self
+    }
 }
 
 impl DataTypeFunctions for Master {
@@ -91,10 +109,22 @@ impl Master {
         let options = settings::cluster(options)?;
         let make = || {
             let (reader, writer) = worker_pipe()?;
+            let (post_reader, post_writer) = if options.refork_after.is_empty() {
+                (None, None)
+            } else {
+                post().map(|(r, w)| (Some(r), Some(w)))?
+            };
             let (life, lives) = lifeline()?;
             let (welcome, welcomes) = lifeline()?;
-            let own =
-                MasterEnds { reader, mold: None, next_mold: None, _lives: lives, welcomes: Some(welcomes) };
+            let own = MasterEnds {
+                reader,
+                mold: None,
+                next_mold: None,
+                post: post_reader,
+                commands: HashMap::new(),
+                _lives: lives,
+                welcomes: Some(welcomes),
+            };
             Ok(Self {
                 handler: handler.into(),
                 supervisor: RefCell::new(Supervisor::new(options)),
@@ -106,6 +136,7 @@ impl Master {
                 writer: Arc::new(writer),
                 lifeline: Arc::new(life),
                 welcome: Arc::new(welcome),
+                post: post_writer.map(Arc::new),
                 fork_commands: RefCell::new(None),
                 next_place: Cell::new(PlaceId(0)),
                 board: Board::new()?,
@@ -156,7 +187,7 @@ impl Master {
         ruby.thread_check_ints()?;
 
         let messages = match &mut *self.own.borrow_mut() {
-            Some(own) => own.reader.read().map_err(|failure| error::system(ruby, &failure))?,
+            Some(own) => own.take_post().reader.read().map_err(|failure| error::system(ruby, &failure))?,
             None => return Err(error::bug(ruby, "the master's loop in a worker")),
         };
         for message in messages {
@@ -186,8 +217,10 @@ impl Master {
     fn wait(&self, ruby: &Ruby, deadline: Instant) -> Result<(), Error> {
         let own = self.own.borrow();
         let Some(own) = own.as_ref() else { return Ok(()) };
-        let (inbox, reader) = (&self.inbox, own.reader.as_fd());
-        match without_gvl(|| inbox.wait(&[reader], deadline), &|| inbox.ring()) {
+        let inbox = &self.inbox;
+        let mut others = vec![own.reader.as_fd()];
+        others.extend(own.post.as_ref().map(AsFd::as_fd));
+        match without_gvl(|| inbox.wait(&others, deadline), &|| inbox.ring()) {
             Some(Err(failure)) => Err(error::system(ruby, &failure)),
             Some(Ok(())) | None => Ok(()),
         }
@@ -213,6 +246,9 @@ impl Master {
             .map(WorkerHandle::place);
         if let (Some(telemetry), Some(place)) = (&self.telemetry, place) {
             telemetry.vacate(place);
+        }
+        if let Some(own) = &mut *self.own.borrow_mut() {
+            own.take_post().commands.remove(&pid);
         }
         self.tell(ruby, event)
     }
@@ -256,8 +292,19 @@ impl Master {
                     own.mold = own.next_mold.take();
                 }
             }
+            Effect::Promote { pid } => self.promote(pid),
+            Effect::UseMold { pid } => {
+                if let Some(own) = &mut *self.own.borrow_mut() {
+                    own.mold = own.commands.remove(&pid);
+                }
+            }
             Effect::Measure { pid } => self.measure(ruby, pid)?,
-            Effect::Vacate { place } => self.board.vacate(place),
+            Effect::Vacate { place } => {
+                self.board.vacate(place);
+                if let Some(telemetry) = &self.telemetry {
+                    telemetry.vacate(place);
+                }
+            }
             Effect::PauseMold => self.command_mold(ForkCommand::Pause),
             Effect::ResumeMold { after_refork } => self.command_mold(ForkCommand::Resume { after_refork }),
             Effect::Signal { pid, signal } => signal::send(pid, signal),
@@ -355,6 +402,17 @@ impl Master {
         self.tell(ruby, Event::Measured { pid, octets: memory.map(|memory| memory.pss) })
     }
 
+    /// One that could not hand over a pipe, for want of descriptors, can be no mold: another one takes its place.
+    fn promote(&self, pid: Pid) {
+        if let Some(own) = &mut *self.own.borrow_mut() {
+            let told = own.take_post().commands.get(&pid).map(|writer| writer.send(ForkCommand::Promote));
+            if !matches!(told, Some(Ok(()))) {
+                tracing::warn!(%pid, "a worker that was to be the mold cannot be told");
+                signal::send(pid, Signal::Term);
+            }
+        }
+    }
+
     /// Worker 0 may be gone, or stuck: the supervisor will notice.
     fn command_mold(&self, command: ForkCommand) {
         if let Some(MasterEnds { mold: Some(mold), .. }) = &*self.own.borrow()
@@ -410,6 +468,7 @@ impl Master {
             board: self.board.clone(),
             telemetry: self.telemetry.clone(),
             backtraces: Arc::clone(&self.backtraces),
+            post: self.post.clone(),
         };
         Worker::new((Index(index), self.next_place.get()), Some(self.phase()), commands, common)
     }

@@ -16,7 +16,8 @@ use rserve_core::backtraces::{Backtraces, Listener};
 use rserve_core::cluster::balance::{Board, Gate};
 use rserve_core::cluster::link::Bell;
 use rserve_core::cluster::link::ipc::{ForkCommand, WorkerMessage};
-use rserve_core::cluster::link::pipes::{CommandReader, Lifeline, MessageWriter};
+use rserve_core::cluster::link::pipes::{CommandReader, Lifeline, MessageWriter, fork_pipe};
+use rserve_core::cluster::link::post::PostWriter;
 use rserve_core::cluster::{Index, Pid, PlaceId, RetireReason};
 use rserve_core::server::ServerStats;
 use rserve_core::telemetry::{self, Telemetry, WorkerState};
@@ -39,6 +40,8 @@ pub(crate) struct Common {
     pub(crate) board: Board,
     pub(crate) telemetry: Option<Telemetry>,
     pub(crate) backtraces: Arc<Backtraces>,
+    /// Where a worker hands over the pipe by which it can be told to be the mold.
+    pub(crate) post: Option<Arc<PostWriter>>,
 }
 
 /// See the module.
@@ -51,7 +54,7 @@ pub(crate) struct Worker {
     next_place: Cell<PlaceId>,
     /// Where the master has forked it.
     phase: Option<u32>,
-    /// Only worker 0 has it, under `fork_worker`.
+    /// Only worker 0 has it, under `fork_worker`; under `refork_after` each worker.
     commands: RefCell<Option<CommandReader>>,
     common: Common,
     /// This worker's place in the telemetry.
@@ -66,6 +69,7 @@ pub(crate) struct Worker {
 impl DataTypeFunctions for Worker {}
 
 impl Worker {
+    /// To be called by the worker itself.
     pub(crate) fn new(
         (index, place): (Index, PlaceId),
         phase: Option<u32>,
@@ -73,6 +77,7 @@ impl Worker {
         common: Common,
     ) -> Self {
         let told_in = common.telemetry.as_ref().and_then(|telemetry| telemetry.worker(place));
+        let commands = commands.or_else(|| common.post.as_deref().and_then(hand_over_pipe));
         Self {
             index,
             place,
@@ -114,7 +119,12 @@ impl Worker {
     }
 
     fn is_mold(&self) -> bool {
-        self.commands.borrow().is_some()
+        self.common.post.is_none() && self.commands.borrow().is_some()
+    }
+
+    /// Whether it can be told to be the mold.
+    fn is_promotable(&self) -> bool {
+        self.common.post.is_some() && self.commands.borrow().is_some()
     }
 
     // ---- to the master ------------------------------------------------------------------------------------------
@@ -138,6 +148,15 @@ impl Worker {
     fn terminating(ruby: &Ruby, this: &Self) -> Result<(), Error> {
         this.enter(WorkerState::Stopping);
         this.send(ruby, WorkerMessage::Terminating { pid: own_pid(ruby)? })
+    }
+
+    /// It was told to be the mold, and finishes its requests.
+    fn promoted(&self) {
+        self.enter(WorkerState::Stopping);
+    }
+
+    fn molded(ruby: &Ruby, this: &Self) -> Result<(), Error> {
+        this.send(ruby, WorkerMessage::Molded { pid: own_pid(ruby)? })
     }
 
     fn idle(ruby: &Ruby, this: &Self, idle: bool) -> Result<(), Error> {
@@ -241,7 +260,7 @@ impl Worker {
         Ok(listener)
     }
 
-    /// The next thing that worker 0 is to do: `:pause`, `:resume`, `:resume_after_refork` or, to fork a worker, its
+    /// The next thing that worker 0 or the mold is to do: `:promote`, `:pause`, `:resume`, `:resume_after_refork` or, to fork a worker, its
     /// index; `:leave` when the master wants nothing more. nil when a signal came first.
     fn next_command(ruby: &Ruby, this: Obj<Self>) -> Result<Value, Error> {
         let bell = Bell::new().map_err(|failure| error::system(ruby, &failure))?;
@@ -268,6 +287,7 @@ impl Worker {
                     this.next_place.set(place);
                     return Ok(index.0.into_value_with(ruby));
                 }
+                Ok(Some(ForkCommand::Promote)) => "promote",
                 Ok(Some(ForkCommand::Pause)) => "pause",
                 Ok(Some(ForkCommand::Resume { after_refork: false })) => "resume",
                 Ok(Some(ForkCommand::Resume { after_refork: true })) => "resume_after_refork",
@@ -276,6 +296,13 @@ impl Worker {
             return Ok(ruby.to_symbol(name).into_value_with(ruby));
         }
     }
+}
+
+/// The pipe by which this process hears commands. It can do without, if no descriptor is left.
+fn hand_over_pipe(post: &PostWriter) -> Option<CommandReader> {
+    let pid = i32::try_from(std::process::id()).ok().and_then(Pid::new)?;
+    let (reader, writer) = fork_pipe().ok()?;
+    post.hand_over(pid, &writer).ok().map(|()| reader)
 }
 
 fn own_pid(ruby: &Ruby) -> Result<Pid, Error> {
@@ -288,6 +315,9 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.undef_default_alloc_func();
     class.define_method("descendant", method!(Worker::descendant, 1))?;
     class.define_method("mold?", method!(Worker::is_mold, 0))?;
+    class.define_method("promotable?", method!(Worker::is_promotable, 0))?;
+    class.define_method("promoted", method!(Worker::promoted, 0))?;
+    class.define_method("molded", method!(Worker::molded, 0))?;
     class.define_method("phase", method!(Worker::phase, 0))?;
     class.define_method("news?", method!(Worker::is_news, 1))?;
     class.define_method("booted", method!(Worker::booted, 0))?;

@@ -6,7 +6,8 @@ require "rserve/server"
 module Rserve
   class Cluster < Runner
     # A worker process: loads the application, serves it, and tells the master how it does. Worker 0 may also fork the
-    # others (`fork_worker`), and does not serve meanwhile.
+    # others (`fork_worker`), and does not serve meanwhile; or one that has served for a while is told to serve no more,
+    # and to fork the others from then on (`refork_after`).
     class Worker < Runner
       # @return [Integer] position in the cluster, from 0
       attr_reader :index
@@ -31,6 +32,7 @@ module Rserve
         @hook_data = {}
         @stopping = false
         @retires = false
+        @molds = false
         @idle = false
       end
 
@@ -105,11 +107,11 @@ module Rserve
 
       def terminate
         # A process forked from this one has this trap until it sets its own.
-        return self.class.end_early(@log_writer) unless @server && Process.pid == @pid
+        return self.class.end_early(@log_writer) unless (@server || @molds) && Process.pid == @pid
 
         @link.got_term
         @stopping = true
-        @server.stop
+        @server&.stop
       end
 
       # A worker without its master would serve for ever what nobody can restart or stop.
@@ -184,24 +186,32 @@ module Rserve
 
       # Pings come from an ordinary Ruby thread, so that a worker is found whose threads cannot run.
       def start_pings
+        server = @server
         Thread.new do
           Rserve.set_thread_name "stat pld"
           # The pool's threads start one by one, and the master keeps its first figures for a whole interval.
-          until @server.running >= @options[:min_threads] || @server.short_of_threads? || @server.shutting_down?
+          until server.running >= @options[:min_threads] || server.short_of_threads? || server.shutting_down?
             sleep 0.001
           end
           loop do
-            @server.ping
+            ping
             sleep @options[:worker_check_interval]
           end
         end
+      end
+
+      def ping
+        server = @server
+        server ? server.ping : @link.ping_idle(@options[:max_threads])
       end
 
       # The master hears of it when there is somebody to serve: what fails before counts as a boot that failed.
       def serve
         thread = booting { start_serving }
         booted
+        await_promotion if @link.promotable?
         thread.join
+        be_the_mold if @molds && !@stopping
       end
 
       # The end is near, and whoever sends requests here is being told.
@@ -216,6 +226,44 @@ module Rserve
         @server.retire if @retires
         @server.stop if @stopping # TERM came before there was anything to stop
         thread
+      end
+
+      # ---- the mold under refork_after ------------------------------------------------------------------------------
+
+      def await_promotion
+        Thread.new do
+          Rserve.set_thread_name "promotion"
+          command = nil
+          command = @link.next_command until command
+          promote if command == :promote
+        end
+      end
+
+      # It finishes its requests. The listeners are its children's, too.
+      def promote
+        @molds = true
+        @link.promoted
+        @server.begin_restart
+      end
+
+      # Forks workers for as long as the master wants. What has served its time would stay in every child.
+      def be_the_mold
+        @server = nil
+        set_mold_title
+        GC.start
+        @link.molded
+        until @stopping
+          case command = @link.next_command
+          when :pause then @config.run_hooks(:before_refork, nil, @log_writer, @hook_data)
+          when :resume_after_refork then @config.run_hooks(:after_refork, nil, @log_writer, @hook_data)
+          when :leave then break
+          when Integer then fork_worker(command)
+          end
+        end
+      end
+
+      def set_mold_title
+        $0 = $PROGRAM_NAME.sub("cluster worker #{@index}:", "cluster mold:")
       end
 
       # ---- worker 0 under fork_worker ---------------------------------------------------------------------------
@@ -249,12 +297,17 @@ module Rserve
 
       def fork_worker(index)
         @config.run_hooks(:before_worker_fork, index, @log_writer)
-        pid = fork_process { self.class.new(@launcher, index:, link: @link.descendant(index), app: @app).run }
+        pid = ForkGuard.hold { fork_process { become_another(index) } }
         @config.run_hooks(:after_worker_fork, index, @log_writer)
         @link.forked(index, pid)
         reap(pid)
       rescue StandardError => e
         log "! Unable to start worker: #{e.message}" # the master asks again
+      end
+
+      def become_another(index)
+        ForkGuard.renew
+        self.class.new(@launcher, index:, link: @link.descendant(index), app: @app).run
       end
 
       # By a thread for each, not by CHLD: that is the application's, and so are its other children.

@@ -11,12 +11,14 @@
 //! | `f<pid>:<index>` | worker 0 forked this worker |
 //! | `e<pid>` | got a TERM, perhaps from outside |
 //! | `t<pid>` | terminating |
+//! | `m<pid>` | has answered its last request, and forks from now on |
 //! | `p<pid>:<numbers>` | ping with statistics: decimal numbers, separated by commas, in the order of [`ServerStats::values`] |
 //! | `i<pid>:<0 or 1>` | busy again, or idle for `idle_timeout` |
 //! | `r<pid>:<reason>` | wants to be replaced, by the name of a [`RetireReason`] |
 //!
 //! Under `fork_worker` a second pipe leads from the master to worker 0:
-//! `pause`, `fork <index> <place>`, `resume`, `resume after_refork`.
+//! `pause`, `fork <index> <place>`, `resume`, `resume after_refork`. Under `refork_after` each worker has one of its own:
+//! `promote`, and then the same.
 
 use std::str::FromStr;
 
@@ -46,6 +48,8 @@ pub enum WorkerMessage {
     GotTerm { pid: Pid },
     /// The worker is about to exit.
     Terminating { pid: Pid },
+    /// The worker was told to be the mold ([`ForkCommand::Promote`]), and is.
+    Molded { pid: Pid },
     /// The worker lives.
     Ping { pid: Pid, stats: ServerStats },
     /// No connection for `idle_timeout` (`idle`), or one came again.
@@ -63,6 +67,7 @@ impl WorkerMessage {
             Self::Forked { pid, index } => format!("f{pid}:{index}\n"),
             Self::GotTerm { pid } => format!("e{pid}\n"),
             Self::Terminating { pid } => format!("t{pid}\n"),
+            Self::Molded { pid } => format!("m{pid}\n"),
             Self::Ping { pid, stats } => {
                 let numbers = stats.values().map(|number| number.to_string()).join(",");
                 format!("p{pid}:{numbers}\n")
@@ -84,6 +89,7 @@ impl WorkerMessage {
             (b'f', Some(index)) => Some(Self::Forked { pid, index: Index(number(index)?) }),
             (b'e', None) => Some(Self::GotTerm { pid }),
             (b't', None) => Some(Self::Terminating { pid }),
+            (b'm', None) => Some(Self::Molded { pid }),
             (b'p', Some(numbers)) => Some(Self::Ping { pid, stats: stats(numbers)? }),
             (b'i', Some("0")) => Some(Self::Idle { pid, idle: false }),
             (b'i', Some("1")) => Some(Self::Idle { pid, idle: true }),
@@ -93,14 +99,16 @@ impl WorkerMessage {
     }
 }
 
-/// What the master tells worker 0 under `fork_worker`, to be done in order.
+/// What the master tells worker 0 under `fork_worker`, or the mold under `refork_after`, to be done in order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ForkCommand {
-    /// Finish the requests, stop serving, run `before_refork`.
+    /// Finish the requests, serve no more, and send [`WorkerMessage::Molded`].
+    Promote,
+    /// Run `before_refork`; worker 0 finishes its requests and stops serving before.
     Pause,
     /// Fork the worker of this index, which shows its figures there, and send [`WorkerMessage::Forked`].
     Fork(Index, PlaceId),
-    /// Serve.
+    /// Worker 0 serves; a mold does not.
     Resume {
         /// Run the `after_refork` hooks first.
         after_refork: bool,
@@ -111,6 +119,7 @@ impl ForkCommand {
     /// The line to write, its end included.
     pub fn encode(&self) -> String {
         match self {
+            Self::Promote => "promote\n".to_owned(),
             Self::Pause => "pause\n".to_owned(),
             Self::Fork(index, place) => format!("fork {index} {place}\n"),
             Self::Resume { after_refork: false } => "resume\n".to_owned(),
@@ -120,6 +129,7 @@ impl ForkCommand {
 
     fn parse(line: &str) -> Option<Self> {
         match line {
+            "promote" => Some(Self::Promote),
             "pause" => Some(Self::Pause),
             "resume" => Some(Self::Resume { after_refork: false }),
             "resume after_refork" => Some(Self::Resume { after_refork: true }),
@@ -203,6 +213,7 @@ mod tests {
             (WorkerMessage::Forked { pid: pid(12), index: Index(3) }, "f12:3\n"),
             (WorkerMessage::GotTerm { pid: pid(12) }, "e12\n"),
             (WorkerMessage::Terminating { pid: pid(12) }, "t12\n"),
+            (WorkerMessage::Molded { pid: pid(12) }, "m12\n"),
             (WorkerMessage::Ping { pid: pid(12), stats }, ping.as_str()),
             (WorkerMessage::Idle { pid: pid(12), idle: true }, "i12:1\n"),
             (WorkerMessage::Idle { pid: pid(12), idle: false }, "i12:0\n"),
@@ -282,6 +293,7 @@ mod tests {
     #[test]
     fn fork_commands_survive_the_pipe() {
         for (command, line) in [
+            (ForkCommand::Promote, "promote\n"),
             (ForkCommand::Pause, "pause\n"),
             (ForkCommand::Fork(Index(11), PlaceId(12)), "fork 11 12\n"),
             (ForkCommand::Resume { after_refork: false }, "resume\n"),

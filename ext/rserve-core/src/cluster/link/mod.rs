@@ -1,7 +1,8 @@
-//! What the processes of a cluster say to each other ([`ipc`]), and by what ([`pipes`], [`Bell`]).
+//! What the processes of a cluster say to each other ([`ipc`]), and by what ([`pipes`], [`post`], [`Bell`]).
 
 mod bell;
 pub mod ipc;
 pub mod pipes;
+pub mod post;
 
 pub use bell::Bell;

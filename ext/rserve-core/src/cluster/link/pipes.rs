@@ -117,6 +117,18 @@ impl CommandWriter {
     }
 }
 
+impl AsFd for CommandWriter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<OwnedFd> for CommandWriter {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
 /// Worker 0's end of the fork pipe.
 #[derive(Debug)]
 pub struct CommandReader {

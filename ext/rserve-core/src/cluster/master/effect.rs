@@ -35,6 +35,16 @@ pub enum Effect {
     },
     /// The successor of worker 0 is the mold from now on, and the fork pipe is its own.
     SwitchMold,
+    /// Tell a worker to be the mold, by the pipe that it has handed over. One that has none is sent TERM.
+    Promote {
+        /// Which.
+        pid: Pid,
+    },
+    /// It is the mold from now on, and the fork pipe is its own.
+    UseMold {
+        /// Which.
+        pid: Pid,
+    },
     /// Find out how much memory a worker has, and tell [`Event::Measured`](super::Event::Measured).
     Measure {
         /// Whose.
@@ -71,7 +81,7 @@ pub enum Effect {
         /// How it ended.
         status: ExitStatus,
     },
-    /// A worker that is no child of the master has ended: nobody shows figures there any more.
+    /// A worker that is no child of the master has ended, or serves no more: nobody shows figures there any more.
     Vacate {
         /// Where it showed them.
         place: PlaceId,
@@ -106,12 +116,12 @@ impl Effect {
     }
 }
 
-/// Who forks a new worker.
+/// Who forks a new worker. A mold that is not the master's child has children that are not either.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SpawnVia {
     /// The master: the worker is its child.
     Master,
-    /// Worker 0, under `fork_worker`: the worker is the master's grandchild.
+    /// Worker 0 under `fork_worker`, the mold under `refork_after`: the worker is not the master's child.
     Mold,
 }
 
@@ -194,6 +204,11 @@ pub enum DiedAt {
 #[allow(missing_docs, reason = "the text of each is its documentation")]
 pub enum LogLine {
     AllWorkersIdle,
+    /// Not one of Puma's, as all that follows of molds: another worker has taken its place.
+    BecomesMold {
+        index: Index,
+        pid: Pid,
+    },
     Booted {
         index: Index,
         pid: Pid,
@@ -230,10 +245,23 @@ pub enum LogLine {
         pid: Pid,
         within: Duration,
     },
+    /// It was to be the mold.
+    FailedToDrain {
+        index: Index,
+        pid: Pid,
+        within: Duration,
+    },
     /// `fork` failed; `reason` is the system's.
     FailedToFork {
         reason: String,
         retry_in: Duration,
+    },
+    /// The mold ended, and was not told to.
+    MoldDied {
+        pid: Pid,
+        status: Option<ExitStatus>,
+        uptime: Duration,
+        killed: bool,
     },
     /// A message came from a worker that the master does not have.
     OutOfSync {
@@ -284,6 +312,9 @@ pub enum LogLine {
         pid: Pid,
     },
     StoppingImmediately,
+    StoppingMold {
+        pid: Pid,
+    },
     StoppingReplaced {
         pid: Pid,
     },
@@ -304,6 +335,10 @@ pub enum Retirement {
         octets: u64,
         limit: u64,
     },
+    /// It is to be the mold.
+    Mold {
+        count: u64,
+    },
     Requests {
         count: u64,
     },
@@ -321,6 +356,7 @@ impl fmt::Display for Retirement {
             Self::Memory { octets, limit } => {
                 write!(f, "it has {} of memory, more than {}", Megabytes(octets), Megabytes(limit))
             }
+            Self::Mold { count } => write!(f, "it has served {count} requests, and is to be the mold"),
             Self::Requests { count } => write!(f, "it has served {count} requests"),
             Self::Asked { reason } => write!(f, "it asks for it ({})", reason.name()),
         }
@@ -340,6 +376,9 @@ impl fmt::Display for LogLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AllWorkersIdle => write!(f, "- All workers reached idle timeout"),
+            Self::BecomesMold { index, pid } => {
+                write!(f, "- Worker {index} (PID: {pid}) finishes its requests, to be the mold")
+            }
             Self::Booted { index, pid, uptime, phase } => {
                 write!(f, "- Worker {index} (PID: {pid}) booted in {}, phase: {phase}", Rounded(*uptime))
             }
@@ -356,16 +395,7 @@ impl fmt::Display for LogLine {
                     }
                     DiedAt::Work => {}
                 }
-                match status {
-                    None => f.write_str(": how is not known (worker 0 forked it)")?,
-                    Some(status) => write!(f, ": {status}")?,
-                }
-                write!(f, ", up {}", Rounded(*uptime))?;
-                match status {
-                    Some(ExitStatus::Signal(SIGKILL)) if *killed => f.write_str(", killed by the master"),
-                    Some(ExitStatus::Signal(SIGKILL)) => f.write_str(", perhaps out of memory"),
-                    _ => Ok(()),
-                }
+                how_it_ended(f, *status, *uptime, *killed)
             }
             Self::EndsAtHardLimit { index, pid, octets, hard } => write!(
                 f,
@@ -387,6 +417,11 @@ impl fmt::Display for LogLine {
                     "! Terminating timed out worker (Worker {index} failed to check in within {seconds} seconds): {pid}"
                 )
             }
+            Self::FailedToDrain { index, pid, within } => write!(
+                f,
+                "! Terminating worker {index}, which was to be the mold and has not finished its requests within {} seconds: {pid}",
+                within.as_secs()
+            ),
             Self::FailedToFork { reason, retry_in } => {
                 write!(f, "! Unable to start worker: {reason}, next attempt in {}s", retry_in.as_secs())
             }
@@ -401,6 +436,10 @@ impl fmt::Display for LogLine {
                 f,
                 "! worker_max_memory is not used: the memory of worker {index} (PID: {pid}) cannot be read from /proc/{pid}/smaps_rollup"
             ),
+            Self::MoldDied { pid, status, uptime, killed } => {
+                write!(f, "! The mold (PID: {pid}) died")?;
+                how_it_ended(f, *status, *uptime, *killed)
+            }
             Self::OutOfSync { pid } => write!(f, "! Out-of-sync worker list, no {pid} worker"),
             Self::PhasedRestartBegun { phase } => {
                 write!(f, "- Starting phased worker restart, phase: {phase}")
@@ -419,9 +458,28 @@ impl fmt::Display for LogLine {
             Self::StoppingForPhase { pid } => write!(f, "- Stopping {pid} for phased upgrade..."),
             Self::StoppingForRefork { pid } => write!(f, "- Stopping {pid} for refork..."),
             Self::StoppingImmediately => write!(f, "* Stopping immediately!"),
+            Self::StoppingMold { pid } => write!(f, "- Stopping {pid}, another one is the mold..."),
             Self::StoppingReplaced { pid } => write!(f, "- Stopping {pid}, its replacement serves..."),
             Self::TermSent { pid } => write!(f, "- TERM sent to {pid}..."),
         }
+    }
+}
+
+fn how_it_ended(
+    f: &mut fmt::Formatter<'_>,
+    status: Option<ExitStatus>,
+    uptime: Duration,
+    killed: bool,
+) -> fmt::Result {
+    match status {
+        None => f.write_str(": how is not known (another worker forked it)")?,
+        Some(status) => write!(f, ": {status}")?,
+    }
+    write!(f, ", up {}", Rounded(uptime))?;
+    match status {
+        Some(ExitStatus::Signal(SIGKILL)) if killed => f.write_str(", killed by the master"),
+        Some(ExitStatus::Signal(SIGKILL)) => f.write_str(", perhaps out of memory"),
+        _ => Ok(()),
     }
 }
 
@@ -455,7 +513,7 @@ mod tests {
             (DiedAt::Work, Some(ExitStatus::Signal(11)), false, "died: SIGSEGV (signal 11), up 1.2s"),
             (DiedAt::Work, kill, false, "died: SIGKILL (signal 9), up 1.2s, perhaps out of memory"),
             (DiedAt::Work, kill, true, "died: SIGKILL (signal 9), up 1.2s, killed by the master"),
-            (DiedAt::Work, None, false, "died: how is not known (worker 0 forked it), up 1.2s"),
+            (DiedAt::Work, None, false, "died: how is not known (another worker forked it), up 1.2s"),
             (
                 DiedAt::BeforeBoot { retry_in: again },
                 exit,

@@ -24,6 +24,9 @@ pub struct Options {
     /// `Some` when worker 0 forks the others. The number is how many requests
     /// worker 0 serves before the one automatic refork; 0 means never. The default is `None`.
     pub fork_worker: Option<u64>,
+    /// After how many requests of a worker the first refork from a mold comes, the second, and so on; the last number
+    /// holds for all that follow. Empty for never, and with `fork_worker`. The default is empty.
+    pub refork_after: Vec<u64>,
     /// HUP reopens redirected output; without a redirect it stops the cluster. The default is `false`.
     pub redirects_io: bool,
     /// The default is [`CullingStrategy::Youngest`].
@@ -47,6 +50,7 @@ impl Default for Options {
         Self {
             workers: 1,
             fork_worker: None,
+            refork_after: Vec::new(),
             redirects_io: false,
             worker_culling_strategy: CullingStrategy::default(),
             worker_check_interval: Duration::from_secs(5),

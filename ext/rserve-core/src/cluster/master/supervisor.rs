@@ -5,6 +5,7 @@
 //! carries the [`Effect`]s out, in order. That is what lets every restart,
 //! crash and time-out be tested in microseconds, without a process or Ruby.
 
+mod molding;
 mod replacing;
 mod staffing;
 
@@ -23,6 +24,7 @@ use crate::cluster::link::ipc::WorkerMessage;
 use crate::cluster::{Index, Phase, Pid};
 use crate::server::ServerStats;
 use crate::telemetry::WorkerExit;
+use molding::Molding;
 
 /// While workers are on their way out: how often the caller should look for
 /// those that it cannot reap (grandchildren end without a SIGCHLD).
@@ -45,7 +47,9 @@ pub struct Supervisor {
     departed: VecDeque<Pid>,
     backoff: BootBackoff,
     mold: Mold,
-    /// When worker 0 last showed that it makes progress with forking.
+    /// Under `refork_after`: who the mold is.
+    molding: Molding,
+    /// When the mold last showed that it makes progress with forking.
     mold_progress_at: Option<Instant>,
     course: Course,
     /// After TERM: when the end begins.
@@ -102,6 +106,7 @@ impl Supervisor {
             departed: VecDeque::new(),
             backoff: BootBackoff::default(),
             mold: Mold::Absent,
+            molding: Molding::default(),
             mold_progress_at: None,
             course: Course::Waiting,
             ends_at: None,
@@ -149,8 +154,8 @@ impl Supervisor {
     ///
     /// What operators can rely on, whatever happens: there are never more
     /// processes than asked for, but for one while a worker is replaced that has to retire, which
-    /// serves until its successor does; a phased restart or refork stops one worker at
-    /// a time, and only while all others are booted; worker 0 is never culled
+    /// serves until its successor does, and for molds; a phased restart or refork stops one worker at
+    /// a time (from a mold, a tenth), and only while all others are booted; worker 0 is never culled
     /// under `fork_worker`; once the cluster is stopping nothing is forked.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -186,7 +191,7 @@ impl Supervisor {
             self.hand_over(now, &mut effects);
             self.fill_vacancies(now, &mut effects);
             self.replace_one(now, &mut effects);
-            self.retire_one_outdated(now, &mut effects);
+            self.retire_outdated(now, &mut effects);
             self.release_mold(now, &mut effects);
             self.announce(&mut effects);
         }
@@ -232,6 +237,7 @@ impl Supervisor {
                 self.mold_progress_at.map_or(worker.started_at, |at| at.max(worker.started_at)) + patience
             }
             Stage::Booting { .. } => worker.last_checkin + self.options.worker_boot_timeout,
+            Stage::Booted { pid } if self.is_candidate(pid) => self.must_be_mold_by(worker),
             Stage::Booted { .. } => worker.last_checkin + self.options.worker_timeout,
             Stage::Stopping { signal: Signal::Kill, signalled_at, .. } => signalled_at + REPEAT_SIGNAL,
             Stage::Stopping { signalled_at, kill_at, .. } => kill_at.min(signalled_at + REPEAT_SIGNAL),
@@ -256,6 +262,7 @@ impl Supervisor {
                 None => self.stranger(pid, effects),
             },
             WorkerMessage::Retire { pid, reason } => self.asked_to_retire(pid, reason, now, effects),
+            WorkerMessage::Molded { pid } => self.molded(pid, now, effects),
             WorkerMessage::GotTerm { pid } | WorkerMessage::Terminating { pid } => {
                 match self.workers.by_pid_mut(pid) {
                     Some(worker) if worker.is_stopping() => {}
@@ -290,10 +297,10 @@ impl Supervisor {
         worker.booted(pid, now);
         let uptime = now.saturating_duration_since(worker.started_at);
         effects.push(Effect::Log(LogLine::Booted { index, pid, uptime, phase: worker.phase }));
-        if self.can_refork() {
-            if self.is_mold(pid) {
-                self.mold = Mold::Paused { reforking: false };
-            }
+        if self.can_refork() && self.is_mold(pid) {
+            self.mold = Mold::Paused { reforking: false };
+        }
+        if self.can_refork() || self.has_molds() {
             self.mold_makes_progress(now);
         }
     }
@@ -319,6 +326,7 @@ impl Supervisor {
         if is_serving && self.is_mold(pid) && served_enough && first_time && self.course == Course::Running {
             self.begin_refork(now, effects);
         }
+        self.note_warmth(pid, stats.requests_count, now, effects);
     }
 
     fn gone(&mut self, pid: Pid, status: Option<ExitStatus>, now: Instant, effects: &mut Vec<Effect>) {
@@ -329,6 +337,7 @@ impl Supervisor {
             return;
         };
         let (index, place, phase) = (worker.index(), worker.place(), worker.phase);
+        let is_mold = worker.aside_since().is_some();
         self.exits[worker.exit_with(status) as usize] += 1;
         self.departed.truncate(DEPARTED - 1);
         self.departed.push_front(pid);
@@ -337,14 +346,21 @@ impl Supervisor {
             self.mold = Mold::Absent;
             self.workers.remove_all_requested();
         }
+        if is_mold {
+            self.mold_ended(pid);
+        }
         effects.push(match status {
             Some(status) => Effect::RunAfterWorkerShutdown { index, place, pid, phase, status },
             None => Effect::Vacate { place },
         });
+        let uptime = now.saturating_duration_since(worker.started_at);
+        let killed = worker.is_killed();
+        if is_mold {
+            let line = LogLine::MoldDied { pid, status, uptime, killed };
+            return effects.extend(worker.dies_with(status).then_some(Effect::Log(line)));
+        }
         let stage = self.stage_of_death(&worker, now);
         if worker.dies_with(status) || (stage != DiedAt::Work && worker.by_itself) {
-            let uptime = now.saturating_duration_since(worker.started_at);
-            let killed = worker.is_killed();
             effects.push(Effect::Log(LogLine::Died { index, pid, stage, status, uptime, killed }));
         }
     }
@@ -431,6 +447,7 @@ impl Supervisor {
             (_, Command::Restart) => self.begin_ending(Ending::Restart, now, effects),
             (_, Command::PhasedRestart) => self.begin_phase(Rolling::PhasedRestart, now, effects),
             (_, Command::Refork) if self.can_refork() => self.begin_refork(now, effects),
+            (_, Command::Refork) if self.has_molds() => self.want_mold(now, effects),
             (_, Command::Refork) => effects.push(Effect::Log(LogLine::ReforkUnavailable)),
             (_, Command::AddWorker) => self.asked = self.asked.saturating_add(1),
             (_, Command::RemoveWorker) => self.asked = (self.asked - 1).max(1),
@@ -463,6 +480,7 @@ impl Supervisor {
         self.phase = self.phase.next();
         self.rolling = Some(rolling);
         self.call_replacement_off(now, effects);
+        self.dismiss_molds(now, effects);
         self.backoff.forget();
         effects.push(Effect::Fire(LifecycleEvent::PhaseBegun));
         effects.push(Effect::Log(match rolling {
@@ -528,22 +546,31 @@ impl Supervisor {
         self.course == Course::Running && self.workers.len() == self.asked as usize
     }
 
-    /// Whether the others are forked from this process.
-    fn is_mold(&self, pid: Pid) -> bool {
-        self.can_refork() && self.workers.at(Index::MOLD).is_some_and(|worker| worker.pid() == Some(pid))
+    /// The process that the others are forked from, if any is.
+    fn mold_pid(&self) -> Option<Pid> {
+        if self.can_refork() {
+            return self.workers.at(Index::MOLD).and_then(WorkerHandle::pid);
+        }
+        self.molding.mold
     }
 
-    /// If `pid` is worker 0, nothing more is asked of it.
+    /// Whether the others are forked from this process.
+    fn is_mold(&self, pid: Pid) -> bool {
+        self.mold_pid() == Some(pid)
+    }
+
+    /// If `pid` is the mold, nothing more is asked of it.
     fn mold_left(&mut self, pid: Pid, now: Instant) {
         if self.is_mold(pid) {
             self.mold = Mold::Absent;
             // It may still fork what it was asked for; its end settles that.
             self.mold_progress_at = Some(now);
         }
+        self.dismissed(pid);
     }
 
     fn mold_is_busy(&self) -> bool {
-        self.can_refork()
+        (self.can_refork() || self.has_molds())
             && (matches!(self.mold, Mold::Paused { .. })
                 || self.rolling.is_some()
                 || self.workers.all().any(WorkerHandle::is_requested))
@@ -555,7 +582,8 @@ impl Supervisor {
     }
 
     fn mold_lives(&mut self, now: Instant) {
-        if let Some(mold) = self.workers.at_mut(Index::MOLD).filter(|worker| worker.is_serving()) {
+        let mold = self.mold_pid().and_then(|pid| self.workers.by_pid_mut(pid));
+        if let Some(mold) = mold.filter(|worker| matches!(worker.stage, Stage::Booted { .. })) {
             mold.last_checkin = now;
         }
     }

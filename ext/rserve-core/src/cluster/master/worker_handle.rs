@@ -30,6 +30,8 @@ pub struct WorkerHandle {
     pub(super) memory: MemoryWatch,
     /// It is to be replaced, and since when.
     pub(super) retiring: Option<(RetireReason, Instant)>,
+    /// Since when it has no index: it was told to serve no more, and to be the mold.
+    aside_since: Option<Instant>,
 }
 
 /// `Requested → Booting → Booted → Stopping`; the process may end at any stage.
@@ -74,7 +76,20 @@ impl WorkerHandle {
             limits,
             memory: MemoryWatch::default(),
             retiring: None,
+            aside_since: None,
         }
+    }
+
+    /// It has no index from now on.
+    pub(super) fn set_aside(&mut self, now: Instant) {
+        self.aside_since = Some(now);
+        self.retiring = None;
+        self.limits = Limits::default();
+    }
+
+    /// Since when it has no index, if it has none.
+    pub(super) fn aside_since(&self) -> Option<Instant> {
+        self.aside_since
     }
 
     /// Its position in the cluster.
@@ -131,7 +146,7 @@ impl WorkerHandle {
     }
 
     pub(super) fn is_serving(&self) -> bool {
-        matches!(self.stage, Stage::Booted { .. })
+        matches!(self.stage, Stage::Booted { .. }) && self.aside_since.is_none()
     }
 
     pub(super) fn is_requested(&self) -> bool {
@@ -160,7 +175,7 @@ impl WorkerHandle {
                 Some(RetireReason::HungRequest) => WorkerExit::RequestTimeout,
                 Some(RetireReason::Memory) => WorkerExit::MaxMemory,
                 Some(RetireReason::Requests) => WorkerExit::MaxRequests,
-                None => WorkerExit::Told,
+                Some(RetireReason::Mold) | None => WorkerExit::Told,
             },
             _ if self.is_killed() => WorkerExit::Timeout,
             _ if !self.dies_with(status) => WorkerExit::Told,
@@ -185,6 +200,7 @@ impl WorkerHandle {
     /// So much of the time that has passed does not count.
     pub(super) fn excuse(&mut self, absence: Duration, now: Instant) {
         self.last_checkin = (self.last_checkin + absence).min(now);
+        self.aside_since = self.aside_since.map(|since| (since + absence).min(now));
         if let Stage::Stopping { signalled_at, kill_at, .. } = &mut self.stage {
             *signalled_at = (*signalled_at + absence).min(now);
             *kill_at += absence;

@@ -13,6 +13,8 @@ pub(super) struct WorkerSet {
     workers: Vec<WorkerHandle>,
     /// The successor of the one at its index, until it has that index; then the one that it has replaced, which stops.
     extra: Option<WorkerHandle>,
+    /// They have no index any more: whoever is to be the mold, or is, or was.
+    aside: Vec<WorkerHandle>,
 }
 
 impl WorkerSet {
@@ -23,7 +25,7 @@ impl WorkerSet {
 
     /// Whether no process is left, nor asked for.
     pub(super) fn is_empty(&self) -> bool {
-        self.workers.is_empty() && self.extra.is_none()
+        self.workers.is_empty() && self.extra.is_none() && self.aside.is_empty()
     }
 
     /// The one at each index.
@@ -31,13 +33,18 @@ impl WorkerSet {
         self.workers.iter()
     }
 
-    /// The one at each index, and the one more.
+    /// The one at each index, the one more, and those without an index.
     pub(super) fn all(&self) -> impl Iterator<Item = &WorkerHandle> {
-        self.workers.iter().chain(&self.extra)
+        self.workers.iter().chain(&self.extra).chain(&self.aside)
     }
 
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut WorkerHandle> {
-        self.workers.iter_mut().chain(&mut self.extra)
+        self.workers.iter_mut().chain(&mut self.extra).chain(&mut self.aside)
+    }
+
+    /// Those without an index.
+    pub(super) fn aside(&self) -> &[WorkerHandle] {
+        &self.aside
     }
 
     pub(super) fn at(&self, index: Index) -> Option<&WorkerHandle> {
@@ -82,6 +89,14 @@ impl WorkerSet {
         true
     }
 
+    /// The one that was replaced just now has no index from now on, and does not stop.
+    pub(super) fn set_aside(&mut self, now: Instant) {
+        if let Some(mut former) = self.extra.take() {
+            former.set_aside(now);
+            self.aside.push(former);
+        }
+    }
+
     // ---- coming and going -------------------------------------------------------------------------------------------
 
     /// A worker is asked for at an index that nobody has; or (`beside`) the successor of who has it.
@@ -121,7 +136,11 @@ impl WorkerSet {
         if let Some(extra) = self.extra.take_if(|worker| worker.pid() == Some(pid)) {
             return Some(extra);
         }
-        let at = self.workers.iter().position(|worker| worker.pid() == Some(pid))?;
+        let is_it = |worker: &WorkerHandle| worker.pid() == Some(pid);
+        if let Some(at) = self.aside.iter().position(is_it) {
+            return Some(self.aside.remove(at));
+        }
+        let at = self.workers.iter().position(is_it)?;
         Some(self.workers.remove(at))
     }
 

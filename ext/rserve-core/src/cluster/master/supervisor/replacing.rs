@@ -124,7 +124,7 @@ impl Supervisor {
             return;
         }
         let Some(worker) = self.workers.by_pid_mut(pid) else { return };
-        if worker.is_stopping() || worker.retiring.is_some() {
+        if worker.is_stopping() || worker.retiring.is_some() || worker.aside_since().is_some() {
             return;
         }
         worker.retiring = Some((reason, now));
@@ -155,8 +155,9 @@ impl Supervisor {
         // A mold neither serves nor pings before it is told to.
         let is_mold = self.can_refork() && index == Index::MOLD;
         let serves = successor.is_serving() && (successor.last_status.is_some() || is_mold);
-        let former =
-            self.workers.at(index).filter(|worker| !worker.is_stopping()).and_then(WorkerHandle::pid);
+        let former = self.workers.at(index).filter(|worker| !worker.is_stopping());
+        let is_to_be_mold = former.and_then(WorkerHandle::retire_reason) == Some(RetireReason::Mold);
+        let former = former.and_then(WorkerHandle::pid);
         let is_free = self.workers.at(index).is_none();
         if !serves && !is_free {
             return;
@@ -170,7 +171,10 @@ impl Supervisor {
             self.mold = if booted { Mold::Paused { reforking: false } } else { Mold::Absent };
             self.mold_progress_at = Some(now);
         }
-        if let Some(pid) = former {
+        let Some(pid) = former else { return };
+        if is_to_be_mold {
+            self.promote(pid, now, effects);
+        } else {
             effects.push(Effect::Log(LogLine::StoppingReplaced { pid }));
             self.terminate(pid, now, effects);
             effects.push(Effect::Log(LogLine::TermSent { pid }));

@@ -42,6 +42,8 @@ struct Process {
     /// The worker that it is to replace, if that still served when it was asked for.
     predecessor: Option<Pid>,
     grandchild: bool,
+    /// Steps until it has finished its requests, to be the mold.
+    molds_in: Option<u64>,
     boots_in: Option<u64>,
     booted: bool,
     /// Steps until it obeys TERM; `None` never does.
@@ -68,6 +70,8 @@ struct World {
     /// What worker 0 was asked to fork and has not.
     fork_pipe: VecDeque<(Index, Option<Pid>)>,
     mold_works: bool,
+    /// The mold of `refork_after`.
+    mold: Option<Pid>,
     events: VecDeque<Event>,
     stopped: bool,
     /// How many workers there were after the last event.
@@ -96,9 +100,12 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let quiet = random.one_in(4);
+        let fork_worker = random.one_in(2).then_some(if quiet { 0 } else { random.below(3) * 20 });
+        let molds = !quiet && fork_worker.is_none() && random.one_in(2);
         let options = Options {
             workers: 1 + u32::try_from(random.below(5)).unwrap(),
-            fork_worker: random.one_in(2).then_some(if quiet { 0 } else { random.below(3) * 20 }),
+            fork_worker,
+            refork_after: if molds { vec![10, 30] } else { Vec::new() },
             worker_culling_strategy: if random.one_in(2) {
                 CullingStrategy::Oldest
             } else {
@@ -121,6 +128,7 @@ impl World {
             processes: BTreeMap::new(),
             fork_pipe: VecDeque::new(),
             mold_works: true,
+            mold: None,
             events: VecDeque::new(),
             stopped: false,
             count: 0,
@@ -136,6 +144,7 @@ impl World {
             index,
             predecessor,
             grandchild,
+            molds_in: None,
             boots_in: (!bad || !self.random.one_in(10)).then(|| self.random.below(12)),
             booted: false,
             obeys_in: (!bad || !self.random.one_in(6)).then(|| self.random.below(10)),
@@ -190,10 +199,23 @@ impl World {
                 self.fork_pipe.clear();
                 self.mold_works = self.behaves || !self.random.one_in(10);
             }
+            Effect::Promote { pid } => {
+                let deaf = !self.behaves && self.random.one_in(6);
+                let steps = self.random.below(10);
+                if let Some(process) = self.processes.get_mut(&pid) {
+                    process.molds_in = (!deaf).then_some(steps);
+                    process.serves = false;
+                }
+            }
+            Effect::UseMold { pid } => {
+                self.fork_pipe.clear();
+                self.mold_works = self.behaves || !self.random.one_in(10);
+                self.mold = Some(pid);
+            }
             Effect::ResumeMold { .. } => {
                 let mold = self.mold().and_then(|pid| self.processes.get_mut(&pid));
                 if let Some(mold) = mold {
-                    mold.serves = true;
+                    mold.serves = !self.supervisor.has_molds();
                 }
             }
             Effect::Measure { pid } => {
@@ -202,8 +224,9 @@ impl World {
             }
             Effect::Spawn { index, via: SpawnVia::Mold, successor, .. } => {
                 assert!(!self.stopped, "a worker was forked after the stop");
-                let mold = self.supervisor.workers.at(Index::MOLD);
-                assert!(mold.is_some_and(WorkerHandle::is_serving), "nobody can fork worker {index}");
+                let mold = self.supervisor.mold_pid().and_then(|pid| self.supervisor.workers.by_pid_mut(pid));
+                let can_fork = mold.is_some_and(|mold| matches!(mold.stage, Stage::Booted { .. }));
+                assert!(can_fork, "nobody can fork worker {index}");
                 let predecessor = self.predecessor(index, successor);
                 self.fork_pipe.push_back((index, predecessor));
             }
@@ -242,6 +265,9 @@ impl World {
 
     /// Who reads the fork pipe: worker 0, not its successor, which has another one.
     fn mold(&self) -> Option<Pid> {
+        if self.supervisor.has_molds() {
+            return self.mold.filter(|mold| self.processes.contains_key(mold));
+        }
         let mold = self.supervisor.workers.at(Index::MOLD)?.pid()?;
         self.processes.get(&mold).filter(|process| process.booted).map(|_| mold)
     }
@@ -270,9 +296,11 @@ impl World {
             self.count
         );
         // One more than there are workers, and one that worker 0 has forked and not told of.
-        assert!(self.processes.len() <= count.max(self.count) + 2, "more processes than are known");
+        let aside = self.supervisor.workers.aside().len();
+        assert!(self.processes.len() <= count.max(self.count) + 2 + aside, "more processes than are known");
         let all: Vec<&WorkerHandle> = self.supervisor.all_workers().collect();
-        assert!(all.len() <= count + 1, "more than one extra");
+        assert!(all.len() <= count + 1 + aside, "more than one extra");
+        assert!(aside == 0 || self.supervisor.has_molds(), "a worker that has lost its index");
         let mut places: Vec<PlaceId> = all.iter().map(|worker| worker.place()).collect();
         places.sort_unstable();
         places.dedup();
@@ -354,8 +382,17 @@ impl World {
         if process.booted && asks {
             events.push_back(Event::Worker(WorkerMessage::Retire { pid, reason: RetireReason::HungRequest }));
         }
-        if process.booted && process.serves && process.pings {
-            process.requests += 1;
+        match process.molds_in.as_mut() {
+            Some(0) => {
+                process.molds_in = None;
+                events.push_back(Event::Worker(WorkerMessage::Molded { pid }));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        let is_aside = self.supervisor.workers.aside().iter().any(|worker| worker.pid() == Some(pid));
+        if process.booted && (process.serves || is_aside) && process.pings {
+            process.requests += u64::from(process.serves);
             let stats = ServerStats { requests_count: process.requests, ..ServerStats::default() };
             events.push_back(Event::Worker(WorkerMessage::Ping { pid, stats }));
         }
@@ -387,7 +424,8 @@ impl World {
         let workers: Vec<_> = self.supervisor.workers().collect();
         workers.len() == self.supervisor.asked() as usize
             && workers.iter().all(|worker| worker.is_serving() && worker.phase == self.supervisor.phase)
-            && self.processes.len() == workers.len()
+            && self.processes.len() == workers.len() + self.supervisor.workers.aside().len()
+            && self.supervisor.workers.aside().len() <= 1
             && workers.iter().all(|worker| worker.retiring.is_none())
             && !self.supervisor.workers.has_extra()
             && self.supervisor.rolling.is_none()
@@ -428,6 +466,7 @@ fn stop(world: &mut World) {
 fn come_to_rest(world: &mut World) {
     world.behaves = true;
     world.calm = true;
+    world.supervisor.options.refork_after.iter_mut().for_each(|count| *count = u64::MAX);
     let memory = world.supervisor.options.retirement.memory;
     world.supervisor.options.retirement = RetirementOptions { memory, ..RetirementOptions::default() };
     for _ in 0..3_000 {

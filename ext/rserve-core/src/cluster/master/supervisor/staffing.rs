@@ -33,6 +33,11 @@ impl Supervisor {
                     effects.push(Effect::Log(LogLine::FailedToBoot { index, pid, within }));
                     self.kill(pid, now, effects);
                 }
+                Stage::Booted { pid } if self.is_candidate(pid) => {
+                    let within = self.options.worker_shutdown_timeout;
+                    effects.push(Effect::Log(LogLine::FailedToDrain { index, pid, within }));
+                    self.kill(pid, now, effects);
+                }
                 Stage::Booted { pid } => {
                     let within = self.options.worker_timeout;
                     effects.push(Effect::Log(LogLine::FailedToCheckIn { index, pid, within }));
@@ -49,12 +54,10 @@ impl Supervisor {
         }
     }
 
-    /// Worker 0 was asked to fork `index` and does not come to it.
+    /// The mold was asked to fork `index` and does not come to it.
     fn kill_stuck_mold(&mut self, index: Index, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(mold) = self.workers.at(Index::MOLD).filter(|worker| !worker.is_stopping()) else {
-            return;
-        };
-        if let Some(pid) = mold.pid() {
+        let mold = self.mold_pid().and_then(|pid| self.workers.by_pid_mut(pid));
+        if let Some(pid) = mold.filter(|mold| !mold.is_stopping()).and_then(|mold| mold.pid()) {
             let within = self.options.worker_boot_timeout;
             effects.push(Effect::Log(LogLine::FailedToBoot { index, pid, within }));
             self.kill(pid, now, effects);
@@ -101,7 +104,8 @@ impl Supervisor {
     /// Asks for a worker, or for the `successor` of the one there is; not while there is nobody who could fork it.
     pub(super) fn request(&mut self, index: Index, successor: bool, now: Instant, effects: &mut Vec<Effect>) {
         let via = match self.mold {
-            _ if !self.can_refork() || index == Index::MOLD => SpawnVia::Master,
+            _ if !self.has_molds() && (!self.can_refork() || index == Index::MOLD) => SpawnVia::Master,
+            Mold::Absent if self.has_molds() => SpawnVia::Master,
             Mold::Absent => return,
             Mold::Paused { .. } => SpawnVia::Mold,
             Mold::Serving => {
@@ -116,20 +120,22 @@ impl Supervisor {
         effects.push(Effect::Spawn { index, place, phase, via, successor });
     }
 
-    /// Ends one worker of an old phase, if no other worker is missing, and all have shown that they can serve.
-    pub(super) fn retire_one_outdated(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+    /// Ends workers of an old phase, one at a time, if no other worker is missing, and all have shown that they can serve;
+    /// where there are many, and a mold, a tenth of them at a time.
+    pub(super) fn retire_outdated(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         // Worker 0 may have been forking ever since, and not have come to ping.
         let shows = |worker: &WorkerHandle| {
             worker.last_status.is_some() || (self.can_refork() && worker.index() == Index::MOLD)
         };
         let serves = |worker: &WorkerHandle| worker.is_serving() && shows(worker);
-        if !self.has_full_strength() || !self.workers.iter().all(serves) {
+        let serving = self.workers.iter().filter(|worker| serves(worker));
+        let missing = (self.asked as usize).saturating_sub(serving.count());
+        if !self.has_full_strength() {
             return;
         }
-        let Some(old) = self.workers.iter().find(|worker| worker.phase != self.phase) else {
-            return;
-        };
-        if let Some(pid) = old.pid() {
+        let old = self.workers.iter().filter(|worker| serves(worker) && worker.phase != self.phase);
+        let old = old.filter_map(WorkerHandle::pid).take(self.most_missing().saturating_sub(missing));
+        for pid in old.collect::<Vec<_>>() {
             effects.push(Effect::Log(match self.rolling {
                 Some(Rolling::Refork) => LogLine::StoppingForRefork { pid },
                 _ => LogLine::StoppingForPhase { pid },
@@ -166,8 +172,12 @@ impl Supervisor {
         }
         let up_to_date = |worker: &WorkerHandle| worker.is_serving() && worker.phase == self.phase;
         if self.rolling.is_some() && self.workers.iter().all(up_to_date) {
+            let was_refork = self.rolling == Some(Rolling::Refork);
             self.rolling = None;
-            effects.push(Effect::Fire(LifecycleEvent::PhaseBooted));
+            // A refork from a mold is no restart: its code is the same, and it comes again and again.
+            if !self.has_molds() || !was_refork {
+                effects.push(Effect::Fire(LifecycleEvent::PhaseBooted));
+            }
         }
     }
 }

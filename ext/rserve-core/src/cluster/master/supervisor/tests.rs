@@ -2,6 +2,7 @@
 
 mod delay;
 mod mold;
+mod molding;
 mod replacing;
 
 use super::*;
@@ -476,7 +477,7 @@ fn death_is_told_unless_the_worker_went_as_it_was_told() {
         (None, Some(Code(0)), "died: exit 0, up 5.0s"),
         (None, Some(Signal(9)), "died: SIGKILL (signal 9), up 5.0s, perhaps out of memory"),
         (None, Some(Signal(11)), "died: SIGSEGV (signal 11), up 5.0s"),
-        (None, None, "died: how is not known (worker 0 forked it), up 5.0s"),
+        (None, None, "died: how is not known (another worker forked it), up 5.0s"),
         (Some(by_hand()), Some(Code(0)), ""),
         (Some(told(Command::Stop)), Some(Code(0)), ""),
         (Some(told(Command::Stop)), Some(Signal(15)), ""),
