@@ -4,7 +4,8 @@
 //! decides by [`Framing`] where the body ends. [`encode`] writes heads and chunks of
 //! responses, [`ResponsePlan`] decides how a response is framed and whether the connection lives on,
 //! [`ResponseBody`] keeps to it. [`cgi`] names fields for
-//! Rack; [`proxy`] reads the PROXY protocol that may come before all of it.
+//! Rack; [`proxy`] reads the PROXY protocol that may come before all of it. [`content`] is what holds in every version of
+//! HTTP: conditional requests, ranges, content codings.
 //!
 //! The grammar is Puma's where Puma is the stricter or the more tolerant one without harm, RFC 9110 and 9112
 //! everywhere else. The request line is read here; the fields of a section that has arrived as a whole are read by
@@ -15,6 +16,7 @@
 
 mod body;
 pub mod cgi;
+pub mod content;
 mod date;
 pub mod decimal;
 mod error;
@@ -27,13 +29,13 @@ mod response;
 mod version;
 
 pub use body::ChunkWatch;
-pub use date::{civil, date};
+pub use date::{civil, date, parse_date};
 pub use error::{Element, Error, Excerpt};
 pub use head::{Field, Framing, Head, Span};
 pub use limits::Limits;
 pub use receiver::{Progress, Receiver};
 pub use response::{
     AfterBody, Connection, ConnectionOptions, ResponseBody, ResponseFacts, ResponseFraming, ResponsePlan,
-    Spelling, TransferEncoding, encode, status,
+    Spelling, TransferEncoding, encode, field_lines, status,
 };
 pub use version::Version;

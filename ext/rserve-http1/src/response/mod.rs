@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 pub mod encode;
+pub mod field_lines;
 mod plan;
 pub mod status;
 
