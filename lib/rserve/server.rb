@@ -16,6 +16,7 @@ module Rserve
 end
 
 require "rserve/server/answers"
+require "rserve/server/front_door"
 require "rserve/server/late_requests"
 
 module Rserve
@@ -25,6 +26,7 @@ module Rserve
   class Server
     include Answers
     include LateRequests
+    include FrontDoor
 
     # How often the managing thread looks at its own deadlines, in seconds.
     TICK = 0.5
@@ -204,7 +206,7 @@ module Rserve
       return { max_threads:, requests_count: } unless @reactor || CompatLevel.figures_before_run?(compat_level)
 
       figures = @reactor ? @reactor.take_stats : idle_stats
-      figures.slice(*CompatLevel.stat_names(compat_level, tls: @binder.tls?))
+      figures.slice(*CompatLevel.stat_names(compat_level, tls: @binder.tls?, static: @options.key?(:static)))
     end
 
     CompatLevel::RELEASES.each_key.flat_map { |level| CompatLevel.stat_names(level) }.uniq.each do |name|
@@ -313,7 +315,8 @@ module Rserve
         hide_underscores: @options[:allow_underscore_headers] == false,
         max_keep_alive: keep == Float::INFINITY ? nil : keep&.ceil,
         remote_address_value:,
-        temp_folder: Dir.tmpdir
+        temp_folder: Dir.tmpdir,
+        **front_door_settings
       )
     end
 
@@ -371,6 +374,7 @@ module Rserve
       # What each request gets a value of has its place here: one entry more would make the copy grow.
       prototype["rserve.timeout"] = nil if @options[:request_timeout] || @options[:hard_request_timeout]
       prototype["HTTP_X_REQUEST_START"] = nil if @options[:request_start]
+      prototype["sendfile.type"] = "X-Sendfile" if @options[:x_sendfile]
       prototype["puma.mark_as_io_bound"] = COUNTS_AS_ANY if CompatLevel.marks_io_bound?(compat_level) || io_threads?
       prototype
     end

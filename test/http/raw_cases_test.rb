@@ -29,6 +29,7 @@ class RawCasesTest < ServerCase
     "strict" => "rserve { strict }",
     "limited" => "http_content_length_limit 10",
     "any_method" => "supported_http_methods :any",
+    "static" => "rserve { static 'test/http/files' }",
     "proxy_v1" => "set_remote_address proxy_protocol: :v1",
     "proxy_v2" => "rserve { proxy_protocol :v2, from: '127.0.0.0/8' }"
   }.freeze

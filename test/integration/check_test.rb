@@ -16,6 +16,7 @@ class CheckTest < ServerCase
       bind "unix://#{socket}"
       environment "staging"
       activate_control_app "tcp://127.0.0.1:0", auth_token: "not-to-be-shown"
+      rserve { static "docs"; static "test/rackup", at: "/apps"; x_sendfile "docs"; compress %i[br gzip] }
       plugin :tmp_restart
       before_fork {}
       2.times { on_worker_boot {} }
@@ -26,6 +27,8 @@ class CheckTest < ServerCase
       "Configuration" => config, "Environment" => "staging", "Threads" => "1 to 3 in each worker",
       "Mode" => "cluster of 2 workers; the application is loaded once, before they are forked",
       "Listening" => "unix://#{socket}", "Control" => "tcp://127.0.0.1:0, with a token",
+      "Static" => "#{TestServer::ROOT}/docs at /", "X-Sendfile" => "#{TestServer::ROOT}/docs",
+      "Compression" => "br (level 4), gzip (level 5)",
       "Plugins" => "tmp_restart", "Hooks" => "before_fork, before_worker_boot (2), after_booted"
     }.each { |name, value| assert_match(/^#{name} +#{Regexp.escape(value)}$/, out) }
     assert_match(%r{^Application +test/rackup/hello\.ru \(loaded in \d+\.\d s\)$}, out)

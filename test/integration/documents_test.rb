@@ -198,7 +198,11 @@ class DocumentsTest < ServerCase
   def spawn_controlled(*arguments, tls: false, config: nil, **options)
     @token = "secret" unless config
     arguments += ["--control-url", control_url, "--control-token", @token] unless config
-    arguments += ["-b", tls_url] if tls
+    if tls
+      # All that some figures are there for.
+      arguments += ["-b", tls_url]
+      options[:config_file] = file("static.rb", "rserve { static 'docs' }\n")
+    end
     spawn_server("-t", "0:2", *arguments, config:, **options)
     assert_log(/Starting control server/)
   end

@@ -77,6 +77,9 @@ class DSLTest < Minitest::Test
     "rserve { refork_after nil }" => { refork_after: nil },
     "rserve { worker_lifetime 12 * 3600, jitter: 0.5 }" => { worker_lifetime: [43_200.0, 0.5] },
     "rserve { worker_lifetime Struct.new(:to_i).new(60) }" => { worker_lifetime: [60.0, 0.1] },
+    "rserve { static 'public'; static 'a', at: '/b', headers: { 'X-C': 1 } }" =>
+      { static: [{ folder: "public", at: "/", headers: {} }, { folder: "a", at: "/b", headers: { "X-C" => "1" } }] },
+    "rserve { x_sendfile 'storage'; x_sendfile 'a', 'b' }" => { x_sendfile: %w[storage a b] },
     "rserve { compat 6 }" => { compat: 6, persistent_timeout: 20 }
   }.freeze
 
@@ -84,6 +87,16 @@ class DSLTest < Minitest::Test
     LINES.each do |text, wanted|
       options = evaluate(text)
       assert_equal wanted, options.slice(*wanted.keys), text
+    end
+  end
+
+  def test_compress_has_levels_and_a_key
+    { "compress" => [{ zstd: 3, br: 4, gzip: 5 }, 1024], "compress :gzip, min: '10'" => [{ gzip: 5 }, 10],
+      "compress %w[br gzip], level: 2" => [{ br: 2, gzip: 2 }, 1024],
+      "compress level: { br: 11 }" => [{ zstd: 3, br: 11, gzip: 5 }, 1024] }.each do |words, (codings, min)|
+      compress = evaluate("rserve { #{words} }").fetch(:compress)
+      assert_equal [codings, min], compress.values_at(:codings, :min), words
+      assert_kind_of Integer, compress.fetch(:key)
     end
   end
 
@@ -129,6 +142,15 @@ class DSLTest < Minitest::Test
       "rserve { process_name 'falcon' }" => 'process_name must be :rserve or :puma, not "falcon"',
       "rserve { proxy_protocol :v3 }" => "proxy_protocol must be :v1 or :v2, not :v3",
       "rserve { proxy_protocol :v1, from: '10.0.0.0/99' }" => "10.0.0.0/99",
+      "rserve { static 'public', at: 'assets' }" => 'static at: must begin with a slash, not "assets"',
+      "rserve { static 'public', headers: { 'a b' => 'c' } }" => 'static headers: "a b: c" is no field',
+      "rserve { static 'public', headers: { 'a' => \"b\\nc\" } }" => 'static headers: "a: b\\nc" is no field',
+      "rserve { x_sendfile }" => "x_sendfile takes at least one folder",
+      "rserve { compress :deflate }" => "compress takes :zstd, :br, :gzip, not :deflate",
+      "rserve { compress [] }" => "compress takes :zstd, :br, :gzip, not nil",
+      "rserve { compress :gzip, level: 10 }" => "compress level: for :gzip must be from 1 to 9, not 10",
+      "rserve { compress level: { zstd: 20 } }" => "compress level: for :zstd must be from 1 to 19, not 20",
+      "rserve { compress :gzip, min: 'x' }" => 'invalid value for Integer(): "x"',
       "puma_compat 5" => "compat level must be one of 6, 7, 8, 9"
     }.each do |text, message|
       assert_includes assert_raises(StandardError, text) { evaluate(text) }.message, message

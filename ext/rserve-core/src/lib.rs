@@ -2,7 +2,7 @@
 //! decisions.
 //!
 //! The rooms from the ground up; none imports one above it (`gem/tasks/rooms` checks it): [`tuning`], `sync`, [`sys`],
-//! [`config`], [`backtraces`], [`observe`], [`net`], [`cluster`]'s own vocabulary, [`telemetry`], the cluster's balance, [`connection`], [`pool`],
+//! [`config`], [`backtraces`], [`observe`], [`net`], [`cluster`]'s own vocabulary, [`telemetry`], the cluster's balance, [`content`], [`connection`], [`pool`],
 //! [`shared`], [`poller`], [`server`], [`metrics`], the cluster's link and master, and the
 //! [`succession`] of generations. Each begins with what it is for.
 //!
@@ -16,6 +16,7 @@ pub mod backtraces;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+pub mod content;
 pub mod metrics;
 #[cfg(test)]
 mod models;

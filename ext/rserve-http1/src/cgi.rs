@@ -31,6 +31,12 @@ pub(crate) fn compare(one: &[u8], other: &[u8]) -> Ordering {
     })
 }
 
+/// Whether an application takes the field `name` for the word of a proxy that sends files for it.
+pub(crate) fn asks_for_sendfile(name: &[u8]) -> bool {
+    let is = |name: &[u8], other: &[u8]| compare(name, other).is_eq();
+    is(name, b"x-sendfile-type") || name.get(..8).is_some_and(|start| is(start, b"x-accel-"))
+}
+
 /// Whether two field names are one but for their letters' case.
 pub(crate) fn same_name(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len()
@@ -85,6 +91,23 @@ mod tests {
         {
             let ip: IpAddr = text.parse().expect("an address");
             assert_eq!(address(ip, &mut [0; 48]), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn fields_of_proxies_that_send_files_are_known() {
+        for (name, want) in [
+            ("X-Sendfile-Type", true),
+            ("x_sendfile_type", true),
+            ("X-Accel-Mapping", true),
+            ("X_ACCEL-redirect", true),
+            ("X-Sendfile", false),
+            ("X-Sendfile-Types", false),
+            ("X-Accel", false),
+            ("X-Accelerate", false),
+            ("", false),
+        ] {
+            assert_eq!(asks_for_sendfile(name.as_bytes()), want, "{name}");
         }
     }
 

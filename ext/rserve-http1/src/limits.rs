@@ -49,6 +49,9 @@ pub struct Limits {
     /// Let the application see a field `Version`, because its CGI name, `HTTP_VERSION`, is not the server's to set (Rack from
     /// 3.1 on). Default: false.
     pub show_version: bool,
+    /// Keep fields from the application by which a proxy in front says that it sends files (`X-Sendfile-Type`, `X-Accel-…`):
+    /// here the server does, and clients have no say. Default: false.
+    pub hide_sendfile: bool,
 }
 
 impl Default for Limits {
@@ -73,6 +76,7 @@ impl Default for Limits {
             strict: false,
             hide_underscores: false,
             show_version: false,
+            hide_sendfile: false,
         }
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use magnus::{Error, RHash, Ruby, TryConvert};
 use rserve_core::cluster::master as cluster;
 use rserve_core::config::compat::Compat;
-use rserve_core::config::options::{self, Options, ProxyProtocol, QueueLimits, RequestTimeout};
+use rserve_core::config::options::{
+    self, Compression, ContentOptions, Options, ProxyProtocol, QueueLimits, RequestTimeout, StaticFolder,
+};
+use rserve_http1::content::codings::Coding;
 
 use crate::core::env::RemoteAddress;
 use crate::core::thread_events;
@@ -97,8 +100,37 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     if let Some(folder) = get::<String>(settings, "temp_folder")? {
         options.temp_folder = folder.into();
     }
+    options.content = content(settings)?;
+    options.limits.hide_sendfile = !options.content.storage.is_empty();
     options.compat = get(settings, "compat")?.map(Compat::from_number).unwrap_or_default();
     Ok(options)
+}
+
+/// `static`, `x_sendfile` and `compress`.
+fn content(settings: RHash) -> Result<ContentOptions, Error> {
+    type Static = (String, String, Vec<(String, String)>, bool);
+    let folders = get::<Vec<Static>>(settings, "static")?.unwrap_or_default();
+    let folders = folders.into_iter().map(|(folder, at, fields, immutable)| StaticFolder {
+        folder: folder.into(),
+        at,
+        fields,
+        immutable,
+    });
+    let storage = get::<Vec<(String, Vec<String>)>>(settings, "storage")?.unwrap_or_default();
+    let compression = get::<CompressionSetting>(settings, "compression")?;
+    Ok(ContentOptions {
+        folders: folders.collect(),
+        media_types: get(settings, "media_types")?.unwrap_or_default(),
+        storage: storage.into_iter().map(|(folder, names)| (folder.into(), names)).collect(),
+        compression: compression.map(compression_of),
+    })
+}
+
+type CompressionSetting = (Vec<(String, u32)>, u64, u64);
+
+fn compression_of((codings, min, key): CompressionSetting) -> Compression {
+    let known = |(name, level): (String, u32)| Coding::of_name(name.as_bytes()).map(|coding| (coding, level));
+    Compression { codings: codings.into_iter().filter_map(known).collect(), min, key }
 }
 
 /// `set_remote_address`.

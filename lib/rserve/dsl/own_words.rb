@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "rserve/dsl/front_door"
 require "rserve/dsl/retirement"
 require "rserve/dsl/unknown_words"
 
@@ -12,6 +13,7 @@ module Rserve
     class OwnWords
       include UnknownWords
       include Retirement
+      include FrontDoor
 
       # @return [String, nil] the config file being evaluated
       attr_reader :path

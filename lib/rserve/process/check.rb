@@ -5,6 +5,7 @@ require "rserve/config/config_error"
 require "rserve/server/listener_owner"
 require "rserve/log/log_writer"
 require "rserve/puma/null_io"
+require "rserve/process/front_door_check"
 require "rserve/process/own_files_check"
 require "rserve/control/state_file"
 
@@ -34,6 +35,7 @@ module Rserve
     # @raise [OperatorError] what would keep the server from starting
     def run
       OwnFilesCheck.new(@options).run { |pid| (@options[:binds] + other_urls).any? { |url| listens?(pid, url) } }
+      FrontDoorCheck.new(@options).run
       seconds = load_application
       listening = try_listeners
       facts(seconds, listening).each do |name, lines|
@@ -105,6 +107,7 @@ module Rserve
         "Control" => control,
         "Operator" => @options[:health_bind] || "none",
         "Files" => files,
+        **front_door,
         "Plugins" => @config.plugins.names.then { |names| names.empty? ? "none" : names.join(", ") },
         "Hooks" => hooks
       }
@@ -135,6 +138,15 @@ module Rserve
       { "pid in" => :pidfile, "state in" => :state, "output to" => :redirect_stdout, "errors to" => :redirect_stderr }
         .filter_map { |what, option| "#{what} #{@options[option]}" if @options[option] }.join(", ")
         .then { |text| text.empty? ? "none" : text }
+    end
+
+    # @return [Hash] a line for each thing that the server is to answer by itself
+    def front_door
+      folders = (@options[:static] || []).map { |it| "#{File.expand_path(it.fetch(:folder))} at #{it.fetch(:at)}" }
+      sendfile = (@options[:x_sendfile] || []).map { |folder| File.expand_path(folder) }
+      codings = @options[:compress]&.fetch(:codings)&.map { |coding, level| "#{coding} (level #{level})" } || []
+      { "Static" => folders, "X-Sendfile" => sendfile, "Compression" => [codings.join(", ")] - [""] }
+        .reject { |_, lines| lines.empty? }
     end
 
     def hooks

@@ -418,8 +418,13 @@ module Rserve
         phase: worker[:phase],
         booted: worker[:booted],
         last_checkin: utc_iso8601(Time.at(worker[:last_checkin])),
-        last_status: status.slice(*CompatLevel.stat_names(@config.compat_level, tls: @launcher.binder.tls?))
+        last_status: status.slice(*stat_names)
       }
+    end
+
+    def stat_names
+      tls = @launcher.binder.tls?
+      CompatLevel.stat_names(@config.compat_level, tls:, static: @launcher.options.key?(:static))
     end
   end
 end

@@ -5,6 +5,7 @@ require "rserve/server/binder"
 require "rserve/config/configuration"
 require "rserve/process/events"
 require "rserve/process/fork_guard"
+require "rserve/process/front_door_check"
 require "rserve/log/access_log"
 require "rserve/log/log_writer"
 require "rserve/operator/port"
@@ -95,6 +96,7 @@ module Rserve
     def run
       @run_thread = Thread.current
       OwnFilesCheck.new(@options).run
+      FrontDoorCheck.new(@options).run
       join_succession
       limit_arenas
       telemetry

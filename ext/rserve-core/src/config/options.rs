@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rserve_http1::Limits;
+use rserve_http1::content::codings::Coding;
 
 use crate::config::compat::Compat;
 use crate::config::network::Network;
@@ -67,6 +68,44 @@ impl RequestTimeout {
     }
 }
 
+/// A folder whose files the server answers with.
+#[derive(Clone, Debug)]
+pub struct StaticFolder {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// What the paths of its files begin with.
+    pub at: String,
+    /// Fields of responses with its files.
+    pub fields: Vec<(String, String)>,
+    /// Files with a digest in their names may be kept for ever, whatever the fields say.
+    pub immutable: bool,
+}
+
+/// What the server answers by itself.
+#[derive(Clone, Debug, Default)]
+pub struct ContentOptions {
+    /// Looked into in this order.
+    pub folders: Vec<StaticFolder>,
+    /// Media types beside the common ones: `.ext` and its type.
+    pub media_types: Vec<(String, String)>,
+    /// Folders with files that the application may have sent (`X-Sendfile`): where each is, and what the application may
+    /// call it.
+    pub storage: Vec<(PathBuf, Vec<String>)>,
+    /// How responses of the application's are coded; `None` is not at all.
+    pub compression: Option<Compression>,
+}
+
+/// See [`ContentOptions::compression`].
+#[derive(Clone, Debug)]
+pub struct Compression {
+    /// Codings and their levels, in the order in which they are taken where a client likes several as much.
+    pub codings: Vec<(Coding, u32)>,
+    /// Smaller responses are sent as they are.
+    pub min: u64,
+    /// Nobody else knows it.
+    pub key: u64,
+}
+
 /// Options of one server; `Default` is Puma 6's.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -121,6 +160,8 @@ pub struct Options {
     pub http2: bool,
     /// Which Puma is imitated.
     pub compat: Compat,
+    /// See [`ContentOptions`].
+    pub content: ContentOptions,
 }
 
 impl Default for Options {
@@ -150,6 +191,7 @@ impl Default for Options {
             poses_as_puma: false,
             http2: false,
             compat: Compat::default(),
+            content: ContentOptions::default(),
         }
     }
 }

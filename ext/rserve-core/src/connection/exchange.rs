@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod carriage;
+mod file_answer;
 mod linger;
 mod own_answer;
 mod reader;
@@ -139,6 +140,10 @@ pub(crate) struct Exchange {
     given_up: bool,
     /// Once it carries requests of HTTP/2.
     carriage: Option<Box<Carriage>>,
+    /// The request is complete, and whether it is for a file is still to be seen.
+    undecided: bool,
+    /// A request was answered with a file since this was last told.
+    answered_with_file: bool,
     /// What the access log tells of the request that is being served.
     access: Option<Box<Access>>,
     /// What operators see of the connection, if they want to.
@@ -189,6 +194,8 @@ impl Exchange {
             lost: false,
             given_up: false,
             carriage: None,
+            undecided: false,
+            answered_with_file: false,
             access: None,
             told: None,
             patience: Patience::Unchanged,
@@ -239,9 +246,10 @@ impl Exchange {
         self.stream.as_mut()
     }
 
-    /// What the client sends next is much work: it belongs to a TLS handshake, or goes to a file.
+    /// What comes next is much work: it belongs to a TLS handshake, goes to a file or comes from one.
     pub(crate) fn is_heavy(&self) -> bool {
-        self.stream.as_ref().is_some_and(Stream::awaits_handshake) || self.stores_upload()
+        let handshake = || self.stream.as_ref().is_some_and(Stream::awaits_handshake);
+        handshake() || self.stores_upload() || self.awaits_file()
     }
 
     /// What the client sends next goes to a file.
@@ -339,7 +347,11 @@ impl Exchange {
                         return Outcome::Wait;
                     }
                     Ok(Flushed::More) => return Outcome::Again,
-                    Ok(Flushed::Short) | Err(_) => return Outcome::Close,
+                    Ok(Flushed::Changed) => {
+                        self.after_sending = AfterSending::Abort;
+                        return Outcome::Close;
+                    }
+                    Err(_) => return Outcome::Close,
                 },
                 Activity::Lingering => return self.discard(now),
                 Activity::Ready => return Outcome::Wait,

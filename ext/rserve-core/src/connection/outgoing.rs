@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::connection::unread::{Lag, Unread};
+use crate::content::Stamp;
 use crate::net::stream::Stream;
 
 /// Octets of one response that may wait in memory.
@@ -38,7 +39,18 @@ pub struct Outgoing {
 #[derive(Debug)]
 enum Part {
     Memory { octets: Vec<u8>, sent: usize },
-    File { file: File, offset: u64, remaining: u64, spill: bool },
+    File { file: Arc<File>, offset: u64, remaining: u64, kind: Kind },
+}
+
+/// Whose file it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// Ours: what memory has no room for.
+    Spill,
+    /// Somebody's, whatever becomes of it.
+    Any,
+    /// Somebody's, and the response tells of it as it was then.
+    Stamped(Stamp),
 }
 
 /// How far a [`Outgoing::flush`] came.
@@ -50,8 +62,8 @@ pub enum Flushed {
     Blocked,
     /// The budget is spent; the socket may take more.
     More,
-    /// A file was shorter than promised: the response can't be completed.
-    Short,
+    /// A file is not what it was any more: the response can't be completed.
+    Changed,
 }
 
 impl Outgoing {
@@ -84,7 +96,7 @@ impl Outgoing {
     /// octet of it is sent.
     pub fn held(&self) -> u64 {
         let spilled = self.parts.iter().map(|part| match part {
-            Part::File { offset, remaining, spill: true, .. } => offset + remaining,
+            Part::File { offset, remaining, kind: Kind::Spill, .. } => offset + remaining,
             _ => 0,
         });
         self.in_memory as u64 + spilled.sum::<u64>()
@@ -135,8 +147,8 @@ impl Outgoing {
     }
 
     fn push_octets(&mut self, octets: &[u8], folder: &Path) -> io::Result<()> {
-        if let Some(Part::File { file, remaining, spill: true, .. }) = self.parts.back_mut() {
-            file.write_all(octets)?;
+        if let Some(Part::File { file, remaining, kind: Kind::Spill, .. }) = self.parts.back_mut() {
+            (&**file).write_all(octets)?;
             *remaining += octets.len() as u64;
             return Ok(());
         }
@@ -154,16 +166,23 @@ impl Outgoing {
         }
         let mut file = crate::sys::unlinked_file(folder)?;
         file.write_all(octets)?;
-        self.parts.push_back(Part::File { file, offset: 0, remaining: octets.len() as u64, spill: true });
+        let (file, remaining) = (Arc::new(file), octets.len() as u64);
+        self.parts.push_back(Part::File { file, offset: 0, remaining, kind: Kind::Spill });
         Ok(())
     }
 
-    /// Queues `len` octets of `file` from `offset`.
-    pub fn push_file(&mut self, file: File, offset: u64, len: u64) {
+    /// Queues `len` octets of `file` from `offset`. If it has a `stamp`, they are sent only as long as that is the file's.
+    pub(crate) fn push_file(&mut self, file: Arc<File>, offset: u64, len: u64, stamp: Option<Stamp>) {
         if len > 0 {
-            self.parts.push_back(Part::File { file, offset, remaining: len, spill: false });
+            let kind = stamp.map_or(Kind::Any, Kind::Stamped);
+            self.parts.push_back(Part::File { file, offset, remaining: len, kind });
             self.count();
         }
+    }
+
+    /// What is sent next has to be read from somebody's file, and perhaps from a disk.
+    pub(crate) fn reads_file(&self) -> bool {
+        matches!(self.parts.front(), Some(Part::File { kind: Kind::Any | Kind::Stamped(_), .. }))
     }
 
     /// Sends until nothing is left or the socket is full, at most `budget` octets.
@@ -184,13 +203,19 @@ impl Outgoing {
     }
 
     fn send(&mut self, stream: &mut Stream, budget: &mut usize) -> io::Result<Flushed> {
-        while let Some(part) = self.parts.front_mut() {
+        loop {
+            let more_follows = self.parts.len() > 1;
+            let Some(part) = self.parts.front_mut() else { break };
             if *budget == 0 {
                 return Ok(Flushed::More);
             }
             let taken = match part {
                 Part::Memory { octets, sent } => {
-                    let Some(count) = stream.send(&octets[*sent..])? else { return Ok(Flushed::Blocked) };
+                    let count = match more_follows {
+                        true => stream.send_before_more(&octets[*sent..])?,
+                        false => stream.send(&octets[*sent..])?,
+                    };
+                    let Some(count) = count else { return Ok(Flushed::Blocked) };
                     *sent += count;
                     self.in_memory -= count;
                     if *sent == octets.len() {
@@ -198,13 +223,16 @@ impl Outgoing {
                     }
                     count
                 }
-                Part::File { file, offset, remaining, .. } => {
-                    let wanted = usize::try_from(*remaining).unwrap_or(usize::MAX);
+                Part::File { file, offset, remaining, kind } => {
+                    if matches!(kind, Kind::Stamped(stamp) if Stamp::of(file) != Some(*stamp)) {
+                        return Ok(Flushed::Changed);
+                    }
+                    let wanted = usize::try_from(*remaining).unwrap_or(usize::MAX).min(*budget);
                     let Some(count) = stream.send_file(file.as_fd(), *offset, wanted)? else {
                         return Ok(Flushed::Blocked);
                     };
                     if count == 0 {
-                        return Ok(Flushed::Short);
+                        return Ok(Flushed::Changed);
                     }
                     *offset += count as u64;
                     *remaining -= count as u64;

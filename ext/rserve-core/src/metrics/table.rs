@@ -183,16 +183,25 @@ pub const TABLE: &[Metric] = &[
     counter("rserve_restarts", &["result"], "Restarts that are over.", |now| {
         labelled(RestartResult::ALL, RestartResult::label, &now.snapshot.server.restarts)
     }),
+    Metric {
+        name: "rserve_static_requests",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Requests that the server answered with files.",
+        values: Values::Whole(|now| Some(all(now, |it| it.static_requests))),
+    },
     counter("rserve_tls_handshakes", &["result"], "TLS handshakes.", |now| {
-        let all = |figure: Figure| -> u64 {
-            let of = |figures: &[u64]| figure(&ServerStats::of_figures(figures));
-            now.snapshot.workers.iter().map(|worker| of(&worker.figures) + of(&worker.carried)).sum()
-        };
-        let (finished, resumed) = (all(|it| it.tls_handshakes), all(|it| it.tls_resumed));
-        let failed = all(|it| it.tls_failed);
+        let (finished, resumed) = (all(now, |it| it.tls_handshakes), all(now, |it| it.tls_resumed));
+        let failed = all(now, |it| it.tls_failed);
         vec![("full", finished.saturating_sub(resumed)), ("resumed", resumed), ("failed", failed)]
     }),
 ];
+
+/// What all workers together have counted, those that are gone included.
+fn all(now: &Readings<'_>, figure: Figure) -> u64 {
+    let of = |figures: &[u64]| figure(&ServerStats::of_figures(figures));
+    now.snapshot.workers.iter().map(|worker| of(&worker.figures) + of(&worker.carried)).sum()
+}
 
 impl Metric {
     /// The name of its values: [`Metric::name`], but for counters.

@@ -113,6 +113,22 @@ impl Stream {
         }
     }
 
+    /// As [`Stream::send`], of octets that others follow at once: they may wait for those, to go out together.
+    ///
+    /// # Errors
+    ///
+    /// The socket's own: the connection is lost.
+    pub fn send_before_more(&mut self, octets: &[u8]) -> io::Result<Option<usize>> {
+        match &mut self.0 {
+            Kind::Plain(fd) => taken(|| {
+                let more = MsgFlags::from_bits_retain(nix::libc::MSG_MORE);
+                send(fd.as_raw_fd(), octets, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL | more)
+            }),
+            Kind::Tls(tls) => tls.send(octets),
+            Kind::Http2(lane) => lane.send_gathered(&[IoSlice::new(octets)]),
+        }
+    }
+
     /// Like [`Stream::send`] for a gathered list (`writev`).
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rserve_http2::Event;
 
 use super::Poller;
-use crate::connection::exchange::{Brought, Due, Exchange};
+use crate::connection::exchange::{Brought, Due, Exchange, Outcome};
 use crate::connection::{Connection, ConnectionId};
 use crate::net::edges::WRITABLE;
 use crate::net::http2::{Lane, Wire};
@@ -171,7 +171,7 @@ impl Poller {
                         own.tell_in(telemetry);
                     }
                     let outcome = own.take_head(head, ended, &shared.options, now);
-                    self.settle(shared, &request, own, outcome, now);
+                    self.settle_request(shared, &request, own, outcome, now);
                 }
                 Event::Data { stream, octets: range, ended } => {
                     let data = octets.get(range).unwrap_or_default();
@@ -211,7 +211,22 @@ impl Poller {
         if let Some(carriage) = exchange.carriage() {
             carriage.stores = own.is_stored() && !ended;
         }
-        self.settle(shared, &request, own, outcome, now);
+        self.settle_request(shared, &request, own, outcome, now);
+    }
+
+    /// As [`Poller::settle`], of a request that came a step further.
+    fn settle_request(
+        &mut self,
+        shared: &Shared,
+        request: &Arc<Connection>,
+        mut own: MutexGuard<'_, Exchange>,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let hurries = self.holds_gvl || self.is_late(now);
+        let outcome = shared.answer_with_files(request, &mut own, outcome, now, hurries);
+        self.took_long |= own.take_answered_with_file();
+        self.settle(shared, request, own, outcome, now);
     }
 
     /// Nobody waits for this request any more. Whoever makes its response sees that, or, if it waits, is told.

@@ -308,8 +308,9 @@ impl Poller {
             drop(exchange);
             return self.put_off(connection);
         }
-        let outcome = shared.progress(connection, &mut exchange, now);
-        self.took_long |= heavy || outcome == Outcome::Again;
+        let hurries = self.holds_gvl || (!left && self.is_late(now));
+        let outcome = shared.progress(connection, &mut exchange, now, hurries);
+        self.took_long |= heavy || outcome == Outcome::Again || exchange.take_answered_with_file();
         if stores {
             self.uploads.stored();
         }

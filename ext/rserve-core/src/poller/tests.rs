@@ -20,7 +20,7 @@ use crate::net::tls;
 /// A poller that polls only when it is told to, and what it would share with others.
 fn serving(listener: &TcpListener, tls: Option<Arc<tls::Context>>) -> (Poller, Shared) {
     let (mut poller, registry, waker) = Poller::new().unwrap();
-    let shared = Shared::new(Options::default(), registry, waker);
+    let shared = Shared::new(Options::default(), registry, waker).unwrap();
     poller.add_listener(Listener::duplicate(listener.as_raw_fd(), tls, Arc::default()).unwrap()).unwrap();
     assert!(shared.begin());
     (poller, shared)

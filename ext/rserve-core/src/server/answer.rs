@@ -13,6 +13,7 @@ use crate::connection::access;
 use crate::connection::exchange::{AfterSending, Exchange, Outcome};
 use crate::connection::ownership::Ownership;
 use crate::connection::request::Request;
+use crate::content::StoredFile;
 use crate::net::stream::Stream;
 use crate::telemetry::Spent;
 
@@ -115,7 +116,15 @@ impl Server {
     /// Queues `len` octets of `file` from `offset`, after what was written before.
     pub fn write_file(&self, connection: &Connection, file: std::fs::File, offset: u64, len: u64) {
         if self.is_at_home() {
-            connection.exchange().write_file(file, offset, len);
+            connection.exchange().write_file(Arc::new(file), offset, len, None);
+        }
+    }
+
+    /// Queues `len` octets of a file that the application has named, as long as it stays as it is.
+    pub fn write_stored(&self, connection: &Connection, stored: &StoredFile, offset: u64, len: u64) {
+        if self.is_at_home() {
+            let file = Arc::clone(&stored.file);
+            connection.exchange().write_file(file, offset, len, Some(stored.stamp));
         }
     }
 
@@ -165,7 +174,8 @@ impl Server {
         let mut outcome = Outcome::Wait;
         connection.owner.let_go(|edges| {
             exchange.saw(edges);
-            outcome = self.shared.progress(connection, &mut exchange, now);
+            // The calling thread may have the GVL.
+            outcome = self.shared.progress(connection, &mut exchange, now, true);
             let lets_go = matches!(outcome, Outcome::Wait | Outcome::Again);
             if lets_go {
                 self.shared.set_deadline(connection, &exchange, now);

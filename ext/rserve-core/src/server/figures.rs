@@ -15,6 +15,8 @@ enum Told {
     BusyThreads,
     /// Those whose server has a TLS listener: no Puma has it.
     WithTls,
+    /// Those whose server answers with files: neither.
+    WithFiles,
 }
 
 /// A server at one moment. A thread that stands back for one that computes, or for a large request, counts as busy with
@@ -88,6 +90,8 @@ figures! {
     tls_failed, Told::WithTls, |now| now.server.handshakes.failed();
     /// What all TLS handshakes took, without waiting.
     tls_microseconds, Told::WithTls, |now| now.server.handshakes.cost().as_micros();
+    /// Requests that the server has answered with files.
+    static_requests, Told::WithFiles, |now| now.server.shared.figures.files();
 }
 
 impl ServerStats {
@@ -107,11 +111,12 @@ impl ServerStats {
     }
 
     /// The figures that such a server shows, in this order.
-    pub fn names(compat: Compat, tls: bool) -> Vec<&'static str> {
+    pub fn names(compat: Compat, tls: bool, files: bool) -> Vec<&'static str> {
         let place = |told: Told| match told {
             Told::Since(first) => compat.follows(first).then_some(0),
             Told::BusyThreads => Some(u8::from(compat.tells_busy_threads_last())),
             Told::WithTls => tls.then_some(2),
+            Told::WithFiles => files.then_some(3),
         };
         let mut names: Vec<_> =
             TABLE.iter().filter_map(|(name, told)| Some((place(*told)?, *name))).collect();
@@ -161,17 +166,18 @@ mod tests {
     #[test]
     fn every_level_has_its_pumas_names_in_their_order_and_tls_comes_last() {
         let six = ["backlog", "running", "pool_capacity", "max_threads", "requests_count", "busy_threads"];
-        assert_eq!(ServerStats::names(Compat::Puma6, false), six);
-        let eight = ServerStats::names(Compat::Puma8, false);
-        let seven = ServerStats::names(Compat::Puma7, false);
+        assert_eq!(ServerStats::names(Compat::Puma6, false, false), six);
+        let eight = ServerStats::names(Compat::Puma8, false, false);
+        let seven = ServerStats::names(Compat::Puma7, false, false);
         assert_eq!(seven, eight.iter().copied().filter(|name| *name != "io_threads").collect::<Vec<_>>());
         for (level, pumas) in [(Compat::Puma6, six.to_vec()), (Compat::Puma7, seven), (Compat::Puma8, eight)]
         {
-            let all = ServerStats::names(level, true);
+            let all = ServerStats::names(level, true, false);
             assert_eq!(all[..pumas.len()], pumas);
             assert!(all[pumas.len()..].iter().all(|name| name.starts_with("tls_")), "{all:?}");
         }
-        assert_eq!(ServerStats::names(Compat::Puma8, true).len(), ServerStats::COUNT);
+        let all = ServerStats::names(Compat::Puma8, true, true);
+        assert_eq!((all.len(), all.last()), (ServerStats::COUNT, Some(&"static_requests")));
     }
 
     #[test]

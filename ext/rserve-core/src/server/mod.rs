@@ -25,6 +25,7 @@ use crate::cluster::balance::{Gate, LargeTurns};
 use crate::config::options::Options;
 use crate::connection::Connection;
 use crate::connection::request::Request;
+use crate::content::Storage;
 use crate::net::listener::Listener;
 use crate::net::tls;
 use crate::poller::Poller;
@@ -77,6 +78,7 @@ pub struct Server {
     corked: Mutex<Vec<Arc<Connection>>>,
     /// Clients whose responses a pool thread waits with.
     waiting_for_readers: Mutex<Vec<Arc<Connection>>>,
+    storage: Option<Storage>,
 }
 
 impl Server {
@@ -84,16 +86,18 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// No descriptor is left for epoll.
+    /// No descriptor is left for epoll, or a folder of files cannot be opened.
     pub fn new(options: Options) -> io::Result<Arc<Self>> {
         let (poller, registry, waker) = Poller::new()?;
+        let storage = Storage::open(&options.content.storage)?;
         Ok(Arc::new(Self {
-            shared: Shared::new(options, registry, waker),
+            shared: Shared::new(options, registry, waker)?,
             poller: Mutex::new(poller),
             monitor: Monitor::default(),
             handshakes: Arc::default(),
             corked: Mutex::default(),
             waiting_for_readers: Mutex::default(),
+            storage,
         }))
     }
 
@@ -131,7 +135,8 @@ impl Server {
     pub fn add_gate(&self, gate: Gate) {
         let _ = self.shared.place.set(gate.place().clone());
         self.shared.backlog.take_turns(LargeTurns::new(gate.place().clone()));
-        self.lock_poller().add_gate(gate.turning_away(self.shared.options.queue.are_set()));
+        let takes = self.shared.options.queue.are_set() || self.shared.has_files();
+        self.lock_poller().add_gate(gate.taking_without_threads(takes));
     }
 
     /// Begins to serve and starts the monitor, a native thread.
@@ -146,6 +151,11 @@ impl Server {
     /// The options it was made with.
     pub fn options(&self) -> &Options {
         &self.shared.options
+    }
+
+    /// Files that the application may have sent, if there are any.
+    pub fn storage(&self) -> Option<&Storage> {
+        self.storage.as_ref()
     }
 
     /// Where it is in its life.

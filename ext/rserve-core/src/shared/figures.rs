@@ -8,6 +8,8 @@ pub(crate) struct Figures {
     requests: AtomicU64,
     /// How many of them were large.
     large: AtomicU64,
+    /// Requests that were answered with files.
+    files: AtomicU64,
     /// The most connections that were open at once since the figure was last asked for.
     connections_max: AtomicUsize,
     /// Clients cut off since it was last told.
@@ -29,6 +31,15 @@ impl Figures {
 
     pub(crate) fn large(&self) -> u64 {
         self.large.load(Ordering::Relaxed)
+    }
+
+    /// A request was answered with a file.
+    pub(crate) fn count_file(&self) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
     }
 
     /// So many connections are open now.

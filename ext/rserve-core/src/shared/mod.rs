@@ -5,6 +5,7 @@ mod absences;
 mod calls;
 mod deadlines;
 mod figures;
+mod files;
 mod life;
 mod monitor_bell;
 mod notice;
@@ -24,6 +25,7 @@ use crate::config::options::Options;
 use crate::connection::exchange::{Exchange, Outcome};
 use crate::connection::unread::Unread;
 use crate::connection::{Connection, ConnectionId};
+use crate::content::Site;
 use crate::pool::backlog::Backlog;
 use crate::pool::large;
 use crate::pool::queue::Entry;
@@ -70,6 +72,8 @@ pub(crate) struct Shared {
     /// What clients leave unread of their responses.
     pub(crate) unread: Arc<Unread>,
     pub(crate) monitor: Arc<MonitorBell>,
+    /// Files that are answered with before the backlog.
+    site: Option<Site>,
     /// Where the other workers of a cluster see how busy this one is.
     pub(crate) place: OnceLock<Place>,
     /// Where operators see what it does, if they want to.
@@ -81,8 +85,12 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// `registry` and `waker` are the poller's.
-    pub(crate) fn new(options: Options, registry: Registry, waker: Waker) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// A folder of files cannot be opened.
+    pub(crate) fn new(options: Options, registry: Registry, waker: Waker) -> io::Result<Self> {
+        Ok(Self {
             life: Life::new(),
             deadlines: Deadlines::new(options.idle_timeout),
             polling: Polling::default(),
@@ -94,13 +102,14 @@ impl Shared {
             backlog: Backlog::new(&options.queue),
             unread: Arc::new(Unread::new(options.unread_limit)),
             monitor: Arc::default(),
+            site: Site::open(&options.content)?,
             place: OnceLock::new(),
             telemetry: OnceLock::new(),
             returned: Mutex::default(),
             registry,
             waker,
             options,
-        }
+        })
     }
 
     /// `false` when it has begun before.
@@ -195,9 +204,20 @@ impl Shared {
     }
 
     /// The connection's owner goes on with whatever it is in the middle of; a socket that has to be waited for becomes
-    /// known to epoll.
-    pub(crate) fn progress(&self, connection: &Connection, exchange: &mut Exchange, now: Instant) -> Outcome {
-        let mut outcome = exchange.progress(&self.options, now);
+    /// known to epoll. If the caller `hurries`, as one does that holds the GVL, what may wait for a disk is left for another
+    /// time.
+    pub(crate) fn progress(
+        &self,
+        connection: &Connection,
+        exchange: &mut Exchange,
+        now: Instant,
+        hurries: bool,
+    ) -> Outcome {
+        let mut outcome = match exchange.take_undecided() {
+            true => Outcome::Queue,
+            false => exchange.progress(&self.options, now),
+        };
+        outcome = self.answer_with_files(connection, exchange, outcome, now, hurries);
         if matches!(outcome, Outcome::Wait | Outcome::Again) && self.register(connection, exchange).is_err() {
             outcome = Outcome::Close;
         }

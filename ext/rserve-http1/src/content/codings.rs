@@ -86,14 +86,13 @@ impl Acceptance {
     /// several as much.
     pub fn ranked(self, offered: &[Coding]) -> impl Iterator<Item = Coding> {
         let mut ranked = [None; 3];
-        let mut taken = 0;
-        for &coding in offered.iter().filter(|&&coding| self.quality(coding) > 0).take(3) {
+        let taken = offered.iter().copied().filter(|&coding| self.quality(coding) > 0).take(3);
+        for (count, coding) in taken.enumerate() {
             let before =
-                |other: &Option<Coding>| other.is_some_and(|it| self.quality(it) >= self.quality(coding));
-            let at = ranked[..taken].iter().take_while(|other| before(other)).count();
+                |other: &&Option<Coding>| other.is_some_and(|it| self.quality(it) >= self.quality(coding));
+            let at = ranked[..count].iter().take_while(before).count();
             ranked[at..].rotate_right(1);
             ranked[at] = Some(coding);
-            taken += 1;
         }
         ranked.into_iter().flatten()
     }

@@ -151,6 +151,11 @@ impl Meaning {
         if self.to_be_sorted {
             settle_names(octets, head, limits.hide_underscores);
         }
+        if limits.hide_sendfile {
+            head.fields
+                .iter_mut()
+                .for_each(|field| field.visible &= !cgi::asks_for_sendfile(field.name.of(octets)));
+        }
         if limits.strict && head.framing != Framing::None && head.method.of(octets) == b"TRACE" {
             return Err(Error::TraceContent);
         }

@@ -105,6 +105,8 @@ pub enum Kind {
     Date,
     /// `rack.hijack`: its value is a callable.
     Hijack,
+    /// `X-Sendfile`: the name of a file to be sent, if the operator lets the application say so.
+    Sendfile,
     /// `Status` and other `rack.` names: for the server only, never written.
     Reserved,
     /// Written with [`field`].
@@ -117,6 +119,7 @@ pub fn kind(name: &[u8]) -> Kind {
         4 if name.eq_ignore_ascii_case(b"date") => Kind::Date,
         6 if name.eq_ignore_ascii_case(b"status") => Kind::Reserved,
         10 if name.eq_ignore_ascii_case(b"connection") => Kind::Connection,
+        10 if name.eq_ignore_ascii_case(b"x-sendfile") => Kind::Sendfile,
         11 if name.eq_ignore_ascii_case(b"rack.hijack") => Kind::Hijack,
         14 if name.eq_ignore_ascii_case(b"content-length") => Kind::ContentLength,
         17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Kind::TransferEncoding,
@@ -181,7 +184,7 @@ impl<'a> EarlyHints<'a> {
 
     /// Adds a field by the rules of [`field`]; reserved names and framing fields are dropped.
     pub fn field(&mut self, name: &[u8], value: &[u8]) {
-        let legal = matches!(kind(name), Kind::Other | Kind::Date);
+        let legal = matches!(kind(name), Kind::Other | Kind::Date | Kind::Sendfile);
         if legal && field(self.out, name, value) == Written::Written {
             self.written = Written::Written;
         }
@@ -287,6 +290,7 @@ mod tests {
             ("connection", Kind::Connection),
             ("DATE", Kind::Date),
             ("rack.hijack", Kind::Hijack),
+            ("x-SENDFILE", Kind::Sendfile),
             ("rack.command", Kind::Reserved),
             ("Status", Kind::Reserved),
             ("Teapot-Status", Kind::Other),

@@ -14,7 +14,7 @@ use rserve_core::connection::Connection;
 use rserve_core::net::Peer;
 use rserve_core::server::{IoBound, Server};
 
-use crate::core::writer_slot::WriterSlot;
+use crate::core::writer::slot::WriterSlot;
 use crate::tls::TlsStream;
 use crate::vm::text;
 

@@ -108,6 +108,14 @@ keys! {
     request_start = "HTTP_X_REQUEST_START",
     hijack = "rack.hijack",
     is_hijack = "rack.hijack?",
+    request_method = "REQUEST_METHOD",
+    accept_encoding = "HTTP_ACCEPT_ENCODING",
+    range = "HTTP_RANGE",
+    if_range = "HTTP_IF_RANGE",
+    if_match = "HTTP_IF_MATCH",
+    if_none_match = "HTTP_IF_NONE_MATCH",
+    if_modified_since = "HTTP_IF_MODIFIED_SINCE",
+    if_unmodified_since = "HTTP_IF_UNMODIFIED_SINCE",
     https = "https",
     port_https = "443",
 }
@@ -132,6 +140,38 @@ pub(crate) fn keys_of_callbacks(ruby: &Ruby) -> (VALUE, VALUE) {
 /// Of what the application asks for more time by.
 pub(crate) fn key_of_timeout() -> Opaque<Value> {
     keys().timeout
+}
+
+/// The String that `env`, which the application may have changed, has for `key`.
+fn string(ruby: &Ruby, env: RHash, key: Opaque<Value>) -> Option<RString> {
+    // SAFETY: `env` is a Hash, the key a frozen string of exact class: nothing is called that could raise.
+    RString::from_value(unsafe {
+        Value::from_raw(rb_sys::rb_hash_lookup(env.as_raw(), ruby.get_inner(key).as_raw()))
+    })
+}
+
+/// What the client of `env` says of codings.
+pub(crate) fn accepted(ruby: &Ruby, env: RHash) -> Option<RString> {
+    string(ruby, env, keys().accept_encoding)
+}
+
+/// Names in lower case, and values.
+type Asked = Vec<(&'static [u8], Vec<u8>)>;
+
+/// Method of the request of `env`, and its fields that are about parts and states of a content.
+pub(crate) fn question(ruby: &Ruby, env: RHash) -> (Vec<u8>, Asked) {
+    let keys = keys();
+    let copy = |key| string(ruby, env, key).map(text::copy);
+    let fields: [(&'static [u8], _); 6] = [
+        (b"range", keys.range),
+        (b"if-range", keys.if_range),
+        (b"if-match", keys.if_match),
+        (b"if-none-match", keys.if_none_match),
+        (b"if-modified-since", keys.if_modified_since),
+        (b"if-unmodified-since", keys.if_unmodified_since),
+    ];
+    let fields = fields.into_iter().filter_map(|(name, key)| Some((name, copy(key)?))).collect();
+    (copy(keys.request_method).unwrap_or_default(), fields)
 }
 
 impl EnvBuilder {

@@ -2,6 +2,7 @@
 //! they do with a request; everything that is decided in them is decided in `rserve-core`.
 
 mod body_file;
+mod checked;
 pub(crate) mod client;
 pub(crate) mod early_hints;
 pub(crate) mod env;
@@ -14,7 +15,6 @@ mod serve;
 pub(crate) mod stream;
 pub(crate) mod thread_events;
 mod writer;
-mod writer_slot;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -104,6 +104,11 @@ impl Core {
             alone: RefCell::new(None),
             timed,
         })
+    }
+
+    /// Whether the application may name files for the server to send.
+    pub(crate) fn sends_files(&self) -> bool {
+        self.server.storage().is_some()
     }
 
     pub(crate) fn handler(&self, ruby: &Ruby) -> Value {

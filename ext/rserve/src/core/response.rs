@@ -10,12 +10,16 @@ use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, Integer, RArray, RHash, RString, Ruby, TryConvert, Value, r_hash::ForEach};
 use rb_sys::VALUE;
+use rserve_core::content::{Sent, StoredFile};
+use rserve_http1::content::ranges::Part;
+use rserve_http1::field_lines::{self, Change};
 use rserve_http1::{
     ConnectionOptions, ResponseFacts, ResponsePlan, Spelling, TransferEncoding, Version, encode,
 };
 
 use crate::core::Core;
 use crate::core::body_file::BodyFile;
+use crate::core::checked::Whole;
 use crate::core::client::Client;
 use crate::core::writer::Writer;
 use crate::vm::buffer;
@@ -42,6 +46,9 @@ pub(crate) struct Fields {
     connection_name: Vec<u8>,
     /// It set a Date.
     date: bool,
+    /// `X-Sendfile`, where the operator lets the application use it.
+    pub(crate) sendfile: Option<Vec<u8>>,
+    sends_files: bool,
     /// `rack.hijack`.
     pub(crate) hijack: Option<Value>,
     /// The name at hand. Ruby's own may change while a value becomes a String.
@@ -67,6 +74,10 @@ pub(crate) enum Body {
     /// An Array of Strings.
     Strings(RArray, u64),
     File(BodyFile),
+    /// Parts of a file that the application has named, and what stands between them.
+    Stored(StoredFile, Vec<Part>),
+    /// All of it, to be coded.
+    Whole(Box<Whole>),
     /// Responds to `each`.
     Each(Value),
     /// Responds to `call` only: a streaming body.
@@ -82,18 +93,8 @@ impl Fields {
     ///
     /// The headers are no headers: the application's fault, and nothing has been sent.
     pub(crate) fn of(ruby: &Ruby, core: &Core, headers: Value, spelling: Spelling) -> Result<Self, Error> {
-        let fields = RefCell::new(Self {
-            lines: buffer::take(),
-            content_length: None,
-            transfer_encoding: TransferEncoding::Absent,
-            coding: 0..0,
-            connection: ConnectionOptions::default(),
-            connection_at: 0,
-            connection_name: Vec::new(),
-            date: false,
-            hijack: None,
-            name: buffer::take(),
-        });
+        let blank = Self { lines: buffer::take(), name: buffer::take(), ..Self::blank() };
+        let fields = RefCell::new(Self { sends_files: core.sends_files(), ..blank });
         let add = |name: Value, value: Value| fields.borrow_mut().add(ruby, name, value, spelling);
         match RHash::from_value(headers) {
             Some(hash) => {
@@ -108,6 +109,24 @@ impl Fields {
             }
         }
         Ok(fields.into_inner())
+    }
+
+    /// None.
+    pub(crate) fn blank() -> Self {
+        Self {
+            lines: Vec::new(),
+            content_length: None,
+            transfer_encoding: TransferEncoding::Absent,
+            coding: 0..0,
+            connection: ConnectionOptions::default(),
+            connection_at: 0,
+            connection_name: Vec::new(),
+            date: false,
+            sendfile: None,
+            sends_files: false,
+            hijack: None,
+            name: Vec::new(),
+        }
     }
 
     fn add(&mut self, ruby: &Ruby, name: Value, value: Value, spelling: Spelling) -> Result<(), Error> {
@@ -139,7 +158,12 @@ impl Fields {
                     Ok(())
                 })
             }
-            kind @ (encode::Kind::Date | encode::Kind::Other) => {
+            encode::Kind::Sendfile if self.sends_files => {
+                self.sendfile =
+                    (!value.is_nil()).then(|| text::to_s(first(value)).map(text::copy)).transpose()?;
+                Ok(())
+            }
+            kind @ (encode::Kind::Date | encode::Kind::Sendfile | encode::Kind::Other) => {
                 self.date |= kind == encode::Kind::Date;
                 each(value, |value| self.line(value, spelling))
             }
@@ -204,6 +228,32 @@ impl Fields {
         }
         lines(self.connection_at..self.lines.len(), out);
         connected
+    }
+
+    /// The content becomes another one.
+    pub(crate) fn change(&mut self, change: Change, spelling: Spelling) {
+        self.lines = field_lines::changed(&self.lines, change, spelling);
+        self.connection_at = self.connection_at.min(self.lines.len());
+    }
+
+    /// The content is a file's.
+    pub(crate) fn replace(&mut self, sent: &Sent, spelling: Spelling) {
+        let replaced: Vec<_> =
+            sent.replaced.iter().map(|(name, _)| *name).chain(["Transfer-Encoding"]).collect();
+        self.lines = field_lines::without(&self.lines, &replaced);
+        let has = |lines: &[u8], name: &str| {
+            field_lines::fields(lines).any(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        for (name, value) in sent.replaced.iter().chain(&sent.added) {
+            if !has(&self.lines, name) {
+                let _ = match spelling {
+                    Spelling::Title => encode::field(&mut self.lines, name.as_bytes(), value),
+                    Spelling::Lower => encode::field_lower(&mut self.lines, name.as_bytes(), value),
+                };
+            }
+        }
+        self.coding = 0..0;
+        self.connection_at = self.connection_at.min(self.lines.len());
     }
 
     /// Gives the buffers back.
@@ -390,14 +440,7 @@ pub(crate) fn plan(
     context: ResponseContext,
     status: u16,
 ) -> Result<ResponsePlan, Error> {
-    let facts = ResponseFacts {
-        version: context.version,
-        head_request: context.head_request,
-        status,
-        content_length: fields.content_length,
-        transfer_encoding: fields.transfer_encoding,
-        keep_alive: context.keep_alive && !fields.connection.close(),
-    };
+    let facts = facts(fields, context, status);
     if facts.coding_is_lost() {
         let message = "a Transfer-Encoding other than chunked is of HTTP/1.1 only";
         return Err(Error::new(ruby.exception_arg_error(), message));
@@ -407,6 +450,30 @@ pub(crate) fn plan(
         plan.connection = None;
     }
     Ok(plan)
+}
+
+/// What decides about framing and persistence.
+pub(crate) fn facts(fields: &Fields, context: ResponseContext, status: u16) -> ResponseFacts {
+    ResponseFacts {
+        version: context.version,
+        head_request: context.head_request,
+        status,
+        content_length: fields.content_length,
+        transfer_encoding: fields.transfer_encoding,
+        keep_alive: context.keep_alive && !fields.connection.close(),
+    }
+}
+
+/// Sends a whole body with the head.
+pub(crate) fn send_octets(writer: &mut Writer, octets: &[u8]) {
+    let mut head = writer.take_head();
+    if octets.len() <= JOIN_LIMIT {
+        let start = head.len();
+        head.extend_from_slice(octets);
+        return writer.write_joined(head, start);
+    }
+    writer.write_gathered(&head, &[octets]);
+    buffer::give(head);
 }
 
 /// Sends an Array of Strings, `length` octets together, with the head.

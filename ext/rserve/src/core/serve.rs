@@ -11,16 +11,17 @@ use rserve_core::connection::exchange::AfterSending;
 use rserve_core::connection::request::{Refusal, Request};
 use rserve_core::observe::line::Octets;
 use rserve_core::server::{InHand, Lease};
-use rserve_http1::{ResponseFraming, ResponsePlan};
+use rserve_http1::ResponseFraming;
 
 use super::Core;
+use crate::core::checked::Checked;
 use crate::core::client::Client;
 use crate::core::env::{self, Extras};
-use crate::core::response::{self, Body, Fields, ResponseContext};
+use crate::core::response::{self, Body, ResponseContext};
 use crate::core::stream::Stream;
 use crate::core::writer::Writer;
 use crate::vm::gvl::without_gvl;
-use crate::vm::{buffer, error, protect};
+use crate::vm::{error, protect};
 
 /// What the thread has to do once the response is out or given up and the connection was let go: an error is no
 /// exception but an exit that goes on (`Thread#kill`).
@@ -28,14 +29,6 @@ type Sent = Result<(), Error>;
 
 /// A response that turned out not to be one: nothing was sent, and the request is still to be answered.
 type Unsent = (Lease, Error);
-
-/// A response that can be sent.
-struct Checked {
-    status: u16,
-    body: Body,
-    plan: ResponsePlan,
-    head: Vec<u8>,
-}
 
 /// Looking a name up costs as much as half of the environment's values.
 static CALL: LazyId = LazyId::new("call");
@@ -288,31 +281,6 @@ impl Core {
         Ok(())
     }
 
-    fn check_refusal(
-        &self,
-        ruby: &Ruby,
-        context: ResponseContext,
-        refusal: &Refusal,
-        triple: Value,
-    ) -> Result<Checked, Error> {
-        let (status, headers, body) = RArray::try_convert_triple(triple)?;
-        let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
-        let status = response::sendable(ruby, response::status(status)?)?;
-        let body = Body::of(ruby, body, context, status, &mut fields)?;
-        let mut plan =
-            response::plan(ruby, &fields, ResponseContext { keep_alive: false, ..context }, status)?;
-        if !refusal.says_close(self.server.options(), context.keep_alive) {
-            plan.connection = None;
-        }
-        let mut head = buffer::take();
-        if refusal.is_of_malformed(self.server.options()) {
-            response::malformed_head(&fields, context, status, &plan, self.spelling, &mut head);
-        } else {
-            response::head(&fields, context, status, &plan, self.spelling, &mut head);
-        }
-        Ok(Checked { status, body, plan, head })
-    }
-
     /// Sends the application's response, whatever comes of it.
     fn respond(
         &self,
@@ -350,11 +318,11 @@ impl Core {
         env: Option<RHash>,
         client: Obj<Client>,
     ) -> Result<Sent, Unsent> {
-        let checked = match triple.and_then(|triple| self.check(ruby, context, triple)) {
+        let checked = match triple.and_then(|triple| self.check(ruby, context, triple, env)) {
             Ok(checked) => checked,
             Err(failure) => return Err((lease, failure)),
         };
-        let Some(Checked { status, body, plan, head }) = checked else {
+        let Some(Checked { status, body, plan, head, coder }) = checked else {
             // Puma's asynchronous response: the application answers on the socket, or never.
             client.keep_input();
             client.end();
@@ -362,10 +330,19 @@ impl Core {
             return Ok(Ok(()));
         };
         self.server.note_status(lease.connection(), status);
-        let mut writer = Writer::new(lease, plan.framing, head, plan.keep_alive);
         if !matches!(body, Body::Hijack(_)) {
             client.answer();
         }
+        let body = match body {
+            Body::Whole(whole) => {
+                client.end();
+                whole.send(lease, context, status, self.spelling);
+                return Ok(Ok(()));
+            }
+            body => body,
+        };
+        let mut writer = Writer::new(lease, plan.framing, head, plan.keep_alive);
+        writer.code_with(coder);
         let bodiless = plan.framing == ResponseFraming::None;
         let outcome = match body {
             Body::Hijack(callable) => return Ok(self.hand_over(ruby, writer, callable, env, client)),
@@ -373,8 +350,12 @@ impl Core {
                 response::send_strings(&mut writer, strings, length);
                 Ok(())
             }
-            Body::File(file) => {
-                let written = writer.write_file(ruby, file);
+            Body::File(_) | Body::Stored(..) => {
+                let written = match body {
+                    Body::File(file) => writer.write_file(ruby, file),
+                    Body::Stored(file, parts) => writer.write_stored(ruby, &file, parts),
+                    _ => Ok(()),
+                };
                 client.end();
                 if let Err(failure) = written {
                     let lost = writer.has_failed();
@@ -404,7 +385,7 @@ impl Core {
                 writer = back;
                 outcome
             }
-            Body::Each(_) | Body::Call(_) | Body::Empty => Ok(()),
+            Body::Each(_) | Body::Call(_) | Body::Empty | Body::Whole(_) => Ok(()),
         };
         match outcome {
             Ok(()) => {
@@ -426,27 +407,6 @@ impl Core {
                 Ok(self.cut_short(ruby, failure, env, lost))
             }
         }
-    }
-
-    /// Checks a response of the application's, and makes its head; `None` if there will be none.
-    fn check(&self, ruby: &Ruby, context: ResponseContext, triple: Value) -> Result<Option<Checked>, Error> {
-        let (status, headers, body) = RArray::try_convert_triple(triple)?;
-        let status = response::status(status)?;
-        if status == -1 {
-            return Ok(None);
-        }
-        let status = response::sendable(ruby, status)?;
-        let mut fields = Fields::of(ruby, self, headers, self.spelling)?;
-        let body = Body::of(ruby, body, context, status, &mut fields)?;
-        let mut plan = response::plan(ruby, &fields, context, status)?;
-        if matches!(body, Body::Hijack(_)) && fields.content_length.is_none() {
-            plan.framing = ResponseFraming::UntilClose;
-            plan.chunked = false;
-        }
-        let mut head = buffer::take();
-        response::head(&fields, context, status, &plan, self.spelling, &mut head);
-        fields.recycle();
-        Ok(Some(Checked { status, body, plan, head }))
     }
 
     /// It failed when part of the response was out: all that is left is to log it, and to report it as an error.
@@ -575,19 +535,4 @@ fn plain_error(ruby: &Ruby, status: u16) -> Result<Value, Error> {
 fn body_of(triple: Value) -> Option<Value> {
     let triple = RArray::from_value(triple)?;
     triple.entry::<Value>(2).ok().filter(|body| !body.is_nil())
-}
-
-trait Triple {
-    fn try_convert_triple(value: Value) -> Result<(Value, Value, Value), Error>;
-}
-
-impl Triple for RArray {
-    /// `status, headers, body = value`
-    fn try_convert_triple(value: Value) -> Result<(Value, Value, Value), Error> {
-        let triple = match RArray::from_value(value) {
-            Some(triple) => triple,
-            None => RArray::to_ary(value)?,
-        };
-        Ok((triple.entry(0)?, triple.entry(1)?, triple.entry(2)?))
-    }
 }

@@ -6,7 +6,7 @@ use magnus::value::ReprValue;
 use magnus::{DataTypeFunctions, Error, Module, RModule, Ruby, TypedData, Value, method, typed_data::Obj};
 
 use crate::core::writer::Writer;
-use crate::core::writer_slot::WriterSlot;
+use crate::core::writer::slot::WriterSlot;
 use crate::vm::{error, text};
 
 /// Holds the response's writer until the stream is closed. If it is forgotten without, the client sees an incomplete

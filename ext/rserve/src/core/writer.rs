@@ -1,5 +1,7 @@
 //! Sending the parts of one response, and waiting for clients that read slowly.
 
+pub(crate) mod slot;
+
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -8,7 +10,10 @@ use std::time::Duration;
 use magnus::{Error, RString, Ruby};
 use rserve_core::connection::Connection;
 use rserve_core::connection::exchange::AfterSending;
+use rserve_core::content::StoredFile;
+use rserve_core::content::coder::Coder;
 use rserve_core::server::Lease;
+use rserve_http1::content::ranges::Part;
 use rserve_http1::{AfterBody, ResponseBody, ResponseFraming};
 
 use crate::core::body_file::BodyFile;
@@ -23,6 +28,8 @@ const WAIT_SLICE: Duration = Duration::from_millis(100);
 pub(crate) struct Writer {
     lease: Lease,
     body: ResponseBody,
+    /// What its parts go through.
+    coder: Option<Coder>,
     /// The head, until the first octets of the body go with it.
     head: Vec<u8>,
     keep_alive: bool,
@@ -32,7 +39,12 @@ pub(crate) struct Writer {
 impl Writer {
     /// `head` is the complete head of the response.
     pub(crate) fn new(lease: Lease, framing: ResponseFraming, head: Vec<u8>, keep_alive: bool) -> Self {
-        Self { lease, body: ResponseBody::new(framing), head, keep_alive, failed: false }
+        Self { lease, body: ResponseBody::new(framing), coder: None, head, keep_alive, failed: false }
+    }
+
+    /// The parts that are written go through `coder`, if there is one.
+    pub(crate) fn code_with(&mut self, coder: Option<Coder>) {
+        self.coder = coder;
     }
 
     /// Sends one part of the body, without waiting. `true` when too much waits for the client now.
@@ -40,6 +52,17 @@ impl Writer {
         if self.failed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
+        let mut coded = Vec::new();
+        let part = match &mut self.coder {
+            Some(coder) if !part.is_empty() => {
+                if let Err(failure) = coder.code(part, true, &mut coded) {
+                    self.failed = true;
+                    return Err(failure);
+                }
+                &coded
+            }
+            _ => part,
+        };
         let part = self.body.admit(part);
         if part.is_empty() && self.head.is_empty() {
             return Ok(false);
@@ -56,9 +79,21 @@ impl Writer {
     /// Sends one part of the body, and gives its length; waits, without the GVL, for a client that leaves too much
     /// unread.
     pub(crate) fn write_string(&mut self, ruby: &Ruby, part: RString) -> Result<usize, Error> {
-        let (sent, length) = text::with_octets(part, |octets| (self.send(octets), octets.len()));
+        let length = part.len();
+        let sent = match self.coder.as_ref().is_some_and(|coder| coder.takes_long(length)) {
+            true => self.send_long(text::copy(part)),
+            false => text::with_octets(part, |octets| self.send(octets)),
+        };
         self.wait_after(ruby, sent)?;
         Ok(length)
+    }
+
+    /// As [`Writer::send`], without the GVL, unless Ruby wants this thread at once.
+    fn send_long(&mut self, part: Vec<u8>) -> io::Result<bool> {
+        match without_gvl(|| self.send(&part), &|| {}) {
+            Some(sent) => sent,
+            None => self.send(&part),
+        }
     }
 
     fn wait_after(&mut self, ruby: &Ruby, sent: io::Result<bool>) -> Result<(), Error> {
@@ -113,6 +148,27 @@ impl Writer {
         Ok(())
     }
 
+    /// Queues parts of a file, and what stands between them, after the head.
+    pub(crate) fn write_stored(
+        &mut self,
+        ruby: &Ruby,
+        file: &StoredFile,
+        parts: Vec<Part>,
+    ) -> Result<(), Error> {
+        self.flush(ruby)?;
+        for part in parts {
+            let kept = self.body.admit_unseen(part.length());
+            match part {
+                Part::Octets(octets) if kept > 0 => self.write(&[IoSlice::new(&octets)]),
+                Part::File(range) if kept > 0 => {
+                    self.lease.server().write_stored(self.lease.connection(), file, range.start, kept);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Sends what has been held back so far, the head included.
     pub(crate) fn flush(&mut self, ruby: &Ruby) -> Result<(), Error> {
         let sent = self.send(&[]);
@@ -145,6 +201,15 @@ impl Writer {
 
     /// The body is complete: ends its framing and lets go of the connection.
     pub(crate) fn finish(mut self) {
+        if let Some(coder) = self.coder.take() {
+            let mut last = Vec::new();
+            if self.failed || coder.end(&mut last).is_err() {
+                return self.abort();
+            }
+            let mut head = std::mem::take(&mut self.head);
+            let end = self.body.enclose(last.len(), &mut head);
+            self.head = [head.as_slice(), &last, end].concat();
+        }
         self.head.extend_from_slice(self.body.end());
         if !self.head.is_empty() {
             let head = std::mem::take(&mut self.head);

@@ -26,7 +26,7 @@ pub struct Gate {
     /// When it was first seen how many requests the threads have begun.
     begun_at: Option<Instant>,
     /// See [`Balancer::queue_after`].
-    turns_away: bool,
+    takes_without_threads: bool,
 }
 
 impl Gate {
@@ -40,14 +40,15 @@ impl Gate {
             surplus: 0,
             weighed_at: None,
             begun_at: None,
-            turns_away: false,
+            takes_without_threads: false,
         }
     }
 
-    /// Requests that wait for too long are turned away, if `answer` says so.
+    /// If `answer`, connections are taken after a while though no thread is free anywhere: requests that wait for too long are
+    /// turned away here, or files, which need no thread, are answered with.
     #[must_use]
-    pub fn turning_away(self, answer: bool) -> Self {
-        Self { turns_away: answer, ..self }
+    pub fn taking_without_threads(self, answer: bool) -> Self {
+        Self { takes_without_threads: answer, ..self }
     }
 
     /// Where connections wait that workers pass on to each other.
@@ -128,7 +129,7 @@ impl Gate {
     /// `None` when none waits.
     pub fn ask(&mut self, one_waits: impl FnOnce() -> bool, now: Instant) -> Result<(), Option<Duration>> {
         self.place.others(&mut self.others);
-        if self.turns_away {
+        if self.takes_without_threads {
             self.balancer.queue_after(Some(self.stalled(now).min(LONGEST_UNQUEUED)));
         }
         match self.balancer.verdict(self.place.own(), &self.others, self.place.has_siblings(), now) {

@@ -118,9 +118,9 @@ impl Balancer {
     }
 
     /// Requests that wait here for too long are turned away, so that they have to wait here and not where nobody sees
-    /// for how long: with no thread anywhere, connections that have been left for `after` are taken, all of them. The
-    /// longer it is that a thread has begun something, the longer others are given the chance. `None` where nobody is
-    /// turned away.
+    /// for how long; or some need no thread, as those for files. With no thread anywhere, connections that have been left for `after` are taken, all of them. The
+    /// longer it is that a thread has begun something, the longer others are given the chance. `None` where neither is
+    /// so.
     pub fn queue_after(&mut self, after: Option<Duration>) {
         self.queues_after = after;
     }

@@ -1,5 +1,5 @@
-//! Answers that no thread of Ruby's gives: to who is late, to whom there is no thread for, to whom the application leaves
-//! waiting. None has a body.
+//! Answers that no thread of Ruby's gives and that have no body: to who is late, to whom there is no thread for, to whom the
+//! application leaves waiting.
 
 use std::io::IoSlice;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,6 +8,7 @@ use rserve_http1::{ResponseFacts, ResponsePlan, Spelling, TransferEncoding, Vers
 
 use super::{AfterSending, Exchange};
 use crate::config::options::Options;
+use crate::connection::request::Request;
 use crate::net::Peer;
 use crate::net::stream::Stream;
 use crate::sys::PeerState;
@@ -53,6 +54,11 @@ impl Exchange {
             return (AfterSending::Abort, why);
         }
         self.tell_request(&request);
+        (self.answer_busy(request, options, stays), why)
+    }
+
+    /// There is no thread, or nothing else that is needed, for `request`: 503.
+    pub(super) fn answer_busy(&mut self, request: Request, options: &Options, stays: bool) -> AfterSending {
         self.note_status(503);
         let refused = request.refusal.is_some();
         let plan = ResponsePlan::of(ResponseFacts {
@@ -70,14 +76,13 @@ impl Exchange {
         plan.write_fields(&mut reply, spelling);
         end(&mut reply, options);
         self.recycle(request);
-        let after = match self.write(&[IoSlice::new(&reply)], options) {
+        match self.write(&[IoSlice::new(&reply)], options) {
             Err(_) => AfterSending::Abort,
             Ok(()) if plan.keep_alive => AfterSending::KeepAlive,
             // Who was refused may still be sending.
             Ok(()) if refused => AfterSending::Linger,
             Ok(()) => AfterSending::Close,
-        };
-        (after, why)
+        }
     }
 
     /// The application does not answer: 504, and the end. Where it may have written to the socket itself, only the end.
@@ -113,11 +118,11 @@ impl Exchange {
     }
 }
 
-fn spelling(options: &Options) -> Spelling {
+pub(super) fn spelling(options: &Options) -> Spelling {
     if options.compat.spells_in_lower_case() { Spelling::Lower } else { Spelling::Title }
 }
 
-fn field(reply: &mut Vec<u8>, name: &[u8], value: &[u8], spelling: Spelling) {
+pub(super) fn field(reply: &mut Vec<u8>, name: &[u8], value: &[u8], spelling: Spelling) {
     let _ = match spelling {
         Spelling::Title => encode::field(reply, name, value),
         Spelling::Lower => encode::field_lower(reply, name, value),
@@ -125,7 +130,7 @@ fn field(reply: &mut Vec<u8>, name: &[u8], value: &[u8], spelling: Spelling) {
 }
 
 /// The date, and the end of the head.
-fn end(reply: &mut Vec<u8>, options: &Options) {
+pub(super) fn end(reply: &mut Vec<u8>, options: &Options) {
     if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH)
         && !options.poses_as_puma
     {

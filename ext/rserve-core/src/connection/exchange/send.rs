@@ -1,7 +1,9 @@
 //! The way out: what is sent at once, held back to go out together, or left to the poller.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{AfterSending, Exchange};
@@ -9,6 +11,7 @@ use crate::config::options::Options;
 use crate::connection::access::{self, Access};
 use crate::connection::outgoing::Flushed;
 use crate::connection::request::Request;
+use crate::content::Stamp;
 use crate::net::Peer;
 use crate::net::stream::Stream;
 use crate::telemetry::Spent;
@@ -49,6 +52,14 @@ impl Exchange {
         self.outgoing.push(slices, sent, &options.temp_folder)
     }
 
+    /// Queues `slices`, of a response that the caller is about to finish: they go out with what is queued after them.
+    pub(super) fn queue(&mut self, slices: &[IoSlice<'_>], options: &Options) -> io::Result<()> {
+        if let Some(access) = &mut self.access {
+            access.add(slices);
+        }
+        self.outgoing.push(slices, 0, &options.temp_folder)
+    }
+
     /// As [`Exchange::write`], for one of many small parts: one that follows another closely is held back, so that they
     /// go out together. `true` when the caller has to see to it that [`Exchange::uncork`] is called soon.
     pub(crate) fn write_part(
@@ -81,14 +92,15 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn write_file(&mut self, file: std::fs::File, offset: u64, len: u64) {
+    /// Queues a part of a file, see [`Outgoing::push_file`](crate::connection::outgoing::Outgoing).
+    pub(crate) fn write_file(&mut self, file: Arc<File>, offset: u64, len: u64, stamp: Option<Stamp>) {
         if self.given_up {
             return;
         }
         if let Some(access) = &mut self.access {
             access.add_file(len);
         }
-        self.outgoing.push_file(file, offset, len);
+        self.outgoing.push_file(file, offset, len, stamp);
     }
 
     #[cfg(test)]
