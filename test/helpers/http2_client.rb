@@ -137,7 +137,7 @@ class Http2Client
   # Takes note of a frame, and answers it where it wants one.
   def note(frame)
     case frame.type
-    when :headers then note_head(frame)
+    when :headers, :continuation then note_head(frame)
     when :data then @answers[frame.stream].body << frame.payload
     when :rst_stream then @answers[frame.stream].reset ||= frame.reason
     when :goaway then @goaways << frame
@@ -161,7 +161,12 @@ class Http2Client
   private
 
   def note_head(frame)
-    fields = @fields.unpack(frame.payload)
+    @ended[frame.stream] = true if frame.ends_stream?
+    (@block ||= "".b) << frame.payload
+    return if frame.flags.nobits?(Http2Frames::END_HEADERS)
+
+    fields = @fields.unpack(@block)
+    @block = nil
     answer = @answers[frame.stream]
     fields.assoc(":status") ? answer.heads << fields : answer.trailers = fields
   end
