@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rserve/process/runner"
+require "rserve/process/succession/yielding"
 
 module Rserve
   class Cluster < Runner
