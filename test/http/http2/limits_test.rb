@@ -66,12 +66,10 @@ class Http2LimitsTest < Http2Case
   def test_requests_that_are_taken_back_are_not_begun
     start APP, "-t", "1:1"
     client = open_client
-    client.write((0...90).map do |at|
-                   Http2Frames.headers((at * 2) + 1, Http2Frames::GET.map do |name, value|
-                                                       [name, name == ":path" ? "/count" : value]
-                                                     end)
-                 end.join)
-    client.write((0...90).map { |at| Http2Frames.rst_stream((at * 2) + 1) }.join)
+    streams = (0...90).map { |at| (at * 2) + 1 }
+    head = Http2Frames::GET.map { |name, value| [name, name == ":path" ? "/count" : value] }
+    client.write((streams.map { |stream| Http2Frames.headers(stream, head) } +
+                  streams.map { |stream| Http2Frames.rst_stream(stream) }).join)
     client.sync
     begun = open_client.request("/begun").body.to_i
     assert_operator begun, :<, 45

@@ -80,7 +80,7 @@ class Http2TLSTest < Http2Case
       assert_equal "2000000", curl(*arguments, "-H", "Transfer-Encoding: chunked", "-T", upload, "#{url}/echo")
       next if scheme == "http" # this curl fails there at any server when it has several requests at a time
 
-      assert_equal 60_000_000, curl(*arguments, "--parallel", *Array.new(20) { "#{url}/large" }).bytesize
+      assert_equal 30_000_000, curl(*arguments, "--parallel", *Array.new(10) { "#{url}/large" }).bytesize
     end
   end
 

@@ -147,6 +147,9 @@ impl Session {
                 _ => self.spend_idle(now).map(|()| Event::Nothing),
             };
         }
+        if stream.is_over() {
+            return Err(Reason::StreamClosed);
+        }
         if stream.remote_ended {
             return self.refuse(head.stream, Reason::StreamClosed, now);
         }
@@ -245,6 +248,9 @@ impl Session {
                 Some(End::Told) => Err(Reason::StreamClosed),
                 _ => self.spend_idle(now).map(|()| Event::Nothing),
             };
+        }
+        if stream.is_over() {
+            return Err(Reason::StreamClosed);
         }
         if stream.remote_ended {
             return self.refuse(id, Reason::StreamClosed, now);

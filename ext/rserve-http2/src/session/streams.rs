@@ -20,6 +20,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Nothing may follow on either side; the server only has not let go of it yet.
+    pub(super) fn is_over(&self) -> bool {
+        self.remote_ended && self.local_ended
+    }
+
     /// Whether the body is as long as the client has said, at its end or before.
     pub(super) fn fits(&self, ended: bool) -> bool {
         self.content_length.is_none_or(|told| match ended {

@@ -231,6 +231,16 @@ fn a_response_ends_once() {
 }
 
 #[test]
+fn a_stream_that_has_ended_is_closed_before_the_server_lets_go_of_it() {
+    for late in [get(1), frame(kind::DATA, 0, 1, b"x")] {
+        let mut session = open(Limits::default());
+        play(&mut session, &get(1), 0).unwrap();
+        session.send_head(1, 204, std::iter::empty(), true);
+        assert_eq!(play(&mut session, &late, 0), Err(Reason::StreamClosed));
+    }
+}
+
+#[test]
 fn nobody_is_sent_what_nobody_awaits() {
     let mut session = open(Limits::default());
     play(&mut session, &get(1), 0).unwrap();
