@@ -464,7 +464,99 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use rserve_http2::PREFACE;
+
     use super::*;
+
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    /// A window of 10 octets for each stream (SETTINGS_INITIAL_WINDOW_SIZE).
+    const SMALL_WINDOWS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\x0a";
+    const GET: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
+    const FIVE_MORE: &[u8] = b"\0\0\x04\x08\0\0\0\0\x01\0\0\0\x05";
+    const RESET: &[u8] = b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+    const HEAD: &[u8] = b"HTTP/2 200 OK\r\ncontent-length: 20\r\n\r\n";
+
+    fn give(wire: &Wire, mut octets: &[u8]) {
+        while !octets.is_empty() {
+            let (consumed, _) = wire.advance(octets, 0).unwrap();
+            octets = &octets[consumed..];
+        }
+    }
+
+    /// A wire with one request on it, and its client.
+    fn asked(settings: &[u8]) -> (Arc<Wire>, Lane, UnixStream) {
+        let (client, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let wire = Wire::new(Stream::new(ours.into()));
+        give(&wire, &[&PREFACE[..], settings, GET].concat());
+        let lane = Lane::new(&wire, 1, false);
+        (wire, lane, client)
+    }
+
+    fn send(lane: &mut Lane, parts: &[&[u8]]) -> io::Result<Option<usize>> {
+        let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        lane.send_gathered(&slices)
+    }
+
+    #[test]
+    fn a_lane_takes_what_the_window_has_room_for() {
+        let (wire, mut lane, mut client) = asked(SMALL_WINDOWS);
+        assert_eq!(
+            send(&mut lane, &[HEAD, b"", b"0123456", b"789abcdefghij"]).unwrap(),
+            Some(HEAD.len() + 10)
+        );
+        assert_eq!(send(&mut lane, &[b"abcdefghij"]).unwrap(), None);
+        assert_eq!(wire.take_unblocked(), Vec::<u32>::new());
+        give(&wire, FIVE_MORE);
+        assert_eq!(wire.take_unblocked(), [1]);
+        assert_eq!(send(&mut lane, &[b"abcdefghij"]).unwrap(), Some(5));
+        give(&wire, FIVE_MORE);
+        assert_eq!(send(&mut lane, &[b"fghij", b"what was not announced"]).unwrap(), Some(27));
+        lane.finish();
+        assert!(wire.is_idle());
+        drop((wire, lane));
+        let mut octets = Vec::new();
+        client.read_to_end(&mut octets).unwrap();
+        let end = b"\0\0\x05\0\x01\0\0\0\x01fghij";
+        assert!(octets.ends_with(end), "{octets:?}");
+    }
+
+    #[test]
+    fn a_lane_that_nobody_awaits_takes_nothing() {
+        let (wire, mut lane, _client) = asked(SETTINGS);
+        assert!(lane.is_awaited());
+        give(&wire, RESET);
+        assert!(!lane.is_awaited());
+        assert!(send(&mut lane, &[HEAD]).is_err());
+        lane.abort(Reason::InternalError);
+        assert!(wire.is_idle());
+
+        let (wire, mut lane, _client) = asked(SETTINGS);
+        drop(wire.end());
+        assert!(send(&mut lane, &[HEAD]).is_err());
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_fills_the_wire_and_no_more() {
+        let windows = b"\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\0\0\0\0\0\x04\x08\0\0\0\0\0\x7f\0\0\0";
+        let (wire, mut lane, mut client) = asked(windows);
+        let part = vec![b'x'; 1 << 20];
+        let mut taken = send(&mut lane, &[b"HTTP/2 200 OK\r\n\r\n", &part]).unwrap().unwrap();
+        while let Some(count) = send(&mut lane, &[&part]).unwrap() {
+            taken += count;
+        }
+        assert!(wire.is_full());
+        assert_eq!(wire.take_unblocked(), Vec::<u32>::new());
+        assert!(wire.state().session.output().len() <= OUT_LIMIT + 4 * 9, "of {taken}");
+        let mut buffer = vec![0; 1 << 20];
+        while !wire.flush().unwrap() {
+            assert!(client.read(&mut buffer).unwrap() > 0);
+        }
+        assert_eq!(wire.take_unblocked(), [1]);
+    }
 
     #[test]
     fn a_head_is_read_as_the_server_writes_it() {
