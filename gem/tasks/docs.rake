@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
+require "bundler"
 require "fileutils"
+require "open3"
 require "tmpdir"
 
 # docs/ as a site: mdBook's pages, with YARD's of the Ruby API in `api/`.
@@ -73,11 +75,17 @@ module Site
     own if system("nice", *INSTALL, "--root", CACHE)
   end
 
-  # @return [String] what YARD says
+  # YARD is no gem of the bundle.
+  #
+  # @return [String] what it says
+  # @raise [RuntimeError] if that is a warning
   def api
     database = File.join(Dir.tmpdir, "rserve-yard-#{Process.pid}")
-    IO.popen(["yard", "doc", "--no-progress", "--db", database, "--output-dir", File.join(folder, "api"),
-              { chdir: ROOT, err: %i[child out] }], &:read)
+    command = ["yard", "doc", "--no-progress", "--db", database, "--output-dir", File.join(folder, "api")]
+    said, status = Bundler.with_unbundled_env { Open3.capture2e(*command, chdir: ROOT) }
+    return said if status.success? && !said.match?(/\[(warn|error)\]/)
+
+    raise "YARD has something to say:\n#{said}"
   ensure
     FileUtils.rm_rf(database)
   end
@@ -95,9 +103,7 @@ task :docs do
   else
     puts "No mdbook, and cargo could not install it: the pages are left out"
   end
-  said = Site.api
-  puts said
-  abort "YARD has something to say (above)" if said.match?(/\[(warn|error)\]/)
+  puts Site.api
   puts "#{Site.folder}/index.html is ready" if program
 rescue Errno::ENOENT
   puts "No yard: the reference of the Ruby API is left out"

@@ -147,8 +147,11 @@ module Packages
     0
   end
 
-  # Lays the files out, with modes that no umask has changed, and libraries stripped of all symbols but those that Ruby
-  # looks for.
+  # Of all symbols only those that Ruby looks for are left, and not the linker's build id: it is made of names that hang
+  # on the folder of the build, and are stripped.
+  STRIP = %w[--strip-unneeded --remove-section=.note.gnu.build-id].freeze
+
+  # Lays the files out, with modes that no umask has changed, and libraries stripped.
   def stage(spec, from)
     Dir.mktmpdir("rserve-package") do |place|
       spec.files.each do |file|
@@ -156,7 +159,7 @@ module Packages
         FileUtils.mkdir_p(File.dirname(staged))
         abi = file[%r{\Alib/rserve/(\d[^/]*)/}, 1]
         FileUtils.cp(abi ? compiled_library(abi) : File.join(from, file), staged)
-        system(ENV.fetch("STRIP", "strip"), "--strip-unneeded", staged, exception: true) if file.end_with?(".so")
+        system(ENV.fetch("STRIP", "strip"), *STRIP, staged, exception: true) if file.end_with?(".so")
         File.chmod(file.start_with?("#{spec.bindir}/") || file.end_with?(".so") ? 0o755 : 0o644, staged)
       end
       yield place
