@@ -14,19 +14,20 @@ use rserve_core::cluster::master::{
     Command, Effect, Event, ExitReason, ExitStatus, Inbox, LifecycleEvent, Options, SpawnVia, Supervisor,
 };
 use rserve_core::cluster::{Index, Pid};
+use rserve_core::server::ServerStats;
 
 /// Boots, pings ten times a second, obeys TERM.
 const GOOD: &str = r#"
     trap 'echo "e$$"; echo "t$$"; exit 0' TERM
     echo "b$$:$0"
-    while :; do echo "p$$:0,0,0,0,5,5,0,0,5,0,0,0,0"; sleep 0.1 & wait $!; done
+    while :; do echo "p$$:$FIGURES"; sleep 0.1 & wait $!; done
 "#;
 
 /// As [`GOOD`], but deaf.
 const DEAF: &str = r#"
     trap '' TERM
     echo "b$$:$0"
-    while :; do echo "p$$:0,0,0,0,5,5,0,0,5,0,0,0,0"; sleep 0.1; done
+    while :; do echo "p$$:$FIGURES"; sleep 0.1; done
 "#;
 
 /// Ends before it has booted.
@@ -104,6 +105,7 @@ impl Master {
     fn fork(&mut self, index: Index) -> Event {
         let pipe = self.writer.as_fd().try_clone_to_owned().unwrap();
         let mut program = Program::new("sh");
+        program.env("FIGURES", ["0"; ServerStats::COUNT].join(","));
         program.arg("-c").arg(self.script).arg(index.to_string()).stdin(Stdio::null()).stdout(pipe);
         match program.spawn() {
             Ok(child) => {
