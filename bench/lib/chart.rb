@@ -1,10 +1,12 @@
 # frozen_string_literal: true
 
-require "cgi"
+require_relative "svg"
 
 # A report drawn for the README: for each workload a bar for each server, as long as the server is economical compared
 # with the last one. Workloads whose rate the client chose are left out.
 class Chart
+  include Svg
+
   WIDTH = 760
   LABELS = 150
   BAR = 12
@@ -29,14 +31,7 @@ class Chart
     rows = @ratios.map do |workload, servers|
       row(workload, servers, top).tap { top += (servers.size * BAR) + GAP }
     end
-    <<~SVG
-      <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 #{WIDTH} #{top}" font-family="sans-serif" font-size="12">
-      <rect width="#{WIDTH}" height="#{top}" fill="#fff"/>
-      #{text(8, 20, title, size: 14)}
-      #{legend}
-      #{rows.join("\n")}
-      </svg>
-    SVG
+    picture(WIDTH, top, text(8, 20, title, size: 14), legend, *rows)
   end
 
   private
@@ -65,9 +60,5 @@ class Chart
 
   def bar(left, top, length, index)
     %(<rect x="#{left}" y="#{top}" width="#{length.round(1)}" height="#{BAR - 1}" fill="#{COLOURS[index % 3]}"/>)
-  end
-
-  def text(left, base, content, size: 12)
-    %(<text x="#{left.round(1)}" y="#{base}" font-size="#{size}" fill="#333">#{CGI.escapeHTML(content.to_s)}</text>)
   end
 end

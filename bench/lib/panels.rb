@@ -1,9 +1,11 @@
 # frozen_string_literal: true
 
-require "cgi"
+require_relative "svg"
 
 # One workload drawn as three small charts side by side: processor time, p99 and memory of each server. Less is better.
 class Panels
+  include Svg
+
   FIGURES = { cpu: ["processor time, µs a request", 1.0], p99: ["p99, ms", 1.0],
               private: ["memory of each process that it shares with none, MB", 1024.0 * 1024] }.freeze
   WIDTH = 820
@@ -29,14 +31,9 @@ class Panels
     panels = FIGURES.each_with_index.map do |(figure, (title, unit)), index|
       panel(8 + (index * PANEL), figure, title, unit)
     end
-    <<~SVG
-      <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 #{WIDTH} #{height}" font-family="sans-serif" font-size="12">
-      <rect width="#{WIDTH}" height="#{height}" fill="#fff"/>
-      #{text(8, 18, "“#{@workload}”: less is better. #{@date}, #{@machine[:cores]} cores, #{@machine[:ruby][/\Aruby [\d.]+/]}", size: 13)}
-      #{text(8, 36, @servers.keys.map { |server| "#{server} #{@machine[:versions][server]}" }.join(" · "), size: 11)}
-      #{panels.join("\n")}
-      </svg>
-    SVG
+    title = "“#{@workload}”: less is better. #{@date}, #{@machine[:cores]} cores, #{@machine[:ruby][/\Aruby [\d.]+/]}"
+    servers = @servers.keys.map { |server| "#{server} #{@machine[:versions][server]}" }.join(" · ")
+    picture(WIDTH, height, text(8, 18, title, size: 13), text(8, 36, servers, size: 11), *panels)
   end
 
   private
@@ -57,9 +54,5 @@ class Panels
     [text(left, top + 12, server),
      %(<rect x="#{left + NAMES}" y="#{top + 1}" width="#{length}" height="14" fill="#{colour}"/>),
      text(left + NAMES + length + 4, top + 12, figure, size: 11)].join
-  end
-
-  def text(left, base, content, size: 12)
-    %(<text x="#{left.round(1)}" y="#{base}" font-size="#{size}" fill="#333">#{CGI.escapeHTML(content.to_s)}</text>)
   end
 end

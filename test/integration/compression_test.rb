@@ -2,6 +2,7 @@
 
 require "zlib"
 require "open3"
+require_relative "../helpers/gc_stress"
 require_relative "../helpers/server_case"
 
 # `compress`: responses in a coding that the client takes.
@@ -27,14 +28,6 @@ class CompressionTest < ServerCase
       status = Integer(fields.delete("STATUS") || 200)
       [status, fields, status == 204 ? [] : bodies.fetch(env["PATH_INFO"]).call]
     }
-  RUBY
-
-  # From the application's answer until its next request.
-  STRESS = <<~RUBY
-    use(Class.new do
-      def initialize(app) = @app = app
-      def call(env) = (GC.stress = false) || @app.call(env).tap { GC.stress = true }
-    end)
   RUBY
 
   def test_every_coding_in_every_mode
@@ -162,7 +155,7 @@ class CompressionTest < ServerCase
   end
 
   def test_under_the_stress_of_the_garbage_collector
-    start("-t", "1:1", app: STRESS + APP)
+    start("-t", "1:1", app: GcStress::AFTER_THE_APPLICATION + APP)
     %w[gzip br zstd].each do |coding|
       assert_decoded TEXT, ask("/", coding, timeout: 60)
       assert_decoded "part 0\npart 1\npart 2\n", ask("/call", coding, timeout: 60)

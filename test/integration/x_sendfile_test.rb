@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "../helpers/gc_stress"
 require_relative "../helpers/server_case"
 
 # `x_sendfile`: files that the application names and the server sends.
@@ -19,14 +20,6 @@ class XSendfileTest < ServerCase
       asked = env.keys.grep(/SENDFILE|ACCEL/).sort.join(",")
       [status, fields.merge("X-Asked" => asked), ["of the application"]]
     }
-  RUBY
-
-  # From the application's answer until its next request.
-  STRESS = <<~RUBY
-    use(Class.new do
-      def initialize(app) = @app = app
-      def call(env) = (GC.stress = false) || @app.call(env).tap { GC.stress = true }
-    end)
   RUBY
 
   def setup
@@ -143,7 +136,8 @@ class XSendfileTest < ServerCase
   end
 
   def test_under_the_stress_of_the_garbage_collector
-    spawn_server("-t", "1:1", app: file("app.ru", STRESS + APP), config: "rserve { x_sendfile #{@storage.dump} }\n")
+    app = file("app.ru", GcStress::AFTER_THE_APPLICATION + APP)
+    spawn_server("-t", "1:1", app:, config: "rserve { x_sendfile #{@storage.dump} }\n")
     5.times do
       assert_equal "0123456789", ask("ab/file").body
       assert_equal "234", ask("ab/file", "Range" => "bytes=2-4", "X-App-ETag" => '"a"', "If-Range" => '"a"').body

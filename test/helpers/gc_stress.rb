@@ -1,0 +1,12 @@
+# frozen_string_literal: true
+
+# Lines of a rackup file.
+module GcStress
+  # GC.stress from the application's answer until its next request.
+  AFTER_THE_APPLICATION = <<~RUBY
+    use(Class.new do
+      def initialize(app) = @app = app
+      def call(env) = (GC.stress = false) || @app.call(env).tap { GC.stress = true }
+    end)
+  RUBY
+end
