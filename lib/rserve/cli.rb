@@ -7,7 +7,6 @@ require "rserve/config/config_error"
 require "rserve/config/configuration"
 require "rserve/process/launcher"
 require "rserve/process/succession/generation"
-require "rserve/process/succession/yielding"
 require "rserve/log/log_writer"
 require "rserve/puma/null_io"
 
@@ -45,7 +44,7 @@ module Rserve
 
     # @return [CLI] unless the options or the config files are wrong: then the process ends
     def self.configured(argv, log_writer)
-      Succession::Yielding.begin if Succession::Generation.adopt(ENV)&.proves_itself?
+      Succession::Generation.adopt(ENV)
       new(argv, log_writer)
     rescue OperatorError => e
       give_up(e.message)

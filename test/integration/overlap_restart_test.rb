@@ -338,26 +338,6 @@ class OverlapRestartTest < ServerCase
     server.connect.close
   end
 
-  # Where it may: as root, in CI. Threads of the application that were begun meanwhile included.
-  def test_a_generation_that_loads_gives_way_to_the_one_that_serves
-    deploy(<<~'RUBY')
-      nice = -> { Process.getpriority(Process::PRIO_PROCESS, 0) }
-      warn "loads at #{nice.call}"
-      Thread.new { sleep }
-      run ->(_) { [200, {}, ["#{nice.call}"]] }
-      at_exit { warn "threads at #{Dir.children("/proc/self/task").map { |t| Process.getpriority(0, t.to_i) }.uniq}" }
-    RUBY
-    serve
-    usual = Process.getpriority(Process::PRIO_PROCESS, 0)
-    may = Process.euid.zero?
-    assert_log(/loads at #{usual}$/)
-    assert_restarts
-    assert_log(/loads at #{may ? usual + 10 : usual}$/)
-    assert_serving usual.to_s
-    Process.kill(:TERM, server.pid)
-    assert_log(/threads at \[#{usual}\]$/)
-  end
-
   def test_the_keeper_is_small
     serve
     private_kb = File.read("/proc/#{server.pid}/smaps_rollup").scan(/^Private_\w+:\s+(\d+)/).flatten.sum(&:to_i)

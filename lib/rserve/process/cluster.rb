@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
 require "rserve/process/runner"
-require "rserve/process/succession/yielding"
 
 module Rserve
   class Cluster < Runner
@@ -160,7 +159,6 @@ module Rserve
       log "*      Workers: #{@options[:workers]}"
       start_operator_port
       preload? ? preload : bind_only
-      Succession::Yielding.end
       @launcher.take_signals_back(*AFTER_PRELOADING)
       @launcher.begin_serving { @master = Native::Master.new(self, cluster_options) }
       log "Use Ctrl-C to stop"
