@@ -66,6 +66,15 @@ class ServerProcess
     wait_until("it takes #{name}", 10) { File.read("/proc/#{pid}/status")[/^ShdPnd:\s*(\h+)/, 1].hex.nobits?(bit) }
   end
 
+  # Suspends the server, or one of its workers, and waits until each of its threads stands still: the signal alone
+  # leaves the others a moment more, in which one may accept a connection.
+  def suspend(pid = self.pid)
+    Process.kill(:STOP, pid)
+    wait_until("process #{pid} is suspended", 10) do
+      Dir["/proc/#{pid}/task/*/stat"].all? { |stat| File.read(stat)[/\) (\w)/, 1] == "T" }
+    end
+  end
+
   def exited?
     @status ||= Process.wait2(pid, Process::WNOHANG)&.last
     !@status.nil?

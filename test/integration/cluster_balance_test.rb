@@ -21,8 +21,7 @@ class ClusterBalanceTest < ServerCase
     skip_unless :linux
     spawn_cluster
     stopped, other = worker_pids
-    Process.kill(:STOP, stopped)
-    server.wait_until("the worker has stopped", 10) { File.read("/proc/#{stopped}/stat")[/\) (\w)/, 1] == "T" }
+    server.suspend(stopped)
     pids = Array.new(50) { pid_of(get("/")) }
     assert_equal [other], pids.uniq
   ensure

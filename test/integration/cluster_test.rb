@@ -125,7 +125,7 @@ class ClusterTest < ServerCase
   def test_a_stopped_worker_gets_no_more_than_it_can_hold
     spawn_cluster app: PID, threads: 2
     stopped, = worker_pids
-    Process.kill(:STOP, stopped)
+    server.suspend(stopped)
     # The first few may go to the worker that does not know yet that it is stopped.
     sent = Array.new(40) { server.connect.tap { |io| io.write("GET /sleep0 HTTP/1.1\r\nHost: a\r\n\r\n") } }
     answered = sent.last(30).count { |io| io.wait_readable(Patience.for(5)) }

@@ -85,7 +85,7 @@ class OperatorPortTest < ServerCase
     start("-w", "2")
     ready
     workers = worker_pids
-    workers.each { |pid| Process.kill(:STOP, pid) }
+    workers.each { |pid| server.suspend(pid) }
     50.times { assert_equal [200, "ok"], ask("/livez") }
   ensure
     workers&.each { |pid| Process.kill(:CONT, pid) }
@@ -94,7 +94,7 @@ class OperatorPortTest < ServerCase
   def test_is_not_alive_when_all_workers_or_the_master_stand_still_for_long
     start("-w", "1", config: "worker_check_interval 1\nworker_timeout 2\n")
     ready
-    server.signal(:STOP)
+    server.suspend
     server.wait_until("it is not alive", 20) { ask("/livez") == [503, "master stuck"] }
     server.signal(:CONT)
     server.wait_until("it is alive", 20) { ask("/livez") == [200, "ok"] }
@@ -244,7 +244,7 @@ class OperatorPortTest < ServerCase
     ready
     server.wait_until("all workers have answered", 20) { all_answer([0, 1]) }
     stopped = JSON.parse(ask("/status").last)["worker_status"].find { |worker| worker["index"] == 1 }["pid"]
-    Process.kill(:STOP, stopped)
+    server.suspend(stopped)
     asked = Thread.new { backtraces }
     20.times { assert_equal [200, "ok"], ask("/livez") }
     told = asked.value.group_by { |thread| thread["worker"] }

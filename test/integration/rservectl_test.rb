@@ -32,8 +32,7 @@ class RservectlTest < ServerCase
 
   def test_a_suspended_server_is_told_and_waited_for_no_longer_than_asked
     spawn_controlled
-    server.signal(:STOP)
-    server.wait_until("it is suspended", 10) { File.read("/proc/#{server.pid}/stat").include?(") T ") }
+    server.suspend
     [["-C", @url, "-T", "secret"], ["-S", @state]].each do |target|
       assert_equal [1, "rserve does not answer: no answer in 0.5 s\n"],
                    rservectl("--timeout", "0.5", *target, "status")

@@ -43,7 +43,7 @@ class TopTest < ServerCase
   def test_connections_that_nobody_accepts_are_told
     state = spawn_controlled(mode: "workers 1\nworker_timeout 600")
     worker = Integer(server.wait_for_log(/Worker 0 \(PID: (\d+)\) booted/)[1])
-    Process.kill(:STOP, worker)
+    server.suspend(worker)
     sockets = Array.new(3) { server.connect }
     server.wait_until("the master counts them", 10) do
       control("-S", state, "status").include?(", 3 connections not accepted yet:")
