@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::tuning::{AVERAGED, COMPETE_AFTER, LONGEST_TICK, PROBE_EVERY, RELIEF, TICK};
+use crate::tuning::{AVERAGED, BRISK, COMPETE_AFTER, LONGEST_TICK, PROBE_EVERY, RELIEF, TICK};
 
 /// What the monitor sees at a tick.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -92,9 +92,16 @@ pub fn is_calm(on_call: bool, led_or_polled: bool, computing: bool) -> bool {
     !on_call && (led_or_polled || computing)
 }
 
-/// How long the monitor rests after a look, given how long it rested before. `calm` as [`is_calm`] has it.
-pub fn rest(before: Duration, told: bool, calm: bool) -> Duration {
-    match told && calm {
+/// Whether threads that were given so many requests in this time are hardly ever away: another such request is over before
+/// a look would have found it.
+pub fn is_brisk(begun: u64, time: Duration) -> bool {
+    u128::from(begun) * 1000 > u128::from(BRISK) * time.as_micros()
+}
+
+/// How long the monitor rests after a look, given how long it rested before. `calm` as [`is_calm`] has it. Where absences are
+/// not `told`, threads that were just seen polling may all be away now, unless they are `brisk`, as [`is_brisk`] has it.
+pub fn rest(before: Duration, told: bool, calm: bool, brisk: bool) -> Duration {
+    match (told || brisk) && calm {
         true => (before * 2).min(LONGEST_TICK),
         false => TICK,
     }
@@ -164,15 +171,25 @@ mod tests {
         let mut before = TICK;
         let rests: Vec<_> = std::iter::from_fn(|| {
             Some({
-                before = rest(before, true, true);
+                before = rest(before, true, true, false);
                 before.as_millis()
             })
         })
         .take(5)
         .collect();
         assert_eq!(rests, [2, 4, 4, 4, 4]);
-        assert_eq!(rest(LONGEST_TICK, true, false), TICK);
-        assert_eq!(rest(LONGEST_TICK, false, true), TICK);
+        assert_eq!(rest(LONGEST_TICK, true, false, true), TICK);
+        assert_eq!(rest(LONGEST_TICK, false, true, false), TICK);
+        assert_eq!(rest(LONGEST_TICK, false, true, true), LONGEST_TICK);
+    }
+
+    #[test]
+    fn requests_are_brisk_that_are_too_short_for_a_look() {
+        for (begun, micros, brisk) in
+            [(0, 0, false), (4, 1000, false), (5, 1000, true), (20, 5000, false), (21, 5000, true)]
+        {
+            assert_eq!(is_brisk(begun, Duration::from_micros(micros)), brisk, "{begun} in {micros}");
+        }
     }
 
     #[test]

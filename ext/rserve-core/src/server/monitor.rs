@@ -63,7 +63,8 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
         }
         quiet = if leading && !on_call && !ready { quiet + pause } else { Duration::ZERO };
         let calm = staffing::is_calm(on_call, leading || look.polled, strong.is_computing());
-        pause = staffing::rest(pause, told, calm);
+        let brisk = last.as_ref().is_some_and(|last: &Look| look.is_brisk(last));
+        pause = staffing::rest(pause, told, calm, brisk);
         last = Some(look);
         if quiet < IDLE_AFTER {
             bell.set_resting(pause > TICK);
@@ -165,6 +166,13 @@ impl Server {
 pub(super) struct Spent {
     at: Instant,
     cpu: Duration,
+}
+
+impl Look {
+    /// Whether requests have been short since `last`.
+    fn is_brisk(&self, last: &Self) -> bool {
+        staffing::is_brisk(self.begun - last.begun, self.at - last.at)
+    }
 }
 
 /// See [`Server::look`].
