@@ -111,8 +111,11 @@ class TelemetryTest < ServerCase
     assert_match(/\At=\d+\.\d{3}\z/, stamp)
     assert_in_delta before, stamp.delete("t=").to_f, 30
     assert_equal "t=1", get("/", headers: { "X-Request-Start" => "t=1" }).body
+    assert_equal "t=1", get("/", headers: { "x_request_start" => "t=1" }).body
+    twice = server.request("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Start: t=1\r\nX-Request-Start: t=2\r\n\r\n")
+    assert_equal "t=1, t=2", twice.body
     get("/", headers: { "X-Request-Start" => "t=#{Time.now.to_f - 2}" })
-    metrics = metrics_when { |values| sum(values, DURATION) == 3 }
+    metrics = metrics_when { |values| sum(values, DURATION) == 5 }
     assert_equal 1, sum(metrics, "rserve_request_upstream_duration_seconds_count")
     assert_operator sum(metrics, "rserve_request_upstream_duration_seconds_sum"), :>=, 2
   end

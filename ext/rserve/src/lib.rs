@@ -70,7 +70,6 @@ fn look_up_classes(ruby: &Ruby) {
     http_parser::HttpParser::class(ruby);
     master::Master::class(ruby);
     operator::OperatorPort::class(ruby);
-    request_timeout::RequestTimeout::class(ruby);
     stream::Stream::class(ruby);
     telemetry::Telemetry::class(ruby);
     tls::TlsContext::class(ruby);

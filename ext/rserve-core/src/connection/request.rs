@@ -87,10 +87,10 @@ impl Request {
             && options.max_keep_alive.is_none_or(|most| self.serial + 1 < most)
     }
 
-    /// When its head was complete, as a proxy would have said it in `X-Request-Start`.
-    pub fn start<'a>(&self, text: &'a mut [u8; 32]) -> &'a [u8] {
+    /// When its head was complete, as a proxy would have said it in `X-Request-Start`; it is `now`.
+    pub fn start<'a>(&self, now: Instant, text: &'a mut [u8; 32]) -> &'a [u8] {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        stamp(since_1970.saturating_sub(self.head_at.elapsed()), text)
+        stamp(since_1970.saturating_sub(now.saturating_duration_since(self.head_at)), text)
     }
 
     pub(super) fn blank(now: Instant) -> Self {
@@ -110,7 +110,8 @@ impl Request {
 /// `t=1700000000.123`, without the machinery of `format!`: a request's stamp is made for each of them.
 fn stamp(time: Duration, text: &mut [u8; 32]) -> &[u8] {
     let mut buffer = [0; 20];
-    let millis = decimal::digits(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1000), &mut buffer);
+    let millis = time.as_secs().saturating_mul(1000) + u64::from(time.subsec_millis());
+    let millis = decimal::digits(millis.max(1000), &mut buffer);
     let (seconds, millis) = millis.split_at(millis.len() - 3);
     let mut len = 0;
     for part in [b"t=", seconds, b".", millis] {

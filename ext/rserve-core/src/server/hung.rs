@@ -39,11 +39,11 @@ impl Drop for InHand<'_> {
 }
 
 impl Server {
-    /// `request` is the application's until what this returns is dropped; `None` where nobody wants to know.
-    pub fn give(&self, connection: &Arc<Connection>, request: &Request) -> Option<InHand<'_>> {
+    /// `request` is the application's from `now` on until what this returns is dropped; `None` where nobody wants to know.
+    pub fn give(&self, connection: &Arc<Connection>, request: &Request, now: Instant) -> Option<InHand<'_>> {
         let (octets, head) = (request.octets.as_slice(), &request.head);
         let (method, path) = (head.method.of(octets), head.path.of(octets));
-        let serial = self.shared.calls.begin(method, path, connection, Instant::now())?;
+        let serial = self.shared.calls.begin(method, path, connection, now)?;
         Some(InHand { server: self, serial, ended: false })
     }
 

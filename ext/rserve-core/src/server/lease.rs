@@ -1,6 +1,7 @@
 //! The right to answer one request, and the duty to let go of its connection.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Server;
 use crate::connection::Connection;
@@ -11,12 +12,13 @@ use crate::connection::exchange::AfterSending;
 pub struct Lease {
     server: Arc<Server>,
     connection: Arc<Connection>,
+    taken_at: Instant,
     after: AfterSending,
 }
 
 impl Lease {
-    pub(super) fn new(server: &Arc<Server>, connection: Arc<Connection>) -> Self {
-        Self { server: Arc::clone(server), connection, after: AfterSending::Abort }
+    pub(super) fn new(server: &Arc<Server>, connection: Arc<Connection>, taken_at: Instant) -> Self {
+        Self { server: Arc::clone(server), connection, taken_at, after: AfterSending::Abort }
     }
 
     /// Whose connection it is.
@@ -27,6 +29,11 @@ impl Lease {
     /// The connection, to answer on.
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    /// When a thread took the request.
+    pub fn taken_at(&self) -> Instant {
+        self.taken_at
     }
 
     /// The response is complete, or as complete as it will get: what is still to be sent goes to the poller. From any

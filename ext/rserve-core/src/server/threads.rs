@@ -61,7 +61,7 @@ impl Server {
             }
             self.tell_begin(seat, &request, now);
             readers::note_serving(true);
-            return Next::Serve(Lease::new(self, connection), request);
+            return Next::Serve(Lease::new(self, connection, now), request);
         }
         self.rest(seat)
     }

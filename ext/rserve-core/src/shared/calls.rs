@@ -1,6 +1,7 @@
 //! Requests that the application has in hand: since when, and what becomes of those that it has for too long.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,9 @@ impl fmt::Display for Late {
     }
 }
 
+/// One count for all servers of the process: whoever has only the serial need not know the server. Never 0.
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+
 /// See the module. A lock that is held for a few instructions.
 #[derive(Default)]
 pub(crate) struct Calls {
@@ -64,7 +68,6 @@ struct Ledger {
     calls: Vec<AppCall>,
     /// Buffers of calls that are over.
     spare: Vec<Vec<u8>>,
-    serial: u64,
     /// How many of those that hang were told of, and when.
     told: Option<(usize, Instant)>,
 }
@@ -216,14 +219,14 @@ impl Ledger {
         connection: Option<Arc<Connection>>,
         now: Instant,
     ) -> u64 {
-        self.serial += 1;
+        let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
         let mut request = self.spare.pop().unwrap_or_default();
         request.clear();
         for part in [method, b" ", path] {
             request.extend_from_slice(part);
         }
         self.calls.push(AppCall {
-            serial: self.serial,
+            serial,
             began: now,
             request,
             connection,
@@ -231,7 +234,7 @@ impl Ledger {
             told: false,
             given_up: false,
         });
-        self.serial
+        serial
     }
 
     fn stall(&mut self, limit: Duration, now: Instant) -> Option<Stall> {

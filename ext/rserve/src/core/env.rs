@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::value::Opaque;
@@ -20,6 +21,7 @@ use rserve_core::server::recent::Recent;
 use rserve_http1::{Field, Framing, Head, Version, cgi, decimal};
 
 use crate::core::prototype::{Own, Prototype};
+use crate::core::request_timeout;
 use crate::vm::marked::Marked;
 use crate::vm::text;
 
@@ -70,6 +72,10 @@ pub(crate) struct Extras {
     pub(crate) early_hints: Option<Value>,
     /// `puma.mark_as_io_bound`, when it has any effect.
     pub(crate) mark_as_io_bound: Option<Value>,
+    /// By which the server knows the request, where there is a time-out.
+    pub(crate) serial: Option<u64>,
+    /// When a thread took the request.
+    pub(crate) taken_at: Instant,
 }
 
 macro_rules! keys {
@@ -104,8 +110,6 @@ keys! {
     mark_as_io_bound = "puma.mark_as_io_bound",
     body_wait = "puma.request_body_wait",
     underscore_headers = "puma.underscore_headers",
-    timeout = "rserve.timeout",
-    request_start = "HTTP_X_REQUEST_START",
     hijack = "rack.hijack",
     is_hijack = "rack.hijack?",
     request_method = "REQUEST_METHOD",
@@ -135,11 +139,6 @@ fn keys() -> &'static Keys {
 pub(crate) fn keys_of_callbacks(ruby: &Ruby) -> (VALUE, VALUE) {
     let keys = keys();
     (ruby.get_inner(keys.after_reply).as_raw(), ruby.get_inner(keys.response_finished).as_raw())
-}
-
-/// Of what the application asks for more time by.
-pub(crate) fn key_of_timeout() -> Opaque<Value> {
-    keys().timeout
 }
 
 /// The String that `env`, which the application may have changed, has for `key`.
@@ -249,7 +248,8 @@ impl EnvBuilder {
         let socket = extras.client.as_raw();
         let host = head.fields.iter().find(|field| is_host(field, octets));
         let host = host.map(|field| field.value.of(octets));
-        let http_host = host.map_or(rb_sys::Qnil as VALUE, new);
+        let nil = rb_sys::Qnil as VALUE;
+        let http_host = host.map_or(nil, new);
         let (name, port) = origin::host_and_port(head.host.map(|host| host.of(octets)));
         // SAFETY: the caller's promise; plain constructors, and `socket` responds to `method` as every object.
         unsafe {
@@ -269,6 +269,12 @@ impl EnvBuilder {
                 request_method: new(head.method.of(octets)),
                 server_protocol: protocol,
                 http_version: protocol,
+                timeout: extras.serial.map_or(nil, |serial| request_timeout::object(ruby, serial)),
+                request_start: match self.stamps && !head.fields.iter().any(|field| says_start(field, octets))
+                {
+                    true => new(request.start(extras.taken_at, &mut [0; 32])),
+                    false => nil,
+                },
             }
         }
     }
@@ -356,15 +362,6 @@ impl EnvBuilder {
         if !wait.is_zero() {
             // SAFETY: a plain constructor.
             set(keys.body_wait, unsafe { rb_sys::rb_float_new(wait.as_secs_f64() * 1e3) });
-        }
-        if self.stamps {
-            // SAFETY: `env` is a Hash, the key a frozen string of exact class: nothing is called that could raise.
-            let stamped =
-                unsafe { rb_sys::rb_hash_lookup(env, key(keys.request_start)) } != rb_sys::Qnil as VALUE;
-            if !stamped {
-                let mut digits = [0; 32];
-                set(keys.request_start, new(request.start(&mut digits)));
-            }
         }
         if self.tells_underscores && head.has_underscores {
             // SAFETY: the caller's promise.
@@ -490,6 +487,14 @@ unsafe fn underscore_names(head: &Head, octets: &[u8]) -> VALUE {
 /// Whether this is the `Host` that has its place in the prototype.
 fn is_host(field: &Field, octets: &[u8]) -> bool {
     field.visible && !field.repeated && field.name.of(octets).eq_ignore_ascii_case(b"host")
+}
+
+/// Whether it becomes `HTTP_X_REQUEST_START`.
+fn says_start(field: &Field, octets: &[u8]) -> bool {
+    let name = field.name.of(octets);
+    let spelled =
+        |(octet, start): (&u8, &u8)| octet.eq_ignore_ascii_case(start) || (*octet, *start) == (b'_', b'-');
+    field.visible && name.len() == 15 && name.iter().zip(b"x-request-start").all(spelled)
 }
 
 /// [`cgi::env_name`] into a buffer on the stack, which a longjmp may abandon; a name has at most 256 octets.

@@ -82,7 +82,7 @@ impl Core {
     fn new(ruby: &Ruby, handler: Value, app: Value, settings: RHash) -> Result<Self, Error> {
         let options = settings::server(ruby, settings)?;
         let (compat, io_bound) = (options.compat, options.max_io_threads > 0);
-        let timed = Timed::new(options.request_timeout.is_set());
+        let has_timeout = options.request_timeout.is_set();
         let spelling = if compat.spells_in_lower_case() { Spelling::Lower } else { Spelling::Title };
         let env = EnvBuilder::new(
             settings::remote_address(settings)?,
@@ -90,6 +90,7 @@ impl Core {
             settings::flag(settings, "request_start")?,
         );
         let server = Server::new(options).map_err(|failure| error::system(ruby, &failure))?;
+        let timed = Timed::new(&server, has_timeout);
         Ok(Self {
             server,
             handler: handler.into(),

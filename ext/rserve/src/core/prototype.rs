@@ -27,11 +27,13 @@ pub(crate) struct Own {
     pub(crate) http_host: VALUE,
     pub(crate) request_method: VALUE,
     pub(crate) server_protocol: VALUE,
-    /// Not at every level.
+    // What follows is not wanted of every server.
     pub(crate) http_version: VALUE,
+    pub(crate) timeout: VALUE,
+    pub(crate) request_start: VALUE,
 }
 
-const OWN_KEYS: [&str; 14] = [
+const OWN_KEYS: [&str; 16] = [
     "puma.socket",
     "rack.hijack",
     "rack.after_reply",
@@ -46,7 +48,12 @@ const OWN_KEYS: [&str; 14] = [
     "REQUEST_METHOD",
     "SERVER_PROTOCOL",
     "HTTP_VERSION",
+    "rserve.timeout",
+    "HTTP_X_REQUEST_START",
 ];
+
+/// Of [`OWN_KEYS`], those that every prototype has.
+const ALWAYS: usize = 13;
 
 /// The entries that lead to a request's connection and to what the application hung on it.
 const HELD: usize = 4;
@@ -58,29 +65,32 @@ pub(crate) struct Prototype {
     /// Whether a Hash's entries can be written by their places, which Ruby's public interface has no way for.
     by_place: bool,
     keys: [Opaque<Value>; OWN_KEYS.len()],
-    /// How many of [`OWN_KEYS`] it begins with.
-    own: usize,
+    /// Which of [`OWN_KEYS`] it begins with.
+    wanted: [bool; OWN_KEYS.len()],
     server_port: Opaque<Value>,
 }
 
 impl Prototype {
-    /// `entries` are the same for every request; with an `HTTP_VERSION` among them each request has its own. There are more
-    /// than eight: it is a table, not a list of pairs.
+    /// `entries` are the same for every request; where one is among them that not every server's requests have of their own,
+    /// they have. There are more than eight: it is a table, not a list of pairs.
     ///
     /// `RSERVE_PUBLIC_API` has the copies made as on a Ruby that no longer gives out a Hash's table.
     pub(crate) fn new(ruby: &Ruby, entries: RHash) -> Result<Self, Error> {
         let hash = ruby.hash_new();
-        let version: Option<Value> = entries.delete("HTTP_VERSION")?;
-        let own = if version.is_some() { OWN_KEYS.len() } else { OWN_KEYS.len() - 1 };
         let keys = OWN_KEYS.map(|key| Opaque::from(text::interned(ruby, key)));
-        for key in &keys[..own] {
+        let mut wanted = [true; OWN_KEYS.len()];
+        for (key, wanted) in keys.iter().zip(&mut wanted).skip(ALWAYS) {
+            *wanted = entries.get(*key).is_some();
+        }
+        for (key, _) in keys.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
             hash.aset(*key, ())?;
+            entries.delete::<_, Value>(*key)?;
         }
         let server_port: Value = entries.lookup("SERVER_PORT")?;
         entries.delete::<_, Value>("SERVER_PORT")?;
         hash.update(entries)?;
         let by_place = hash_places::CAN_BE_WRITTEN && std::env::var_os("RSERVE_PUBLIC_API").is_none();
-        Ok(Self { hash: hash.into(), by_place, keys, own, server_port: server_port.into() })
+        Ok(Self { hash: hash.into(), by_place, keys, wanted, server_port: server_port.into() })
     }
 
     pub(crate) fn mark(&self, marker: &gc::Marker) {
@@ -101,18 +111,25 @@ impl Prototype {
     /// `own` is on the caller's stack, where the garbage collector finds its values. To be called under `protect`.
     pub(crate) unsafe fn copy(&self, ruby: &Ruby, own: &Own) -> VALUE {
         let hash = ruby.get_inner(self.hash).as_raw();
-        // SAFETY: `Own` is at least as many values in a row as the prototype has keys of, and the caller's promise; nothing else has the
-        // GVL until the entries are as they were.
+        // SAFETY: `Own` is as many values in a row as there are keys, and the caller's promise; nothing else has the GVL until
+        // the entries are as they were.
         unsafe {
-            let values = std::slice::from_raw_parts(std::ptr::from_ref(own).cast(), self.own);
+            let own: &[VALUE; OWN_KEYS.len()] = &*std::ptr::from_ref(own).cast();
             if self.by_place {
-                hash_places::replace_first(hash, values);
+                let mut values = *own;
+                let mut len = ALWAYS;
+                for at in (ALWAYS..own.len()).filter(|at| self.wanted[*at]) {
+                    values[len] = own[at];
+                    len += 1;
+                }
+                hash_places::replace_first(hash, &values[..len]);
                 let copy = rb_sys::rb_hash_dup(hash);
                 hash_places::replace_first(hash, &[rb_sys::Qnil as VALUE; HELD]);
                 return copy;
             }
             let copy = rb_sys::rb_hash_dup(hash);
-            for (key, value) in self.keys.iter().zip(values) {
+            let wanted = self.keys.iter().zip(own).zip(self.wanted).filter(|(_, wanted)| *wanted);
+            for ((key, value), _) in wanted {
                 rb_sys::rb_hash_aset(copy, ruby.get_inner(*key).as_raw(), *value);
             }
             copy

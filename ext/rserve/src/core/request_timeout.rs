@@ -1,18 +1,20 @@
 //! `request_timeout`: which thread has which request, for whoever is told of one that takes long, and
 //! `env["rserve.timeout"]`, by which the application asks for more time.
 
-use std::sync::Arc;
+use std::ffi::c_void;
+use std::ptr::without_provenance_mut;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use magnus::rb_sys::FromRawValue;
+use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::value::{Opaque, ReprValue};
 use magnus::{
-    Class, DataTypeFunctions, Error, Module, RArray, RHash, RModule, Ruby, TypedData, Value, gc, method,
-    typed_data::Obj,
+    Class, Error, Module, RArray, RClass, RHash, RModule, Ruby, Value, gc, method, typed_data::Obj,
 };
+use rb_sys::VALUE;
 use rserve_core::config::options;
 use rserve_core::server::{InHand, Late, Server};
 
-use super::{Core, env};
+use super::Core;
 use crate::vm::marked::Marked;
 
 /// The requests that the application has, where there is a time-out.
@@ -27,8 +29,14 @@ struct Entry {
 }
 
 impl Timed {
-    pub(crate) fn new(wanted: bool) -> Self {
-        Self(wanted.then(|| Marked::new(Vec::new())))
+    pub(crate) fn new(server: &Arc<Server>, wanted: bool) -> Self {
+        if !wanted {
+            return Self(None);
+        }
+        let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.retain(|server| server.strong_count() > 0);
+        servers.push(Arc::downgrade(server));
+        Self(Some(Marked::new(Vec::new())))
     }
 
     pub(crate) fn mark(&self, marker: &gc::Marker) {
@@ -42,26 +50,13 @@ impl Timed {
     }
 
     /// The calling thread gives `in_hand` to the application, until what this returns is dropped.
-    ///
-    /// # Errors
-    ///
-    /// No memory is left for an object.
-    pub(crate) fn begin<'a>(
-        &'a self,
-        ruby: &Ruby,
-        server: &Arc<Server>,
-        in_hand: Option<&InHand<'_>>,
-        environment: RHash,
-    ) -> Result<Option<Running<'a>>, Error> {
-        let (Some(entries), Some(in_hand)) = (&self.0, in_hand) else { return Ok(None) };
-        let serial = in_hand.serial();
-        let timeout = ruby.obj_wrap(RequestTimeout { server: Arc::clone(server), serial });
-        environment.aset(ruby.get_inner(env::key_of_timeout()), timeout)?;
+    pub(crate) fn begin(&self, in_hand: Option<&InHand<'_>>, environment: RHash) -> Option<Running<'_>> {
+        let (entries, serial) = (self.0.as_ref()?, in_hand?.serial());
         // SAFETY: the calling thread is one of Ruby's.
         let thread = unsafe { Value::from_raw(rb_sys::rb_thread_current()) };
         let entry = Entry { serial, thread: thread.into(), env: environment.as_value().into() };
         entries.with(|entries| entries.push(entry));
-        Ok(Some(Running { entries, serial }))
+        Some(Running { entries, serial })
     }
 
     fn find(&self, serial: u64) -> Option<Entry> {
@@ -116,25 +111,60 @@ fn told(ruby: &Ruby, entry: &Entry, late: &Late) -> Result<RArray, Error> {
     Ok(told)
 }
 
-/// `Rserve::RequestTimeout`.
-#[derive(TypedData)]
-#[magnus(class = "Rserve::RequestTimeout", free_immediately)]
-pub(crate) struct RequestTimeout {
-    server: Arc<Server>,
-    serial: u64,
+/// Those that have a time-out; the objects below know no more than the serial of their request.
+static SERVERS: Mutex<Vec<Weak<Server>>> = Mutex::new(Vec::new());
+
+static CLASS: OnceLock<Opaque<RClass>> = OnceLock::new();
+
+/// What Ruby knows of the objects: nothing is behind them that would have to be marked or freed.
+struct DataType(rb_sys::rb_data_type_t);
+
+// SAFETY: never written to.
+unsafe impl Sync for DataType {}
+
+static DATA_TYPE: DataType = DataType({
+    // SAFETY: numbers, and pointers that may be null.
+    let mut data_type: rb_sys::rb_data_type_t = unsafe { std::mem::zeroed() };
+    data_type.wrap_struct_name = c"Rserve::RequestTimeout".as_ptr();
+    data_type.flags = 1; // RUBY_TYPED_FREE_IMMEDIATELY
+    data_type
+});
+
+/// A new `Rserve::RequestTimeout`, of the request with this serial. Each request has one: its data pointer is the serial, so that
+/// nothing is allocated beside it.
+///
+/// # Safety
+///
+/// To be called under `protect`, in frames that have nothing that needs dropping.
+pub(crate) unsafe fn object(ruby: &Ruby, serial: u64) -> VALUE {
+    let Some(class) = CLASS.get() else { return rb_sys::Qnil as VALUE };
+    let data = without_provenance_mut::<c_void>(usize::try_from(serial).unwrap_or(usize::MAX));
+    // SAFETY: the caller's promise; the type is one for ever, and says that nobody follows the pointer.
+    unsafe {
+        rb_sys::rb_data_typed_object_wrap(ruby.get_inner(*class).as_raw(), data, &raw const DATA_TYPE.0)
+    }
 }
 
-impl DataTypeFunctions for RequestTimeout {}
-
-impl RequestTimeout {
-    /// Gives this request so many seconds more. Does nothing once it is over.
-    fn extend(&self, seconds: f64) {
-        self.server.extend(self.serial, options::seconds(seconds));
+/// Gives this request so many seconds more. Does nothing once it is over.
+fn extend(this: Value, seconds: f64) {
+    // SAFETY: asked about any object; of one of this type the data pointer is the serial.
+    let serial = unsafe {
+        if rb_sys::rb_typeddata_is_kind_of(this.as_raw(), &raw const DATA_TYPE.0) == 0 {
+            return;
+        }
+        rb_sys::rb_check_typeddata(this.as_raw(), &raw const DATA_TYPE.0)
+    };
+    let servers: Vec<_> = SERVERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for server in servers.iter().filter_map(Weak::upgrade) {
+        server.extend(serial.addr() as u64, options::seconds(seconds));
     }
 }
 
 pub(crate) fn init(ruby: &Ruby, rserve: RModule) -> Result<(), Error> {
     let class = rserve.define_class("RequestTimeout", ruby.class_object())?;
     class.undef_default_alloc_func();
-    class.define_method("extend", method!(RequestTimeout::extend, 1))
+    class.define_method("extend", method!(extend, 1))?;
+    ruby.gc_register_mark_object(class);
+    let _ = CLASS.set(class.into());
+    Ok(())
 }

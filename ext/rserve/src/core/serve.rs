@@ -6,7 +6,6 @@ use std::sync::Arc;
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::value::{LazyId, ReprValue};
 use magnus::{Error, RArray, RHash, Ruby, Value, typed_data::Obj};
-use rserve_core::connection::Connection;
 use rserve_core::connection::exchange::AfterSending;
 use rserve_core::connection::request::{Refusal, Request};
 use rserve_core::observe::line::Octets;
@@ -76,17 +75,15 @@ impl Core {
         context: ResponseContext,
         client: Obj<Client>,
     ) -> Result<(), Error> {
-        let built = self.environment(ruby, lease.connection(), &mut request, client);
-        let in_hand = self.server.give(lease.connection(), &request);
+        let in_hand = self.server.give(lease.connection(), &request, lease.taken_at());
+        let serial = in_hand.as_ref().map(InHand::serial);
+        let built = self.environment(ruby, &lease, &mut request, client, serial);
         self.server.recycle(lease.connection(), request);
         let env = match built {
             Ok(env) => env,
             Err(failure) => return self.failed(ruby, lease, context, failure, None, client),
         };
-        let running = match self.timed.begin(ruby, &self.server, in_hand.as_ref(), env) {
-            Ok(running) => running,
-            Err(failure) => return self.failed(ruby, lease, context, failure, Some(env), client),
-        };
+        let running = self.timed.begin(in_hand.as_ref(), env);
         let app = ruby.get_inner(self.app.get());
         let outcome = app.funcall::<_, _, Value>(*CALL, (env,));
         drop(running);
@@ -124,10 +121,12 @@ impl Core {
     fn environment(
         &self,
         ruby: &Ruby,
-        connection: &Connection,
+        lease: &Lease,
         request: &mut Request,
         client: Obj<Client>,
+        serial: Option<u64>,
     ) -> Result<RHash, Error> {
+        let connection = lease.connection();
         let length = request.body.len();
         let stored = matches!(request.body, rserve_core::connection::body::Body::File { .. });
         let input = env::input(ruby, &mut request.body)?;
@@ -139,7 +138,15 @@ impl Core {
         };
         let early_hints = callable(self.early_hints, "early_hints")?;
         let mark_as_io_bound = callable(self.io_bound, "mark_as_io_bound")?;
-        let extras = Extras { client: client.as_value(), input, length, early_hints, mark_as_io_bound };
+        let extras = Extras {
+            client: client.as_value(),
+            input,
+            length,
+            early_hints,
+            mark_as_io_bound,
+            serial,
+            taken_at: lease.taken_at(),
+        };
         let env = self.env.build(ruby, connection, request, &extras)?;
         Client::set_env(client, env.as_value());
         let verifying = self.verifying.borrow().get(connection.listener()).copied();
