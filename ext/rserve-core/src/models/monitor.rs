@@ -7,6 +7,7 @@ use super::{every_order, request, thread};
 use crate::pool::Seat;
 use crate::pool::backlog::Backlog;
 use crate::shared::{MonitorBell, Polling};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// A Ruby thread waits in epoll, and nothing is to be done.
 #[derive(Default)]
@@ -110,5 +111,25 @@ fn a_large_request_that_is_kept_is_handed_over_when_the_one_before_is_done() {
         server.backlog.done(&seat);
         poller.join().unwrap();
         assert_eq!((server.backlog.len(), server.backlog.kept()), (1, 0));
+    });
+}
+
+/// Before the monitor parks, it shows the figures as it sees them.
+#[test]
+fn what_a_thread_changes_is_shown_by_it_or_by_the_monitor() {
+    every_order(|| {
+        let server = Arc::new((MonitorBell::default(), AtomicUsize::new(0), AtomicUsize::new(0)));
+        server.0.set_looking(true);
+        let worker = thread(&server, |(bell, figure, shown)| {
+            figure.store(1, Ordering::Release);
+            if !bell.is_looking() {
+                shown.fetch_max(1, Ordering::Relaxed);
+            }
+        });
+        let (bell, figure, shown) = &*server;
+        bell.set_looking(false);
+        shown.fetch_max(figure.load(Ordering::Acquire), Ordering::Relaxed);
+        worker.join().unwrap();
+        assert_eq!(shown.load(Ordering::Relaxed), 1);
     });
 }

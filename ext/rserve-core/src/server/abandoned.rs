@@ -61,7 +61,7 @@ impl Server {
         self.shared.backlog.done(seat);
         let before = self.shared.threads.end();
         self.shared.show_work();
-        self.show();
+        self.show_soon();
         if self.status() == super::Status::Draining && before <= 1 + self.shared.threads.size.hung() {
             self.shared.wake_poller();
         }

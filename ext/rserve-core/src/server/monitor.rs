@@ -42,11 +42,12 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
     let mut pause = TICK;
     let mut last = None;
     let mut spent = None;
+    bell.set_looking(true);
     loop {
-        let Some(strong) = server.upgrade() else { return };
-        if strong.status() == Status::Done {
+        let Some(strong) = server.upgrade().filter(|server| server.status() != Status::Done) else {
+            bell.set_looking(false);
             return;
-        }
+        };
         let told = strong.shared.options.suspensions_told;
         let now = Instant::now();
         let held_back = strong.uncork(now);
@@ -61,6 +62,7 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
         if !leading || ready {
             strong.tick(&look);
         }
+        strong.show();
         quiet = if leading && !on_call && !ready { quiet + pause } else { Duration::ZERO };
         let calm = staffing::is_calm(on_call, leading || look.polled, strong.is_computing());
         let brisk = last.as_ref().is_some_and(|last: &Look| look.is_brisk(last));
@@ -79,6 +81,8 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
         }
         let limit = strong.shared.calls.rest(Instant::now());
         bell.park(limit, move || {
+            // For those who saw it looking.
+            strong.show();
             strong.shared.polling.is_led() && strong.shared.backlog.len() == 0 && !strong.needs_monitor()
         });
         quiet = Duration::ZERO;
@@ -106,7 +110,6 @@ impl Server {
             // Nobody else may be there to go on with it.
             self.shared.note_unfinished(poller.has_more());
         }
-        self.show();
         let load = staffing::PoolLoad {
             polled: look.polled,
             ready: self.shared.backlog.len(),

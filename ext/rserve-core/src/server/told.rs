@@ -39,6 +39,13 @@ impl Server {
         seat
     }
 
+    /// As [`Server::show`], if the monitor does not soon do so: for what changes with every request.
+    pub(super) fn show_soon(&self) {
+        if self.telemetry().is_some() && !self.shared.monitor.is_looking() {
+            self.show();
+        }
+    }
+
     /// Shows the figures as they are now: to be called whenever they have changed.
     pub(super) fn show(&self) {
         if let Some(telemetry) = self.telemetry() {
@@ -71,7 +78,7 @@ impl Server {
             let octets = request.octets.as_slice();
             row.begin(request.head.method.of(octets), request.head.path.of(octets), now);
         }
-        self.show();
+        self.show_soon();
     }
 
     /// The thread of `seat` is done with a request.

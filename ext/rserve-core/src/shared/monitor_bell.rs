@@ -12,6 +12,8 @@ pub(crate) struct MonitorBell {
     parked: AtomicBool,
     /// It sleeps for more than a tick.
     resting: AtomicBool,
+    /// There is a monitor, which looks again soon.
+    looking: AtomicBool,
 }
 
 impl MonitorBell {
@@ -51,14 +53,27 @@ impl MonitorBell {
         self.resting.store(false, Ordering::SeqCst);
     }
 
+    /// There is a monitor from now on, or none any more.
+    pub(crate) fn set_looking(&self, looking: bool) {
+        self.looking.store(looking, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether the monitor sees within [`LONGEST_TICK`](crate::tuning::LONGEST_TICK) what the caller has just changed.
+    pub(crate) fn is_looking(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.looking.load(Ordering::SeqCst)
+    }
+
     /// Sleeps until it is woken, for `limit` at most, if there is nothing to do: as `is_idle` finds after everybody can see
     /// that it sleeps.
     pub(crate) fn park(&self, limit: Option<Duration>, is_idle: impl FnOnce() -> bool) {
         self.parked.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.set_looking(false);
         if is_idle() {
             self.parking.park(limit);
         }
         self.parked.store(false, Ordering::SeqCst);
+        self.set_looking(true);
     }
 }
