@@ -2,11 +2,14 @@
 
 require_relative "../helpers/server_case"
 require_relative "answers"
+require_relative "closed_bodies"
 require_relative "fault_table"
 
 # Whatever an application does costs its own request, at most its worker: the client sees one whole response, or that
 # there is none; the connection is in step, or over; the server goes on.
 class FaultsTest < ServerCase
+  include ClosedBodies
+
   FAULTS = FaultTable.load
 
   PROBE = "GET /probe HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -131,17 +134,6 @@ class FaultsTest < ServerCase
 
     wrong = fault.fields.find { |name, value| answer[name] != value }
     "its #{wrong.first} is #{answer[wrong.first].inspect[0, 100]}, not #{wrong.last.inspect}" if wrong
-  end
-
-  def closed_fault(path, fault)
-    return unless fault.closed
-
-    # The client has its response before the body is closed.
-    server.wait_until("its body is closed", 10) { get("/closed#{path}").body.to_i >= fault.closed }
-    counted = get("/closed#{path}").body.to_i
-    "its body was closed #{counted} times" if counted > fault.closed
-  rescue ServerProcess::Late
-    "its body was not closed"
   end
 
   # @return [String, Array] all that came, in an Array if the connection did not end
