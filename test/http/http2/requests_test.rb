@@ -152,7 +152,7 @@ class Http2RequestsTest < Http2Case
   end
 
   def test_a_hundred_requests_at_a_time
-    start APP
+    start APP, config: "max_keep_alive Float::INFINITY\n"
     client = open_client
     20.times do
       streams = Array.new(100) { client.begin_request("/") }
