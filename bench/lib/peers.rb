@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 # How each server is started to do the same work: as many processes and threads, by its own recommended means.
-# A server stands here under the name of its gem and its command.
+# A server stands here under the name of its command.
 module Peers
   # Name => the arguments that Ruby gets before the server's own. Unicorn, Pitchfork, Falcon and Itsi are measured where
   # their commands are on the PATH.
@@ -11,11 +11,18 @@ module Peers
     "falcon" => -> { ["-S", "falcon"] },
     "pitchfork" => -> { ["-S", "pitchfork"] },
     "unicorn" => -> { ["-S", "unicorn"] },
+    "thruster" => -> { ["-e", "exec(*ARGV)"] },
     "puma" => -> { [Gem.bin_path("puma", "puma")] }
   }.freeze
 
+  # Gems that are called otherwise.
+  GEMS = { "itsi" => "itsi-server" }.freeze
+
   # Those that are measured over TLS too.
   TLS = %w[rserve puma].freeze
+
+  # @param name [String] of one that is a gem
+  def self.version(name) = Gem::Specification.find_by_name(GEMS.fetch(name, name)).version.to_s
 
   # @return [Array<String>] names that can be measured here
   def self.there = COMMANDS.keys.select { |name| name == "rserve" || system("command -v #{name} >/dev/null") }
@@ -50,6 +57,14 @@ module Peers
       config = write("pitchfork.rb",
                      "worker_processes #{processes * workload[:threads]}\nrefork_after [50, 100, 1000]\n")
       ["-l", "127.0.0.1:#{port}", "-E", "production", "-c", config, with_content_length]
+    end
+
+    # In front of Puma; it neither logs requests here nor asks a certificate authority.
+    def thruster
+      behind = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
+      ours = self.class.new(workload, port, "tcp://127.0.0.1:#{behind}", folder)
+      ["env", "HTTP_PORT=#{port}", "TARGET_PORT=#{behind}", "LOG_REQUESTS=false", "H2C_ENABLED=true",
+       "thrust", RbConfig.ruby, Gem.bin_path("puma", "puma"), *ours.puma]
     end
 
     # A fiber for each request, as many as come.

@@ -15,7 +15,7 @@ class Report
   def self.machine(servers)
     versions = servers.uniq.to_h do |name|
       rserve = -> { File.read("Cargo.toml")[/^version = "(.*)"/, 1] }
-      [name, name == "rserve" ? rserve.call : Gem::Specification.find_by_name(name).version.to_s]
+      [name, name == "rserve" ? rserve.call : Peers.version(name)]
     end
     { ruby: RUBY_DESCRIPTION, cores: Etc.nprocessors, load: File.read("/proc/loadavg").split.first.to_f, versions: }
   end

@@ -27,7 +27,9 @@ class BenchServer
     @port = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
     @tls = workload[:tls]
     @folder = Dir.mktmpdir("bench-server")
-    @pid = Process.spawn({ "RACK_ENV" => "production", "RAILS_ENV" => "production" },
+    # A Gemfile that is not there: Falcon would otherwise resolve this project's.
+    @pid = Process.spawn({ "RACK_ENV" => "production", "RAILS_ENV" => "production",
+                           "BUNDLE_GEMFILE" => File.join(@folder, "Gemfile") },
                          "taskset", "-c", core, RbConfig.ruby,
                          *Peers.command(name, workload, port:, address:, folder: @folder),
                          in: File::NULL, out: log, err: %i[child out])
@@ -85,7 +87,8 @@ class BenchServer
     rescue Errno::ENOENT, Errno::ESRCH
       [0, 0]
     end
-    [@pid] + parents.select { |_, parent| parent == @pid }.keys
+    found = [@pid]
+    found.each { |pid| found.concat(parents.filter_map { |child, parent| child if parent == pid }) }
   end
 
   def rollup(pid, field) = File.read("/proc/#{pid}/smaps_rollup")[/^#{field}: +(\d+)/, 1].to_i * 1024
