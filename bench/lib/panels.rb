@@ -7,7 +7,7 @@ class Panels
   include Svg
 
   FIGURES = { cpu: ["processor time, µs a request", 1.0], p99: ["p99, ms", 1.0],
-              private: ["memory of each process that it shares with none, MB", 1024.0 * 1024] }.freeze
+              pss: ["memory of all processes together (PSS), MB", 1024.0 * 1024] }.freeze
   WIDTH = 820
   PANEL = 270
   NAMES = 62

@@ -18,12 +18,13 @@ class BenchServer
     def -(other) = Usage.new(cpu - other.cpu, switches - other.switches)
   end
 
-  attr_reader :port
+  attr_reader :name, :port
 
   # Whether a server of this name can run that workload.
   def self.able?(name, workload) = !workload[:tls] || Peers::TLS.include?(name)
 
   def initialize(name, workload, core:)
+    @name = name
     @port = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
     @tls = workload[:tls]
     @folder = Dir.mktmpdir("bench-server")
@@ -54,16 +55,16 @@ class BenchServer
 
   # @return [Usage] of the server's processes together, those that ended included
   def usage
-    processes.map { |pid| Usage.new(cpu(pid), switches(pid)) }
-             .reduce { |sum, one| Usage.new(sum.cpu + one.cpu, sum.switches + one.switches) }
+    all = processes.filter_map { |pid| usage_of(pid) }
+    Usage.new(all.sum(&:cpu), all.sum(&:switches))
   end
 
   # @return [Hash] pss: proportional share of all processes together; private: what a process that serves has written
   #   to and shares with none, the mean of them (bytes)
   def memory
-    serving = processes.size > 1 ? processes.drop(1) : processes
-    { pss: processes.sum { |pid| rollup(pid, "Pss") },
-      private: serving.sum { |pid| rollup(pid, "Private_Dirty") } / serving.size }
+    all = processes.filter_map { |pid| rollup(pid) }
+    serving = all.size > 1 ? all.drop(1) : all
+    { pss: all.sum { |one| one["Pss"] }, private: serving.sum { |one| one["Private_Dirty"] } / serving.size }
   end
 
   private
@@ -91,7 +92,19 @@ class BenchServer
     found.each { |pid| found.concat(parents.filter_map { |child, parent| child if parent == pid }) }
   end
 
-  def rollup(pid, field) = File.read("/proc/#{pid}/smaps_rollup")[/^#{field}: +(\d+)/, 1].to_i * 1024
+  # Some servers' processes come and go, and have their processor time then counted by who reaps them.
+  def usage_of(pid)
+    Usage.new(cpu(pid), switches(pid))
+  rescue Errno::ENOENT, Errno::ESRCH
+    nil
+  end
+
+  # @return [Hash{String => Integer}] bytes
+  def rollup(pid)
+    File.read("/proc/#{pid}/smaps_rollup").scan(/^(\w+): +(\d+) kB/).to_h.transform_values { |size| size.to_i * 1024 }
+  rescue Errno::ENOENT, Errno::ESRCH
+    nil
+  end
 
   # Fields 14 to 17 of proc(5)'s stat: user and system time, its own and its reaped children's.
   def cpu(pid) = File.read("/proc/#{pid}/stat")[/\) (.*)/, 1].split[11, 4].sum(&:to_i) / TICKS_PER_SECOND
@@ -122,7 +135,7 @@ class BenchServer
     socket = TCPSocket.new("127.0.0.1", port)
     socket = OpenSSL::SSL::SSLSocket.new(socket).tap { |tls| tls.sync_close = true }.connect if @tls
     socket.write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    !socket.read.empty?
+    socket.read.match?(%r{\AHTTP/1\.[01] [1-4]}) # what stands in front of a server answers 502 before it is there
   rescue Errno::ECONNREFUSED, Errno::ECONNRESET, OpenSSL::SSL::SSLError
     false
   ensure
