@@ -32,12 +32,12 @@ module Rserve
       Product.new("rserve", VERSION, CODE_NAME)
     end
 
-    # @return [String] what a process' title begins with: "rserve 0.1.0 as Puma 6.6.0"; by Puma's name "puma 6.6.0"
+    # @return [String] what a process' title begins with: "rserve 1.0.0.rc1 as Puma 6.6.0"; by Puma's name "puma 6.6.0"
     def identity
       process_name == "puma" ? "puma #{Const::PUMA_VERSION}" : "rserve #{VERSION} as Puma #{Const::PUMA_VERSION}"
     end
 
-    # @return [String] e.g. `rserve version: 0.1.0 ("First Light") as Puma 6.6.0`
+    # @return [String] e.g. `rserve version: 1.0.0.rc1 ("First Light") as Puma 6.6.0`
     def version_line
       other = poses_as_puma? ? "by rserve #{VERSION}" : "as Puma #{Const::PUMA_VERSION}"
       %(#{product.name} version: #{product.version} ("#{product.code_name}") #{other})

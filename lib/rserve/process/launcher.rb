@@ -317,7 +317,7 @@ module Rserve
       @runner.respond_to?(:worker_backtraces) ? @runner.worker_backtraces : []
     end
 
-    # @return [String] e.g. "rserve 0.1.0 as Puma 6.6.0 (tcp://0.0.0.0:9292) [shop]"
+    # @return [String] e.g. "rserve 1.0.0.rc1 as Puma 6.6.0 (tcp://0.0.0.0:9292) [shop]"
     def title
       buffer = "#{Rserve.identity} (#{Array(@options[:binds]).join(",")})"
       tag = @options[:tag].to_s

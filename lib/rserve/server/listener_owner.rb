@@ -106,7 +106,7 @@ module Rserve
       text.scrub("?").gsub(/[[:cntrl:]]+/, " ").slice(0, 80)
     end
 
-    # @return [String] e.g. "pid 4711: rserve 0.1.0 as Puma 6.6.0 (tcp://0.0.0.0:9292) [shop]"
+    # @return [String] e.g. "pid 4711: rserve 1.0.0.rc1 as Puma 6.6.0 (tcp://0.0.0.0:9292) [shop]"
     def to_s
       "pid #{pid}: #{command}".delete_suffix(": ")
     end

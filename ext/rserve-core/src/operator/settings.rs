@@ -25,7 +25,7 @@ pub struct Settings {
     pub former: Option<RawFd>,
     /// For how long the server may be saturated before it should be sent no more requests; `None` for ever.
     pub ready_saturation: Option<Duration>,
-    /// What the server calls itself, e.g. `rserve 0.1.0 as Puma 6.6.0`.
+    /// What the server calls itself, e.g. `rserve 1.0.0.rc1 as Puma 6.6.0`.
     pub identity: String,
     /// Names and versions of programs (`version`, as `name version`).
     pub versions: Vec<(String, String)>,
@@ -81,7 +81,7 @@ mod tests {
             "token=a=b",
             "former=9",
             "ready_saturation=1.5",
-            "identity=rserve 0.1.0 as Puma 6.6.0",
+            "identity=rserve 1.0.0.rc1 as Puma 6.6.0",
             "version=ruby 3.1.2 (x=y)",
         ];
         let want = Settings {
@@ -93,7 +93,7 @@ mod tests {
             token: Some("a=b".into()),
             former: Some(9),
             ready_saturation: Some(Duration::from_millis(1500)),
-            identity: "rserve 0.1.0 as Puma 6.6.0".into(),
+            identity: "rserve 1.0.0.rc1 as Puma 6.6.0".into(),
             versions: vec![("ruby".into(), "3.1.2 (x=y)".into())],
         };
         assert_eq!(Settings::parse(all), Ok(want));
