@@ -52,6 +52,17 @@ pub struct Selected<'a> {
     pub content: Content<'a>,
 }
 
+/// Why a name gives no file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Absent {
+    /// Nothing has it, so nothing is below it either.
+    Name,
+    /// What has it is no regular file, or none that may be read.
+    File,
+    /// Nobody knows: no descriptor or memory is left.
+    Unknown,
+}
+
 /// What of a file changes with its content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stamp {
@@ -110,42 +121,50 @@ impl Site {
 
     fn find_in<'a>(&'a self, folder: &'a Folder, name: Vec<u8>, accepted: Acceptance) -> Found<'a> {
         let html = self.types.of(b".html").unwrap_or("text/html");
-        let media = self.types.of(paths::extension(&name));
-        if !name.is_empty() {
-            match Self::select(folder, &name, media.unwrap_or("text/plain"), accepted) {
-                Found::Nothing if media.is_none() => {}
-                found => return found,
-            }
-            match Self::select(folder, &[name.as_slice(), b".html"].concat(), html, accepted) {
-                Found::Nothing => {}
-                found => return found,
-            }
+        if name.is_empty() {
+            return Self::select(folder, b"index.html", html, accepted).into();
         }
-        let slash: &[u8] = if name.is_empty() { b"" } else { b"/" };
-        Self::select(folder, &[name.as_slice(), slash, b"index.html"].concat(), html, accepted)
+        let media = self.types.of(paths::extension(&name));
+        let absent = match Self::select(folder, &name, media.unwrap_or("text/plain"), accepted) {
+            Err(absent @ (Absent::Name | Absent::File)) if media.is_none() => absent,
+            found => return found.into(),
+        };
+        match Self::select(folder, &[name.as_slice(), b".html"].concat(), html, accepted) {
+            Err(Absent::Name | Absent::File) if absent == Absent::File => {}
+            found => return found.into(),
+        }
+        Self::select(folder, &[name.as_slice(), b"/index.html"].concat(), html, accepted).into()
     }
 
     /// The file of this name, or one beside it that is coded as the client likes it.
-    fn select<'a>(folder: &'a Folder, name: &[u8], media: &'a str, accepted: Acceptance) -> Found<'a> {
-        let (file, stamp) = match folder.open(name) {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Found::Nothing,
-            Err(_) => return Found::Exhausted,
-        };
+    fn select<'a>(
+        folder: &'a Folder,
+        name: &[u8],
+        media: &'a str,
+        accepted: Acceptance,
+    ) -> Result<Selected<'a>, Absent> {
+        let (file, stamp) = folder.open(name)?;
         let varies = is_compressible(media.as_bytes());
         let offered: &[Coding] = if varies { &Coding::ALL } else { &[] };
         let mut coded = accepted.ranked(offered).filter_map(|coding| {
             // One that cannot be opened now is only a larger response.
-            let (file, stamp) = folder.open(&[name, coding.suffix().as_bytes()].concat()).ok().flatten()?;
+            let (file, stamp) = folder.open(&[name, coding.suffix().as_bytes()].concat()).ok()?;
             Some((file, stamp, Some(coding)))
         });
         let (file, Stamp { length, modified }, coding) = coded.next().unwrap_or((file, stamp, None));
         let immutable = folder.immutable && paths::is_digested(name);
         let fields = &folder.fields;
-        Found::File(Selected {
-            file,
-            content: Content { length, modified, media, coding, varies, immutable, fields },
-        })
+        Ok(Selected { file, content: Content { length, modified, media, coding, varies, immutable, fields } })
+    }
+}
+
+impl<'a> From<Result<Selected<'a>, Absent>> for Found<'a> {
+    fn from(selected: Result<Selected<'a>, Absent>) -> Self {
+        match selected {
+            Ok(selected) => Self::File(selected),
+            Err(Absent::Name | Absent::File) => Self::Nothing,
+            Err(Absent::Unknown) => Self::Exhausted,
+        }
     }
 }
 
@@ -157,16 +176,13 @@ impl Selected<'_> {
 }
 
 impl Folder {
-    /// A regular file that may be read; `None` where there is none.
-    ///
-    /// # Errors
-    ///
-    /// Nobody knows: no descriptor or memory is left.
-    fn open(&self, name: &[u8]) -> nix::Result<Option<(File, Stamp)>> {
+    /// A regular file that may be read.
+    fn open(&self, name: &[u8]) -> Result<(File, Stamp), Absent> {
         match open_beneath(self.root.as_fd(), name) {
-            Ok(file) => Ok(Stamp::of(&file).map(|stamp| (file, stamp))),
-            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) if self.may_have(name) => Err(errno),
-            Err(_) => Ok(None),
+            Ok(file) => Stamp::of(&file).map(|stamp| (file, stamp)).ok_or(Absent::File),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Err(Absent::Name),
+            Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) if self.may_have(name) => Err(Absent::Unknown),
+            Err(_) => Err(Absent::File),
         }
     }
 
