@@ -78,6 +78,7 @@ impl Prototype {
     pub(crate) fn new(ruby: &Ruby, entries: RHash) -> Result<Self, Error> {
         let hash = ruby.hash_new();
         let keys = OWN_KEYS.map(|key| Opaque::from(text::interned(ruby, key)));
+        let server_port: Value = entries.lookup("SERVER_PORT")?;
         let mut wanted = [true; OWN_KEYS.len()];
         for (key, wanted) in keys.iter().zip(&mut wanted).skip(ALWAYS) {
             *wanted = entries.get(*key).is_some();
@@ -86,8 +87,6 @@ impl Prototype {
             hash.aset(*key, ())?;
             entries.delete::<_, Value>(*key)?;
         }
-        let server_port: Value = entries.lookup("SERVER_PORT")?;
-        entries.delete::<_, Value>("SERVER_PORT")?;
         hash.update(entries)?;
         let by_place = hash_places::CAN_BE_WRITTEN && std::env::var_os("RSERVE_PUBLIC_API").is_none();
         Ok(Self { hash: hash.into(), by_place, keys, wanted, server_port: server_port.into() })
