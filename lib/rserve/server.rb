@@ -6,6 +6,7 @@ require "rserve"
 require "rserve/config/options"
 require "rserve/config/configuration"
 require "rserve/server/client"
+require "rserve/server/fiber_lane"
 require "rserve/server/http_errors"
 require "rserve/server/thread_pool"
 
@@ -121,6 +122,7 @@ module Rserve
       @reactor = make_reactor
       @thread_pool = ThreadPool.new(thread_name, self, @reactor, @options)
       @reactor.start
+      start_fibers(thread_name) if @options[:fibers]
       follow_curtain if @generation
       spawn_minimum
       @events.fire(:state, :running)
@@ -156,6 +158,7 @@ module Rserve
       @status = :halt
       @reactor.halt
       @thread_pool.cancel
+      @fiber_lane&.cancel
     end
 
     # As {#stop}, but leaves the listeners open for the next incarnation.
@@ -206,7 +209,8 @@ module Rserve
       return { max_threads:, requests_count: } unless @reactor || CompatLevel.figures_before_run?(compat_level)
 
       figures = @reactor ? @reactor.take_stats : idle_stats
-      figures.slice(*CompatLevel.stat_names(compat_level, tls: @binder.tls?, static: @options.key?(:static)))
+      figures.slice(*CompatLevel.stat_names(compat_level, tls: @binder.tls?, static: @options.key?(:static),
+                                                          fibers: @options.key?(:fibers)))
     end
 
     CompatLevel::RELEASES.each_key.flat_map { |level| CompatLevel.stat_names(level) }.uniq.each do |name|
@@ -248,6 +252,13 @@ module Rserve
     # The threads that are kept without work exist when {#run} returns.
     def spawn_minimum
       @thread_pool.spawn_thread while @reactor.stats[:running] < @min_threads && @reactor.manage(0) == :spawn
+    end
+
+    # Of several workers one speaks for all.
+    def start_fibers(thread_name)
+      @fiber_lane = FiberLane.new(thread_name, self, @reactor, @options)
+      @fiber_lane.advise if [nil, 0].include?(@worker&.index)
+      @fiber_lane.start
     end
 
     def idle_stats
@@ -316,6 +327,7 @@ module Rserve
         max_keep_alive: keep == Float::INFINITY ? nil : keep&.ceil,
         remote_address_value:,
         temp_folder: Dir.tmpdir,
+        fibers: @options[:fibers]&.then { |fibers| [fibers[:routes], fibers[:max]] },
         **front_door_settings
       )
     end
@@ -351,7 +363,10 @@ module Rserve
       return @app unless @options[:fiber_per_request] || @options[:clean_thread_locals]
 
       app = @app
-      ->(env) { Fiber.new { app.call(env) }.resume }
+      return ->(env) { Fiber.new { app.call(env) }.resume } unless @options[:fibers]
+
+      # In the fiber lane each request has a fiber of its own already.
+      ->(env) { Fiber.current_scheduler ? app.call(env) : Fiber.new { app.call(env) }.resume }
     end
 
     def io_threads?
@@ -399,7 +414,8 @@ module Rserve
         when :drain then begin_shutdown
         when :done then break
         end
-        shutting_down? ? @thread_pool.force : @thread_pool.trim
+        shutting_down? ? force : @thread_pool.trim
+        @fiber_lane&.revive
         follow_certificates
       end
       finish
@@ -428,12 +444,21 @@ module Rserve
     def begin_shutdown
       @binder.close unless @status == :restart
       @thread_pool.shut_down(@options[:force_shutdown_after])
+      @fiber_lane&.shut_down(@options[:force_shutdown_after])
+    end
+
+    def force
+      @thread_pool.force
+      @fiber_lane&.force
     end
 
     def finish
       @binder.close unless @status == :restart || !shutting_down?
       # A halt does not wait for the application, and a stop does not wait for a request that hangs.
-      @thread_pool.join(@reactor.hung_threads) unless @status == :halt
+      unless @status == :halt
+        @thread_pool.join(@reactor.hung_threads)
+        @fiber_lane&.join
+      end
       @reactor.join
       @events.fire(:state, @status) if shutting_down?
       @events.fire(:state, :done)

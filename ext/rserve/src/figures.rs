@@ -18,12 +18,12 @@ fn idle_stats(ruby: &Ruby, max_threads: u64) -> Result<RHash, Error> {
     to_hash(ruby, &ServerStats::of_empty_pool(max_threads))
 }
 
-fn stat_names(ruby: &Ruby, level: u8, tls: bool, files: bool) -> RArray {
-    let names = ServerStats::names(Compat::from_number(level), tls, files);
+fn stat_names(ruby: &Ruby, level: u8, tls: bool, files: bool, fibers: bool) -> RArray {
+    let names = ServerStats::names(Compat::from_number(level), tls, files, fibers);
     ruby.ary_from_iter(names.into_iter().map(|name| ruby.to_symbol(name)))
 }
 
 pub(crate) fn init(native: RModule) -> Result<(), Error> {
     native.define_singleton_method("idle_stats", function!(idle_stats, 1))?;
-    native.define_singleton_method("stat_names", function!(stat_names, 3))
+    native.define_singleton_method("stat_names", function!(stat_names, 4))
 }

@@ -6,7 +6,8 @@ use magnus::{Error, RHash, Ruby, TryConvert};
 use rserve_core::cluster::master as cluster;
 use rserve_core::config::compat::Compat;
 use rserve_core::config::options::{
-    self, Compression, ContentOptions, Options, ProxyProtocol, QueueLimits, RequestTimeout, StaticFolder,
+    self, Compression, ContentOptions, FiberOptions, Options, Paths, ProxyProtocol, QueueLimits,
+    RequestTimeout, StaticFolder,
 };
 use rserve_http1::content::codings::Coding;
 
@@ -57,8 +58,10 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     options.queue = QueueLimits {
         time: get(settings, "queue_time_limit")?.map(options::seconds),
         length: get(settings, "queue_limit")?,
-        exempt: get(settings, "shed_exempt")?.unwrap_or_default(),
+        exempt: Paths(get(settings, "shed_exempt")?.unwrap_or_default()),
     };
+    options.fibers = get::<(Option<Vec<String>>, usize)>(settings, "fibers")?
+        .map(|(routes, max)| FiberOptions { routes: routes.map(Paths), max });
     if let Some(octets) = get(settings, "unread_limit")? {
         options.unread_limit = octets;
     }

@@ -123,8 +123,8 @@ module Rserve
     # Figures of a server's stats, in their order; a server with a TLS listener has some that no Puma has.
     #
     # @return [Array<Symbol>]
-    def stat_names(level, tls: false, static: false)
-      Native.stat_names(level, tls, static)
+    def stat_names(level, tls: false, static: false, fibers: false)
+      Native.stat_names(level, tls, static, fibers)
     end
 
     # Option keys of level 6 that later levels no longer have.

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "rserve/dsl/fibers"
 require "rserve/dsl/front_door"
 require "rserve/dsl/retirement"
 require "rserve/dsl/unknown_words"
@@ -14,6 +15,7 @@ module Rserve
       include UnknownWords
       include Retirement
       include FrontDoor
+      include Fibers
 
       # @return [String, nil] the config file being evaluated
       attr_reader :path

@@ -2,6 +2,7 @@
 
 require "rserve/process/blame"
 require "rserve/config/config_error"
+require "rserve/config/fiber_scheduler_class"
 require "rserve/server/listener_owner"
 require "rserve/log/log_writer"
 require "rserve/puma/null_io"
@@ -36,7 +37,9 @@ module Rserve
     def run
       OwnFilesCheck.new(@options).run { |pid| (@options[:binds] + other_urls).any? { |url| listens?(pid, url) } }
       FrontDoorCheck.new(@options).run
+      scheduler = FiberSchedulerClass.of(@options)&.tap(&:check)
       seconds = load_application
+      scheduler&.resolve
       listening = try_listeners
       facts(seconds, listening).each do |name, lines|
         Array(lines).each_with_index { |line, index| @stdout.puts format("%-14s %s", index.zero? ? name : "", line) }
@@ -103,6 +106,7 @@ module Rserve
                          "(loaded in #{seconds.round(1)} s)",
         "Mode" => mode,
         "Threads" => "#{@options[:min_threads]} to #{@options[:max_threads]}#{" in each worker" if clustered?}",
+        **fibers,
         "Listening" => listening,
         "Control" => control,
         "Operator" => @options[:health_bind] || "none",
@@ -147,6 +151,15 @@ module Rserve
       codings = @options[:compress]&.fetch(:codings)&.map { |coding, level| "#{coding} (level #{level})" } || []
       { "Static" => folders, "X-Sendfile" => sendfile, "Compression" => [codings.join(", ")] - [""] }
         .reject { |_, lines| lines.empty? }
+    end
+
+    # @return [Hash] a line if fibers are to serve requests
+    def fibers
+      fibers = @options[:fibers]
+      return {} unless fibers
+
+      { "Fibers" => "at most #{fibers[:max]}#{" in each worker" if clustered?}, for " \
+                    "#{fibers[:routes]&.join(", ") || "every request"}, by #{fibers[:scheduler]}" }
     end
 
     def hooks

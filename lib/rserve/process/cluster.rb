@@ -423,7 +423,8 @@ module Rserve
 
     def stat_names
       tls = @launcher.binder.tls?
-      CompatLevel.stat_names(@config.compat_level, tls:, static: @launcher.options.key?(:static))
+      CompatLevel.stat_names(@config.compat_level, tls:, static: @launcher.options.key?(:static),
+                                                   fibers: @launcher.options.key?(:fibers))
     end
   end
 end

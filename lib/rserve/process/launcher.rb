@@ -5,6 +5,7 @@ require "rserve/server/binder"
 require "rserve/config/configuration"
 require "rserve/process/events"
 require "rserve/process/fork_guard"
+require "rserve/config/fiber_scheduler_class"
 require "rserve/process/front_door_check"
 require "rserve/log/access_log"
 require "rserve/log/log_writer"
@@ -97,6 +98,7 @@ module Rserve
       @run_thread = Thread.current
       OwnFilesCheck.new(@options).run
       FrontDoorCheck.new(@options).run
+      FiberSchedulerClass.of(@options)&.check
       join_succession
       limit_arenas
       telemetry

@@ -147,6 +147,21 @@ module Rserve
       LogStream.new($stdout).write(lines.map { |line| "#{pid}: #{line}\n" }.join)
     end
 
+    # Runs the hooks of threads that begin or end.
+    #
+    # @param name [Symbol]
+    # @param options [#all_of]
+    # @param control [ServerPluginControl]
+    # @param log_writer [LogWriter]
+    def self.run_hooks(name, options, control, log_writer)
+      options.all_of(name).each do |hook|
+        hook = hook[:block] if hook.is_a?(Hash)
+        hook.lambda? && hook.arity.zero? ? hook.call : hook.call(control)
+      rescue StandardError => e
+        log_writer.log("WARNING hook #{name} failed with exception (#{e.class}) #{e.message}")
+      end
+    end
+
     private
 
     def run(number)
@@ -165,12 +180,7 @@ module Rserve
     end
 
     def hooks(name)
-      @options.all_of(name).each do |hook|
-        hook = hook[:block] if hook.is_a?(Hash)
-        hook.lambda? && hook.arity.zero? ? hook.call : hook.call(@control)
-      rescue StandardError => e
-        @server.log_writer.log("WARNING hook #{name} failed with exception (#{e.class}) #{e.message}")
-      end
+      ThreadPool.run_hooks(name, @options, @control, @server.log_writer)
     end
 
     def now

@@ -16,6 +16,7 @@ Bundler.require
 # APP_DATA           folder of the database and of uploads
 # CABLE_ADAPTER      Action Cable's (async)
 # FORCE_SSL          redirect to https
+# ISOLATION_LEVEL    whose state Rails keeps apart: threads' or fibers'
 # X_SENDFILE_HEADER  the field by which a proxy is told to send a file
 class Application < Rails::Application
   data = Pathname(ENV.fetch("APP_DATA") { File.expand_path("../tmp", __dir__) })
@@ -30,6 +31,7 @@ class Application < Rails::Application
   config.log_level = :info
   config.force_ssl = ENV.key?("FORCE_SSL")
   config.action_dispatch.x_sendfile_header = ENV.fetch("X_SENDFILE_HEADER", nil)
+  config.active_support.isolation_level = ENV["ISOLATION_LEVEL"].to_sym if ENV.key?("ISOLATION_LEVEL")
   config.active_job.queue_adapter = :async
   config.active_storage.service = :local
 

@@ -26,6 +26,29 @@ pub enum ProxyProtocol {
     V2,
 }
 
+/// Paths as an operator names them. One that ends with `*` stands for all that begin so.
+#[derive(Clone, Debug, Default)]
+pub struct Paths(pub Vec<String>);
+
+impl Paths {
+    /// Whether `path`, as it was sent, is one of them.
+    pub fn include(&self, path: &[u8]) -> bool {
+        self.0.iter().any(|one| match one.strip_suffix('*') {
+            Some(beginning) => path.starts_with(beginning.as_bytes()),
+            None => path == one.as_bytes(),
+        })
+    }
+}
+
+/// Requests that are served by fibers.
+#[derive(Clone, Debug)]
+pub struct FiberOptions {
+    /// Those for these paths; `None` is every request.
+    pub routes: Option<Paths>,
+    /// At most so many at a time.
+    pub max: usize,
+}
+
 /// Which requests are turned away instead of waiting for a thread.
 #[derive(Clone, Debug, Default)]
 pub struct QueueLimits {
@@ -33,22 +56,14 @@ pub struct QueueLimits {
     pub time: Option<Duration>,
     /// Those that come when so many wait; `None` is no limit.
     pub length: Option<usize>,
-    /// Paths of requests that wait for as long as it takes. One that ends with `*` stands for all that begin so.
-    pub exempt: Vec<String>,
+    /// Of requests that wait for as long as it takes.
+    pub exempt: Paths,
 }
 
 impl QueueLimits {
     /// Whether any request is turned away.
     pub fn are_set(&self) -> bool {
         self.time.is_some() || self.length.is_some()
-    }
-
-    /// Whether requests for `path`, as it was sent, wait for as long as it takes.
-    pub fn exempt(&self, path: &[u8]) -> bool {
-        self.exempt.iter().any(|exempt| match exempt.strip_suffix('*') {
-            Some(beginning) => path.starts_with(beginning.as_bytes()),
-            None => path == exempt.as_bytes(),
-        })
     }
 }
 
@@ -127,6 +142,8 @@ pub struct Options {
     pub request_timeout: RequestTimeout,
     /// See [`QueueLimits`].
     pub queue: QueueLimits,
+    /// See [`FiberOptions`]; `None`: threads serve every request.
+    pub fibers: Option<FiberOptions>,
     /// Octets of responses that clients may leave unread, all of them together, before the slowest are cut off.
     pub unread_limit: u64,
     /// After so long without any request the server stops; `None` is never.
@@ -176,6 +193,7 @@ impl Default for Options {
             stuck_after: Some(Duration::from_secs(60)),
             request_timeout: RequestTimeout::default(),
             queue: QueueLimits::default(),
+            fibers: None,
             unread_limit: 256 << 20,
             idle_timeout: None,
             enable_keep_alives: true,
@@ -201,9 +219,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_exempt_as_it_is_or_by_its_beginning() {
-        let limits = QueueLimits { exempt: vec!["/up".into(), "/health/*".into()], ..QueueLimits::default() };
-        for (path, exempt) in [
+    fn a_path_is_named_as_it_is_or_by_its_beginning() {
+        let paths = Paths(vec!["/up".into(), "/health/*".into()]);
+        for (path, included) in [
             ("/up", true),
             ("/up/", false),
             ("/upload", false),
@@ -213,9 +231,10 @@ mod tests {
             ("/health", false),
             ("", false),
         ] {
-            assert_eq!(limits.exempt(path.as_bytes()), exempt, "{path:?}");
+            assert_eq!(paths.include(path.as_bytes()), included, "{path:?}");
         }
-        assert!(!QueueLimits::default().exempt(b"/up"));
+        assert!(!Paths::default().include(b"/up"));
+        assert!(Paths(vec!["*".into()]).include(b"/"));
     }
 
     #[test]

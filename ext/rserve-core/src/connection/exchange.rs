@@ -32,11 +32,11 @@ use crate::net::edges::{ENDED, READABLE};
 use crate::net::stream::Stream;
 use crate::net::tls::Fault;
 use crate::net::transfer::Ticket;
-use crate::sys::Parking;
 
 pub(crate) use abandoned::Audience;
 pub(crate) use carriage::{Brought, Carriage, Due};
 pub(crate) use linger::LINGER_TIME;
+pub(crate) use reader::Waiter;
 use receive::Preface;
 use told::Told;
 
@@ -107,8 +107,8 @@ pub(crate) struct Exchange {
     outgoing: Outgoing,
     /// How far ahead of its reader this response may be without waiting for it.
     advance: u64,
-    /// Where the thread waits that makes the response, for a reader that is too far behind.
-    waiting: Option<Arc<Parking>>,
+    /// Where who makes the response waits, for a reader that is too far behind.
+    waiting: Option<Waiter>,
     /// The socket had nothing more at the last read; cleared by a readable edge.
     drained: bool,
     /// The peer has sent its last octet, which may not have been read yet.
@@ -364,6 +364,11 @@ impl Exchange {
     /// Octets of the complete request's body.
     pub(crate) fn request_len(&self) -> u64 {
         self.request.body.len()
+    }
+
+    /// The server itself answers the complete request, because it is none that the application may have.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.request.refusal.is_some()
     }
 
     /// Path of the complete request, as it was sent.

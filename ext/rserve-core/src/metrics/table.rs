@@ -183,6 +183,10 @@ pub const TABLE: &[Metric] = &[
     counter("rserve_restarts", &["result"], "Restarts that are over.", |now| {
         labelled(RestartResult::ALL, RestartResult::label, &now.snapshot.server.restarts)
     }),
+    of_worker("rserve_fibers", "Requests that fibers serve.", |stats| stats.fibers),
+    of_worker("rserve_fiber_backlog", "Complete requests that wait for a fiber.", |stats| {
+        stats.fiber_backlog
+    }),
     Metric {
         name: "rserve_static_requests",
         kind: Kind::Counter,

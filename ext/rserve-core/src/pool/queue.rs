@@ -270,6 +270,7 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::options::Paths;
 
     const MS: Duration = Duration::from_millis(1);
     const THREADS: u32 = 5;
@@ -278,7 +279,7 @@ mod tests {
     const CAPACITY: u32 = THREADS * 1000 / SERVICE;
 
     fn limits(time: Option<u64>, length: Option<usize>) -> QueueLimits {
-        QueueLimits { time: time.map(Duration::from_millis), length, exempt: Vec::new() }
+        QueueLimits { time: time.map(Duration::from_millis), length, exempt: Paths::default() }
     }
 
     fn entry(name: &'static str, since: Instant) -> Entry<&'static str> {

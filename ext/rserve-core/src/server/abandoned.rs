@@ -45,7 +45,7 @@ impl Server {
         }
     }
 
-    fn leave_unserved(&self, connection: &Arc<Connection>, why: Shed) {
+    pub(super) fn leave_unserved(&self, connection: &Arc<Connection>, why: Shed) {
         let stays = self.status() == super::Status::Running;
         let mut exchange = connection.exchange();
         let (after, why) = exchange.answer_unserved(&self.shared.options, connection.peer(), why, stays);

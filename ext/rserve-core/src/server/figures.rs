@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::Server;
 use crate::config::compat::Compat;
+use crate::pool::fiber_lane::FiberLane;
 
 /// Where a figure is shown.
 #[derive(Clone, Copy)]
@@ -17,6 +18,8 @@ enum Told {
     WithTls,
     /// Those whose server answers with files: neither.
     WithFiles,
+    /// Those whose requests fibers serve: neither.
+    WithFibers,
 }
 
 /// A server at one moment. A thread that stands back for one that computes, or for a large request, counts as busy with
@@ -92,6 +95,12 @@ figures! {
     tls_microseconds, Told::WithTls, |now| now.server.handshakes.cost().as_micros();
     /// Requests that the server has answered with files.
     static_requests, Told::WithFiles, |now| now.server.shared.figures.files();
+    /// Requests that fibers serve at the moment.
+    fibers, Told::WithFibers, |now| now.lane(FiberLane::begun);
+    /// Requests that wait for a fiber.
+    fiber_backlog, Told::WithFibers, |now| now.lane(FiberLane::len);
+    /// How many fibers may serve at a time.
+    max_fibers, Told::WithFibers, |now| now.lane(FiberLane::max);
 }
 
 impl ServerStats {
@@ -111,12 +120,13 @@ impl ServerStats {
     }
 
     /// The figures that such a server shows, in this order.
-    pub fn names(compat: Compat, tls: bool, files: bool) -> Vec<&'static str> {
+    pub fn names(compat: Compat, tls: bool, files: bool, fibers: bool) -> Vec<&'static str> {
         let place = |told: Told| match told {
             Told::Since(first) => compat.follows(first).then_some(0),
             Told::BusyThreads => Some(u8::from(compat.tells_busy_threads_last())),
             Told::WithTls => tls.then_some(2),
             Told::WithFiles => files.then_some(3),
+            Told::WithFibers => fibers.then_some(4),
         };
         let mut names: Vec<_> =
             TABLE.iter().filter_map(|(name, told)| Some((place(*told)?, *name))).collect();
@@ -126,6 +136,10 @@ impl ServerStats {
 }
 
 impl Moment<'_> {
+    fn lane(&self, read: fn(&FiberLane) -> usize) -> usize {
+        self.server.shared.fiber_lane.as_ref().map_or(0, read)
+    }
+
     fn capacity(&self) -> usize {
         let idle = self.running.saturating_sub(self.busy);
         idle + self.server.shared.threads.size.limit().saturating_sub(self.running)
@@ -166,18 +180,18 @@ mod tests {
     #[test]
     fn every_level_has_its_pumas_names_in_their_order_and_tls_comes_last() {
         let six = ["backlog", "running", "pool_capacity", "max_threads", "requests_count", "busy_threads"];
-        assert_eq!(ServerStats::names(Compat::Puma6, false, false), six);
-        let eight = ServerStats::names(Compat::Puma8, false, false);
-        let seven = ServerStats::names(Compat::Puma7, false, false);
+        assert_eq!(ServerStats::names(Compat::Puma6, false, false, false), six);
+        let eight = ServerStats::names(Compat::Puma8, false, false, false);
+        let seven = ServerStats::names(Compat::Puma7, false, false, false);
         assert_eq!(seven, eight.iter().copied().filter(|name| *name != "io_threads").collect::<Vec<_>>());
         for (level, pumas) in [(Compat::Puma6, six.to_vec()), (Compat::Puma7, seven), (Compat::Puma8, eight)]
         {
-            let all = ServerStats::names(level, true, false);
+            let all = ServerStats::names(level, true, false, false);
             assert_eq!(all[..pumas.len()], pumas);
             assert!(all[pumas.len()..].iter().all(|name| name.starts_with("tls_")), "{all:?}");
         }
-        let all = ServerStats::names(Compat::Puma8, true, true);
-        assert_eq!((all.len(), all.last()), (ServerStats::COUNT, Some(&"static_requests")));
+        let all = ServerStats::names(Compat::Puma8, true, true, true);
+        assert_eq!((all.len(), all.last()), (ServerStats::COUNT, Some(&"max_fibers")));
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! Requests that hang in the application: who answers in its place, and who takes the place of its thread. How long they
 //! may take is in [`crate::shared`]'s calls.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Late, Notice, Server};
-use crate::connection::Connection;
+use super::{Late, Lease, Notice, Server};
 use crate::connection::request::Request;
+use crate::pool::fiber_lane::FiberLane;
 use crate::telemetry::Timeout;
 
 /// A request in the application's hands, until this is dropped.
 pub struct InHand<'a> {
     server: &'a Server,
     serial: u64,
+    in_fiber: bool,
     ended: bool,
 }
 
@@ -22,34 +22,43 @@ impl InHand<'_> {
         self.serial
     }
 
+    /// A fiber has it.
+    pub fn is_in_fiber(&self) -> bool {
+        self.in_fiber
+    }
+
     /// The application has given it back: `true` when the server has answered in its place, and the connection is no
     /// longer the caller's.
     pub fn end(mut self) -> bool {
         self.ended = true;
-        self.server.take_back(self.serial)
+        self.server.take_back(self.serial, self.in_fiber)
     }
 }
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.server.take_back(self.serial);
+            self.server.take_back(self.serial, self.in_fiber);
         }
     }
 }
 
 impl Server {
-    /// `request` is the application's from `now` on until what this returns is dropped; `None` where nobody wants to know.
-    pub fn give(&self, connection: &Arc<Connection>, request: &Request, now: Instant) -> Option<InHand<'_>> {
+    /// The request of `lease` is the application's from when it was taken until what this returns is dropped; `None` where
+    /// nobody wants to know.
+    pub fn give(&self, lease: &Lease, request: &Request) -> Option<InHand<'_>> {
         let (octets, head) = (request.octets.as_slice(), &request.head);
         let (method, path) = (head.method.of(octets), head.path.of(octets));
-        let serial = self.shared.calls.begin(method, path, connection, now)?;
-        Some(InHand { server: self, serial, ended: false })
+        let (in_fiber, since) = (lease.is_in_fiber(), lease.taken_at());
+        let serial = self.shared.calls.begin(method, path, lease.connection(), in_fiber, since)?;
+        Some(InHand { server: self, serial, in_fiber, ended: false })
     }
 
-    fn take_back(&self, serial: u64) -> bool {
+    fn take_back(&self, serial: u64, in_fiber: bool) -> bool {
         let given_up = self.is_at_home() && self.shared.calls.end(serial);
-        if given_up {
+        if given_up && in_fiber {
+            self.shared.fiber_lane.iter().for_each(FiberLane::one_hung_less);
+        } else if given_up {
             self.shared.threads.size.one_hung_less();
             self.show_size();
             self.let_surplus_go();
@@ -88,8 +97,13 @@ impl Server {
                 continue;
             }
             // Before the connection is let go: whoever ends looks at both.
-            self.shared.threads.size.one_hung_more();
-            self.show_size();
+            if late.in_fiber {
+                self.shared.fiber_lane.iter().for_each(FiberLane::one_hung_more);
+                self.rouse_pump();
+            } else {
+                self.shared.threads.size.one_hung_more();
+                self.show_size();
+            }
             let after = exchange.answer_for_application(&self.shared.options);
             self.conclude(&connection, exchange, after);
             self.tell_timeout(Timeout::Hard);

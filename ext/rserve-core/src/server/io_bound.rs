@@ -41,7 +41,7 @@ impl Server {
     /// Tells the other workers of a cluster how many threads there may be.
     pub(super) fn show_size(&self) {
         if let Some(place) = self.shared.place.get() {
-            place.resize(u32::try_from(self.shared.threads.size.max_with_hung()).unwrap_or(u32::MAX));
+            place.resize(u32::try_from(self.shared.shown_size()).unwrap_or(u32::MAX));
         }
     }
 

@@ -14,11 +14,21 @@ pub struct Lease {
     connection: Arc<Connection>,
     taken_at: Instant,
     after: AfterSending,
+    in_fiber: bool,
 }
 
 impl Lease {
     pub(super) fn new(server: &Arc<Server>, connection: Arc<Connection>, taken_at: Instant) -> Self {
-        Self { server: Arc::clone(server), connection, taken_at, after: AfterSending::Abort }
+        Self { server: Arc::clone(server), connection, taken_at, after: AfterSending::Abort, in_fiber: false }
+    }
+
+    /// Of a request that a fiber serves.
+    pub(super) fn in_fiber(server: &Arc<Server>, connection: Arc<Connection>, taken_at: Instant) -> Self {
+        Self { server: Arc::clone(server), connection, taken_at, after: AfterSending::Abort, in_fiber: true }
+    }
+
+    pub(super) fn is_in_fiber(&self) -> bool {
+        self.in_fiber
     }
 
     /// Whose connection it is.

@@ -7,6 +7,7 @@
 mod abandoned;
 mod absence;
 mod answer;
+mod fibers;
 mod figures;
 mod hung;
 mod io_bound;
@@ -32,6 +33,7 @@ use crate::poller::Poller;
 use crate::shared::Shared;
 
 pub use crate::shared::{Late, Notice, Status};
+pub use fibers::Pump;
 pub use figures::ServerStats;
 pub use hung::InHand;
 pub use io_bound::IoBound;
@@ -135,8 +137,10 @@ impl Server {
     pub fn add_gate(&self, gate: Gate) {
         let _ = self.shared.place.set(gate.place().clone());
         self.shared.backlog.take_turns(LargeTurns::new(gate.place().clone()));
-        let takes = self.shared.options.queue.are_set() || self.shared.has_files();
+        let options = &self.shared.options;
+        let takes = options.queue.are_set() || self.shared.has_files() || options.fibers.is_some();
         self.lock_poller().add_gate(gate.taking_without_threads(takes));
+        self.show_size();
     }
 
     /// Begins to serve and starts the monitor, a native thread.

@@ -52,6 +52,7 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
         let now = Instant::now();
         let held_back = strong.uncork(now);
         strong.turn_away(now);
+        strong.turn_away_in_lane(now);
         strong.give_up_hung(now);
         spent = strong.weigh_large(spent);
         let leading = strong.shared.polling.is_led();
@@ -137,6 +138,7 @@ impl Server {
             || self.shared.polling.has_unfinished()
             || self.shared.backlog.has_large()
             || self.shared.backlog.has_turned_away()
+            || self.lane_may_turn_away()
     }
 
     /// Lets more or fewer large requests be served at a time, here and in other workers, while there are some: to be

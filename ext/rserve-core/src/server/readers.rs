@@ -3,13 +3,15 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Look, Server};
 use crate::connection::Connection;
+use crate::connection::exchange::{Exchange, Waiter};
 use crate::connection::unread::{self, Reader, Relief};
-use crate::sys::Parking;
+use crate::sys::{Bell, Parking};
 use crate::tuning::LONGEST_LEFT;
 
 thread_local! {
@@ -20,6 +22,11 @@ thread_local! {
 /// The calling thread begins to serve a request, or is done with it.
 pub(super) fn note_serving(serves: bool) {
     SERVES.set(serves);
+}
+
+/// Whether who makes the response may go on: all is sent, or, if not `all` has to be, it may be ahead.
+fn is_over(exchange: &Exchange, all: bool) -> bool {
+    !exchange.is_blocked() || !(all || exchange.is_ahead())
 }
 
 impl Server {
@@ -35,21 +42,10 @@ impl Server {
         limit: Duration,
         all: bool,
     ) -> io::Result<bool> {
-        self.check_home()?;
         let parking = Arc::new(Parking::default());
-        let mut exchange = connection.exchange();
-        exchange.wait_at(&parking);
-        let over = |left: bool, ahead: bool| !left || !(all || ahead);
-        // Sends what it can, and tells `parking` if that was all.
-        exchange.flush()?;
-        if over(exchange.is_blocked(), exchange.is_ahead()) {
+        if self.leave_to_poller(connection, Waiter::Thread(Arc::clone(&parking)), all)? {
             return Ok(true);
         }
-        if exchange.reader_due(Instant::now(), self.shared.options.write_timeout) <= Instant::now() {
-            exchange.cut_off();
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.hand_over(connection, exchange)?;
         // A thread that is none of the pool's takes no place from anybody.
         let is_wanted = !all && SERVES.get();
         if is_wanted {
@@ -59,9 +55,50 @@ impl Server {
         if is_wanted {
             self.waiting_for_readers().retain(|other| !Arc::ptr_eq(other, connection));
         }
+        self.has_caught_up(connection, all)
+    }
+
+    /// As [`Server::wait_for_reader`] by a fiber: what it waits for to be readable, `None` when it may go on. Then
+    /// [`Server::has_caught_up`] tells.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::wait_for_reader`], or no descriptor is left.
+    pub fn wait_in_fiber(&self, connection: &Arc<Connection>, all: bool) -> io::Result<Option<OwnedFd>> {
+        let bell = Arc::new(Bell::new()?);
+        let descriptor = bell.descriptor().try_clone_to_owned()?;
+        let over = self.leave_to_poller(connection, Waiter::Fiber(bell), all)?;
+        Ok((!over).then_some(descriptor))
+    }
+
+    /// Whether the reader of `connection` has taken so much that who makes its response may go on.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost.
+    pub fn has_caught_up(&self, connection: &Connection, all: bool) -> io::Result<bool> {
         let mut exchange = connection.exchange();
         exchange.flush()?;
-        Ok(over(exchange.is_blocked(), exchange.is_ahead()))
+        Ok(is_over(&exchange, all))
+    }
+
+    /// What is left of the response is sent by the poller, which then tells `waiter`; `true` when that need not be waited
+    /// for.
+    fn leave_to_poller(&self, connection: &Arc<Connection>, waiter: Waiter, all: bool) -> io::Result<bool> {
+        self.check_home()?;
+        let mut exchange = connection.exchange();
+        exchange.wait_at(waiter);
+        // Sends what it can, and tells the waiter if that was all.
+        exchange.flush()?;
+        if is_over(&exchange, all) {
+            return Ok(true);
+        }
+        if exchange.reader_due(Instant::now(), self.shared.options.write_timeout) <= Instant::now() {
+            exchange.cut_off();
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.hand_over(connection, exchange)?;
+        Ok(false)
     }
 
     fn waiting_for_readers(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {

@@ -99,7 +99,7 @@ impl Server {
     /// Keeps requests from being started, if none is being served or waits, but some were since this last said yes.
     /// `false` when there was no reason or is no time for it, and then nothing is kept.
     pub fn hold(&self) -> bool {
-        self.shared.threads.hold(|| self.shared.work())
+        self.shared.threads.hold(|| self.shared.work() + self.shared.fiber_work())
     }
 
     /// Ends [`Server::hold`].

@@ -69,16 +69,24 @@ impl Server {
     /// The thread of `seat` begins `request` at `now`.
     pub(super) fn tell_begin(&self, seat: &Seat, request: &Request, now: Instant) {
         seat.begin();
-        let Some(telemetry) = self.telemetry() else { return };
-        telemetry.part(Part::Queue, nanoseconds(now.saturating_duration_since(request.ready_at)));
-        if let Some(waited) = upstream(request, now) {
-            telemetry.part(Part::Upstream, nanoseconds(waited));
+        if self.telemetry().is_none() {
+            return;
         }
+        self.tell_wait(request, now);
         if let Some(row) = seat.row() {
             let octets = request.octets.as_slice();
             row.begin(request.head.method.of(octets), request.head.path.of(octets), now);
         }
         self.show_soon();
+    }
+
+    /// `request` is begun at `now`.
+    pub(super) fn tell_wait(&self, request: &Request, now: Instant) {
+        let Some(telemetry) = self.telemetry() else { return };
+        telemetry.part(Part::Queue, nanoseconds(now.saturating_duration_since(request.ready_at)));
+        if let Some(waited) = upstream(request, now) {
+            telemetry.part(Part::Upstream, nanoseconds(waited));
+        }
     }
 
     /// The thread of `seat` is done with a request.

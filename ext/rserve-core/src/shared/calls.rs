@@ -42,6 +42,8 @@ pub struct Late {
     pub serial: u64,
     /// Since when.
     pub age: Duration,
+    /// A fiber has it.
+    pub in_fiber: bool,
     /// Method and path.
     request: Vec<u8>,
 }
@@ -84,11 +86,18 @@ struct AppCall {
     told: bool,
     /// The hard time-out has passed.
     given_up: bool,
+    /// A fiber has it: it may take as long as it likes, but for the time-outs.
+    in_fiber: bool,
 }
 
 impl AppCall {
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.began)
+    }
+
+    fn late(&self, now: Instant) -> Late {
+        let (serial, in_fiber) = (self.serial, self.in_fiber);
+        Late { serial, age: self.age(now), in_fiber, request: self.request.clone() }
     }
 
     fn is_past(&self, limit: Option<Duration>, now: Instant) -> bool {
@@ -111,13 +120,14 @@ impl Calls {
         method: &[u8],
         path: &[u8],
         connection: &Arc<Connection>,
+        in_fiber: bool,
         now: Instant,
     ) -> Option<u64> {
         if self.stuck_after.is_none() && !self.timeout.is_set() {
             return None;
         }
         let connection = self.timeout.hard.map(|_| Arc::clone(connection));
-        Some(self.lock().begin(method, path, connection, now))
+        Some(self.lock().begin(method, path, connection, in_fiber, now))
     }
 
     /// The application has given a request back: `true` when that is too late.
@@ -153,7 +163,7 @@ impl Calls {
         let late = state.calls.iter_mut().filter(|call| !call.told && call.is_past(soft, now));
         late.map(|call| {
             call.told = true;
-            Late { serial: call.serial, age: call.age(now), request: call.request.clone() }
+            call.late(now)
         })
         .collect()
     }
@@ -172,12 +182,7 @@ impl Calls {
         }
         let state = self.lock();
         let overdue = state.calls.iter().filter(|call| !call.given_up && call.is_past(hard, now));
-        overdue
-            .filter_map(|call| {
-                let late = Late { serial: call.serial, age: call.age(now), request: call.request.clone() };
-                Some((late, Arc::clone(call.connection.as_ref()?)))
-            })
-            .collect()
+        overdue.filter_map(|call| Some((call.late(now), Arc::clone(call.connection.as_ref()?)))).collect()
     }
 
     /// Nobody waits for what the application gives back: `false` when it just has.
@@ -217,6 +222,7 @@ impl Ledger {
         method: &[u8],
         path: &[u8],
         connection: Option<Arc<Connection>>,
+        in_fiber: bool,
         now: Instant,
     ) -> u64 {
         let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -233,12 +239,14 @@ impl Ledger {
             extension: Duration::ZERO,
             told: false,
             given_up: false,
+            in_fiber,
         });
         serial
     }
 
     fn stall(&mut self, limit: Duration, now: Instant) -> Option<Stall> {
-        let threads = self.calls.iter().filter(|call| call.age(now) > limit).count();
+        let on_threads = || self.calls.iter().filter(|call| !call.in_fiber);
+        let threads = on_threads().filter(|call| call.age(now) > limit).count();
         let news = match self.told {
             None => threads > 0,
             Some((told, at)) => threads > told && now.saturating_duration_since(at) >= limit,
@@ -250,7 +258,7 @@ impl Ledger {
             return None;
         }
         self.told = Some((threads, now));
-        let oldest = self.calls.iter().min_by_key(|call| call.began)?;
+        let oldest = on_threads().min_by_key(|call| call.began)?;
         Some(Stall { threads, limit, oldest: oldest.age(now), request: oldest.request.clone() })
     }
 }
@@ -267,7 +275,7 @@ mod tests {
     }
 
     fn begin(calls: &Calls, method: &[u8], path: &[u8], now: Instant) -> u64 {
-        calls.lock().begin(method, path, None, now)
+        calls.lock().begin(method, path, None, false, now)
     }
 
     #[test]
@@ -290,6 +298,13 @@ mod tests {
         assert_eq!(said(182), None);
         begin(&calls, b"PUT", b"/\xff", start + 182 * SECOND);
         assert!(said(243).is_some_and(|line| line.ends_with(r": PUT /\xFF")), "anew");
+    }
+
+    #[test]
+    fn a_fiber_may_wait_for_long() {
+        let (start, calls) = (Instant::now(), calls(Some(SECOND), None, None));
+        calls.lock().begin(b"GET", b"/stream", None, true, start);
+        assert_eq!(calls.stall(start + 60 * SECOND), None);
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl Shared {
         if millis < due {
             return due;
         }
-        if self.threads.busy() == 0 && self.backlog.len() == 0 && all_idle() {
+        if self.threads.busy() == 0 && self.backlog.len() == 0 && self.fiber_work() == 0 && all_idle() {
             if !times.idle.swap(true, Ordering::AcqRel) {
                 times.idle_expired.store(true, Ordering::Release);
                 self.threads.manager.wake();

@@ -27,6 +27,7 @@ use crate::connection::unread::Unread;
 use crate::connection::{Connection, ConnectionId};
 use crate::content::Site;
 use crate::pool::backlog::Backlog;
+use crate::pool::fiber_lane::FiberLane;
 use crate::pool::large;
 use crate::pool::queue::Entry;
 use crate::telemetry::{self, WorkerState};
@@ -69,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) calls: Calls,
     pub(crate) notices: Notices,
     pub(crate) backlog: Backlog,
+    /// Requests that fibers serve, if any are.
+    pub(crate) fiber_lane: Option<FiberLane>,
     /// What clients leave unread of their responses.
     pub(crate) unread: Arc<Unread>,
     pub(crate) monitor: Arc<MonitorBell>,
@@ -88,7 +91,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// A folder of files cannot be opened.
+    /// A folder of files cannot be opened, or no descriptor is left.
     pub(crate) fn new(options: Options, registry: Registry, waker: Waker) -> io::Result<Self> {
         Ok(Self {
             life: Life::new(),
@@ -100,6 +103,11 @@ impl Shared {
             calls: Calls::new(&options),
             notices: Notices::default(),
             backlog: Backlog::new(&options.queue),
+            fiber_lane: options
+                .fibers
+                .as_ref()
+                .map(|fibers| FiberLane::new(fibers, &options.queue))
+                .transpose()?,
             unread: Arc::new(Unread::new(options.unread_limit)),
             monitor: Arc::default(),
             site: Site::open(&options.content)?,
@@ -131,6 +139,9 @@ impl Shared {
         if self.life.advance(status) {
             self.tell(WorkerState::Stopping);
             self.backlog.wake(usize::MAX);
+            if let Some(lane) = &self.fiber_lane {
+                lane.ring();
+            }
             self.wake_poller();
             self.monitor.wake();
             self.threads.manager.wake();
@@ -170,6 +181,11 @@ impl Shared {
         self.threads.busy() + self.backlog.len() + self.backlog.kept()
     }
 
+    /// Requests that fibers serve, or that wait for one.
+    pub(crate) fn fiber_work(&self) -> usize {
+        self.fiber_lane.as_ref().map_or(0, |lane| lane.begun() + lane.len())
+    }
+
     /// The poller may sleep for long, so what it shows the other workers before is kept true by the threads.
     pub(crate) fn show_work(&self) {
         if let Some(place) = self.place.get() {
@@ -182,7 +198,18 @@ impl Shared {
     pub(crate) fn shown_work(&self) -> usize {
         let kept = if self.options.queue_requests { 0 } else { self.backlog.kept() };
         let busy = self.threads.busy().saturating_sub(self.threads.size.beyond());
-        busy + self.backlog.len() + kept
+        // Fibers take no thread from anybody. Where they serve everything they are all that is to be seen.
+        let fibers =
+            if self.fiber_lane.as_ref().is_some_and(FiberLane::takes_all) { self.fiber_work() } else { 0 };
+        busy + self.backlog.len() + kept + fibers
+    }
+
+    /// How many requests this worker serves at a time, as the other workers see it.
+    pub(crate) fn shown_size(&self) -> usize {
+        match &self.fiber_lane {
+            Some(lane) if lane.takes_all() => lane.max(),
+            _ => self.threads.size.max_with_hung(),
+        }
     }
 
     pub(crate) fn may_accept(&self) -> bool {
@@ -198,7 +225,8 @@ impl Shared {
     pub(crate) fn check_drained(&self, connections: usize) {
         // Of a request that hangs nobody waits for the end.
         let busy = self.threads.busy().saturating_sub(self.threads.size.hung());
-        if connections == 0 && self.backlog.len() == 0 && busy == 0 {
+        let fibers = self.fiber_work().saturating_sub(self.fiber_lane.as_ref().map_or(0, FiberLane::hung));
+        if connections == 0 && self.backlog.len() == 0 && busy == 0 && fibers == 0 {
             self.advance(Status::Done);
         }
     }
@@ -267,8 +295,14 @@ impl Shared {
         exchange: MutexGuard<'_, Exchange>,
         now: Instant,
     ) {
+        let exempt = self.is_exempt(&exchange);
+        if let Some(lane) = &self.fiber_lane
+            && lane.takes(&exchange)
+        {
+            drop(exchange);
+            return self.queue_for_fiber(lane, connection, now, exempt);
+        }
         let large = exchange.request_len() >= large::LARGE;
-        let exempt = self.backlog.is_limited() && self.options.queue.exempt(exchange.request_path());
         drop(exchange);
         let entry = Entry { request: Arc::clone(connection), since: now, large, exempt };
         if !self.backlog.push(entry, now) {
@@ -278,11 +312,25 @@ impl Shared {
 
     /// The request of `connection`, which a thread has taken, is to be begun later.
     pub(crate) fn put_back(&self, connection: &Arc<Connection>) {
-        let exchange = connection.exchange();
-        let exempt = self.backlog.is_limited() && self.options.queue.exempt(exchange.request_path());
-        let since = exchange.ready_at();
-        drop(exchange);
+        let (since, exempt) = self.waits_since(&connection.exchange());
         self.backlog.put_back(Entry { request: Arc::clone(connection), since, large: false, exempt });
+    }
+
+    /// When the complete request of `exchange` became so, and whether it waits for as long as it takes.
+    pub(crate) fn waits_since(&self, exchange: &Exchange) -> (Instant, bool) {
+        (exchange.ready_at(), self.is_exempt(exchange))
+    }
+
+    fn is_exempt(&self, exchange: &Exchange) -> bool {
+        self.options.queue.are_set() && self.options.queue.exempt.include(exchange.request_path())
+    }
+
+    fn queue_for_fiber(&self, lane: &FiberLane, connection: &Arc<Connection>, since: Instant, exempt: bool) {
+        lane.push(Entry { request: Arc::clone(connection), since, large: false, exempt }, since);
+        if lane.is_limited() {
+            // Nobody else looks how long it waits.
+            self.monitor.hurry();
+        }
     }
 
     /// Has a thread look for requests, if there are any: for a caller that made one ready and will not serve it.

@@ -1,6 +1,7 @@
 //! System calls that need `unsafe` or have no safe wrapper; nothing here decides anything.
 #![allow(unsafe_code)]
 
+mod bell;
 mod beneath;
 pub(crate) mod forks;
 mod log;
@@ -33,6 +34,7 @@ use nix::libc;
 use nix::sys::epoll::Epoll;
 use nix::sys::signal::{SigSet, SigmaskHow};
 
+pub use bell::Bell;
 pub(crate) use beneath::open_beneath;
 pub use log::write_log;
 pub use malloc::limit_arenas;

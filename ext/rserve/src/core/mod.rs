@@ -17,6 +17,7 @@ pub(crate) mod thread_events;
 mod writer;
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ use magnus::{
     Class, DataTypeFunctions, Error, Module, Object, RArray, RHash, RModule, Ruby, Symbol, TryConvert,
     TypedData, Value, function, gc, method, typed_data::Obj,
 };
-use rserve_core::server::{Manage, Next, Notice, Server, ServerStats, Status};
+use rserve_core::server::{Manage, Next, Notice, Pump, Server, ServerStats, Status};
 use rserve_core::telemetry::{ServerPhase, ServerSection};
 use rserve_http1::Spelling;
 
@@ -219,6 +220,40 @@ impl Core {
         }
     }
 
+    /// A descriptor that can be read when the pump has something to do; `nil` without fibers. It is the caller's.
+    fn fiber_bell(ruby: &Ruby, this: &Self) -> Result<Option<i32>, Error> {
+        let bell = this.server.fiber_bell().map(|bell| bell.try_clone_to_owned()).transpose();
+        bell.map(|bell| bell.map(IntoRawFd::into_raw_fd)).map_err(|failure| error::system(ruby, &failure))
+    }
+
+    /// What the pump, the fiber that begins the others, does next: `:begin` (have one call `serve_in_fiber`), `:wait` (for
+    /// the bell, then call `pump_waited`), `:pause` or `:leave`.
+    fn pump(ruby: &Ruby, this: &Self) -> Symbol {
+        ruby.to_symbol(match this.server.pump() {
+            Pump::Begin => "begin",
+            Pump::Wait => "wait",
+            Pump::Pause => "pause",
+            Pump::Leave => "leave",
+        })
+    }
+
+    fn pump_waited(&self) {
+        self.server.pump_waited();
+    }
+
+    fn rouse_pump(&self) {
+        self.server.rouse_pump();
+    }
+
+    /// Serves one request, if there is one, in the calling fiber.
+    fn serve_in_fiber(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+        let server = Arc::clone(&this.server);
+        let Some((lease, request)) = server.begin_in_fiber() else { return Ok(()) };
+        let served = this.serve(ruby, lease, request);
+        server.served_in_fiber();
+        served
+    }
+
     /// A pool thread has ended, in whatever way.
     fn leave(&self) {
         self.server.leave();
@@ -349,6 +384,11 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("tell_in", method!(Core::tell_in, 1))?;
     class.define_method("start", method!(Core::start, 0))?;
     class.define_method("work", method!(Core::work, 0))?;
+    class.define_method("fiber_bell", method!(Core::fiber_bell, 0))?;
+    class.define_method("pump", method!(Core::pump, 0))?;
+    class.define_method("pump_waited", method!(Core::pump_waited, 0))?;
+    class.define_method("rouse_pump", method!(Core::rouse_pump, 0))?;
+    class.define_method("serve_in_fiber", method!(Core::serve_in_fiber, 0))?;
     class.define_method("leave", method!(Core::leave, 0))?;
     class.define_method("spawn_failed", method!(Core::spawn_failed, 0))?;
     class.define_method("manage", method!(Core::manage, 1))?;

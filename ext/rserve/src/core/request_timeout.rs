@@ -25,6 +25,8 @@ pub(crate) struct Timed(Option<Marked<Vec<Entry>>>);
 struct Entry {
     serial: u64,
     thread: Opaque<Value>,
+    /// If it is one of several of the thread.
+    fiber: Option<Opaque<Value>>,
     env: Opaque<Value>,
 }
 
@@ -44,6 +46,7 @@ impl Timed {
         entries.mark(|entries| {
             for entry in entries {
                 marker.mark(entry.thread);
+                entry.fiber.into_iter().for_each(|fiber| marker.mark(fiber));
                 marker.mark(entry.env);
             }
         });
@@ -51,10 +54,14 @@ impl Timed {
 
     /// The calling thread gives `in_hand` to the application, until what this returns is dropped.
     pub(crate) fn begin(&self, in_hand: Option<&InHand<'_>>, environment: RHash) -> Option<Running<'_>> {
-        let (entries, serial) = (self.0.as_ref()?, in_hand?.serial());
+        let (entries, in_hand) = (self.0.as_ref()?, in_hand?);
+        let serial = in_hand.serial();
         // SAFETY: the calling thread is one of Ruby's.
         let thread = unsafe { Value::from_raw(rb_sys::rb_thread_current()) };
-        let entry = Entry { serial, thread: thread.into(), env: environment.as_value().into() };
+        // SAFETY: as above.
+        let fiber =
+            in_hand.is_in_fiber().then(|| unsafe { Value::from_raw(rb_sys::rb_fiber_current()) }.into());
+        let entry = Entry { serial, thread: thread.into(), fiber, env: environment.as_value().into() };
         entries.with(|entries| entries.push(entry));
         Some(Running { entries, serial })
     }
@@ -101,7 +108,8 @@ impl Core {
 fn told(ruby: &Ruby, entry: &Entry, late: &Late) -> Result<RArray, Error> {
     let thread = ruby.get_inner(entry.thread);
     // First: no other thread has run since the request was found to be with this one.
-    let backtrace: Value = thread.funcall("backtrace", ())?;
+    let backtrace: Value =
+        entry.fiber.map_or(thread, |fiber| ruby.get_inner(fiber)).funcall("backtrace", ())?;
     let told = ruby.ary_new();
     told.push(thread)?;
     told.push(ruby.get_inner(entry.env))?;

@@ -75,7 +75,7 @@ impl Core {
         context: ResponseContext,
         client: Obj<Client>,
     ) -> Result<(), Error> {
-        let in_hand = self.server.give(lease.connection(), &request, lease.taken_at());
+        let in_hand = self.server.give(&lease, &request);
         let serial = in_hand.as_ref().map(InHand::serial);
         let built = self.environment(ruby, &lease, &mut request, client, serial);
         self.server.recycle(lease.connection(), request);

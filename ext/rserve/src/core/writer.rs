@@ -1,5 +1,6 @@
 //! Sending the parts of one response, and waiting for clients that read slowly.
 
+mod fiber_wait;
 pub(crate) mod slot;
 
 use std::borrow::Cow;
@@ -183,7 +184,10 @@ impl Writer {
     fn wait_for_reader(&mut self, ruby: &Ruby, all: bool) -> Result<(), Error> {
         loop {
             let (server, connection) = (self.lease.server(), self.lease.connection());
-            let waited = without_gvl(|| server.wait_for_reader(connection, WAIT_SLICE, all), &|| {});
+            let waited = match fiber_wait::scheduled() {
+                true => fiber_wait::wait_for_reader(ruby, server, connection, WAIT_SLICE, all)?,
+                false => without_gvl(|| server.wait_for_reader(connection, WAIT_SLICE, all), &|| {}),
+            };
             ruby.thread_check_ints()?;
             let failure = match waited {
                 Some(Ok(true)) => return Ok(()),

@@ -5,12 +5,21 @@ use std::time::{Duration, Instant};
 
 use super::{AfterSending, Exchange};
 use crate::connection::unread::{ADVANCE, Reader};
-use crate::sys::Parking;
+use crate::sys::{Bell, Parking};
+
+/// Where somebody waits for a reader that is too far behind.
+pub(crate) enum Waiter {
+    Thread(Arc<Parking>),
+    /// Among others of its thread, which wait for other things.
+    Fiber(Arc<Bell>),
+}
 
 impl Exchange {
     pub(super) fn wake(&mut self) {
-        if let Some(parking) = self.waiting.take() {
-            parking.wake();
+        match self.waiting.take() {
+            Some(Waiter::Thread(parking)) => parking.wake(),
+            Some(Waiter::Fiber(bell)) => bell.ring(),
+            None => {}
         }
     }
 
@@ -19,11 +28,10 @@ impl Exchange {
         self.outgoing.held() > self.advance
     }
 
-    /// The thread that makes the response waits at `parking` until all is sent, or it may go on all the same, or the
-    /// connection is lost.
-    pub(crate) fn wait_at(&mut self, parking: &Arc<Parking>) {
+    /// Who makes the response waits until all is sent, or it may go on all the same, or the connection is lost.
+    pub(crate) fn wait_at(&mut self, waiter: Waiter) {
         self.corked = false;
-        self.waiting = Some(Arc::clone(parking));
+        self.waiting = Some(waiter);
     }
 
     /// See [`Exchange::wait_at`].

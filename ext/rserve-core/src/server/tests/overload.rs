@@ -77,7 +77,7 @@ fn what_hangs_is_answered_by_the_server_and_its_thread_replaced() {
     let mut client = client(address, &[REQUEST, REQUEST].concat());
     let (lease, request) = begin(&server, &seat);
     let connection = Arc::clone(lease.connection());
-    let in_hand = server.give(&connection, &request, Instant::now()).unwrap();
+    let in_hand = server.give(&lease, &request).unwrap();
     let answer = rest(&mut client);
     assert!(
         answer.starts_with("HTTP/1.1 504 Gateway Timeout\r\nConnection: close\r\nContent-Length: 0\r\n"),
@@ -113,7 +113,7 @@ fn a_connection_that_the_application_has_taken_is_left_to_it() {
     let _client = client(address, REQUEST);
     let (lease, request) = begin(&server, &seat);
     let connection = Arc::clone(lease.connection());
-    let in_hand = server.give(&connection, &request, Instant::now()).unwrap();
+    let in_hand = server.give(&lease, &request).unwrap();
     let taken = server.hijack(&connection);
     wait_until("it is past the limit", || server.shared.calls.rest(Instant::now()) == Some(SOON));
     assert!(taken.is_some() && !server.has_notices() && server.given_up().is_empty());

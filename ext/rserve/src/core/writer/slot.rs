@@ -7,8 +7,7 @@ use std::cell::RefCell;
 
 use magnus::{Error, Ruby};
 
-use crate::core::writer::Writer;
-use crate::vm::protect;
+use crate::core::writer::{Writer, fiber_wait};
 
 #[derive(Default)]
 pub(crate) struct WriterSlot(RefCell<Content>);
@@ -60,7 +59,7 @@ impl WriterSlot {
         let mut writer = loop {
             match self.0.replace(Content::Lent) {
                 Content::Held(writer) => break writer,
-                Content::Lent => protect::sleep_a_moment()?,
+                Content::Lent => fiber_wait::a_moment(ruby)?,
                 Content::Empty => {
                     self.0.replace(Content::Empty);
                     return Err(Error::new(ruby.exception_io_error(), "closed stream"));

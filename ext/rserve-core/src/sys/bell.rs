@@ -35,6 +35,11 @@ impl Bell {
         let _ = self.fd.read();
     }
 
+    /// Readable while it rings: for whoever waits for several things.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// Waits for the bell, for any of `others` to be readable, for a signal, or until `deadline` (`None`: for ever);
     /// to be called without the GVL.
     ///

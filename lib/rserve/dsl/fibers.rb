@@ -1,0 +1,48 @@
+# frozen_string_literal: true
+
+module Rserve
+  class DSL
+    # The words of a `rserve do … end` block for requests that wait: docs/waiting.md.
+    module Fibers
+      # How many requests wait at a time in fibers, unless it is said.
+      MAX_FIBERS = 256
+      # Used where no other class is named; of the gem async.
+      SCHEDULER = "Async::Scheduler"
+      private_constant :MAX_FIBERS, :SCHEDULER
+
+      # Serves requests for these paths in fibers, all of a process on one thread that has a scheduler: one that waits
+      # for a database, another server or its client holds no thread. A path that ends with `*` stands for all that
+      # begin so. Every other request has a thread, as before. Needs Ruby 3.3.
+      #
+      # @example
+      #   fiber_routes "/stream/*", "/ai/*", max: 256
+      # @param paths [Array<String>] as clients send them, without a query
+      # @param max [Integer] requests served so at a time, in each process; others wait
+      # @param scheduler [String] name of a class that has the interface of `Fiber::Scheduler`
+      def fiber_routes(*paths, max: MAX_FIBERS, scheduler: SCHEDULER)
+        wrong = paths.find { |path| !path.is_a?(String) || !path.start_with?("/") }
+        raise ArgumentError, "fiber_routes takes paths that begin with a slash, not #{wrong.inspect}" if wrong
+        raise ArgumentError, "fiber_routes takes at least one path" if paths.empty?
+
+        routes = [*@options.dig(:fibers, :routes), *paths]
+        @options[:fibers] = { routes:, max: fibers(:fiber_routes, max), scheduler: scheduler.to_s }
+      end
+
+      # Serves every request in a fiber, as {#fiber_routes} does with some.
+      #
+      # @param max [Integer] requests served at a time, in each process; others wait
+      # @param scheduler [String] name of a class that has the interface of `Fiber::Scheduler`
+      def fiber_scheduler(max: MAX_FIBERS, scheduler: SCHEDULER)
+        @options[:fibers] = { routes: nil, max: fibers(:fiber_scheduler, max), scheduler: scheduler.to_s }
+      end
+
+      private
+
+      def fibers(word, max)
+        raise ArgumentError, "#{word} max: must be at least 1, not #{max.inspect}" unless Integer(max).positive?
+
+        Integer(max)
+      end
+    end
+  end
+end
