@@ -4,8 +4,9 @@ require "fileutils"
 require "open3"
 require "tmpdir"
 require_relative "../../test/helpers/bundles"
-require_relative "../../test/helpers/response_reader"
 require_relative "../../test/helpers/server_process"
+require_relative "latencies"
+require_relative "steady_clients"
 
 # Restarts a preloaded Rails app (test/rails) again and again under load, every fifth time to a broken deployment.
 class Restarts
@@ -14,17 +15,15 @@ class Restarts
   ROOT = File.expand_path("../..", __dir__)
   GEMS = %w[railties activerecord activejob activestorage actionpack actioncable sqlite3].freeze
   CLIENTS = { keep_alive: 20, fresh: 20 }.freeze
-  PAUSE = 0.1
+  Restart = Struct.new(:kind, :status, :text, :began, :took)
   BROKEN = {
     syntax: "def broken(", missing_gem: "require 'no_such_gem'", raise: "raise 'no database'", hang: "sleep",
     crash: "Thread.new { sleep 0.01 until Rails.application.initialized?; sleep 0.7; exit! 7 }"
   }.freeze
-  private_constant :ROOT, :GEMS, :CLIENTS, :PAUSE, :BROKEN
+  private_constant :ROOT, :GEMS, :CLIENTS, :Restart, :BROKEN
 
   def initialize(count)
     @count = count
-    @results = Queue.new
-    @phase = :before
   end
 
   # @return [Boolean] nothing was lost
@@ -72,19 +71,21 @@ class Restarts
   end
 
   def measure
-    clients = start_clients
-    sleep 10
+    clients = SteadyClients.start(@port, CLIENTS)
+    warm_up = clock + 3
+    sleep 18
     quiet_memory = memory
     files = descriptors
-    @phase = :during
+    began = clock
     @peaks = []
     statuses = Array.new(@count) { |index| restart(index) }
     sleep 3
-    @phase = :after
-    sleep 1
-    @stop = true
-    clients.each(&:join)
-    report(statuses, quiet_memory, files)
+    ended = clock
+    result = SteadyClients.stop(clients)
+    clients = nil
+    report(statuses, quiet_memory, files, result, [warm_up, began, ended])
+  ensure
+    SteadyClients.stop(clients) if clients
   end
 
   def restart(index)
@@ -92,11 +93,13 @@ class Restarts
     path = "#{@app}/config/initializers/deployed.rb"
     File.write(path, kind ? BROKEN[kind] : "DEPLOYED = #{index}\n")
     peak = watch_memory
+    began = clock
     text, status = Open3.capture2e(@env, RbConfig.ruby, "-I#{ROOT}/lib", "#{ROOT}/gem/exe/rservectl", "-S",
                                    "#{@app}/server.state", "restart", "--wait")
+    took = clock - began
     @peaks << peak.call unless kind
-    puts "#{index + 1}: #{kind || "fine"}: #{status.exitstatus} #{text}"
-    [kind, status.exitstatus, text]
+    puts format("%2d: %.2f s, %s: %d %s", index + 1, took, kind || "fine", status.exitstatus, text)
+    Restart.new(kind, status.exitstatus, text, began, took)
   end
 
   # @return [Proc] ends it, and gives the greatest sum
@@ -106,7 +109,7 @@ class Restarts
     watching = Thread.new do
       until done
         greatest = [greatest, memory].max
-        sleep 0.1
+        sleep 0.5
       end
     end
     lambda do
@@ -121,15 +124,10 @@ class Restarts
     family.sum { |pid| read(pid, "smaps_rollup")[/^Pss:\s+(\d+)/, 1].to_i }
   end
 
+  # @return [Array<Integer>] the server's processes, the keeper first
   def family
-    parents = Dir.children("/proc").grep(/\A\d+\z/).to_h do |pid|
-      [pid.to_i, read(pid, "stat")[/.*\) \S (\d+)/m, 1].to_i]
-    end
     found = [@server.pid]
-    while (more = parents.filter_map { |pid, parent| pid if found.include?(parent) } - found).any?
-      found += more
-    end
-    found
+    found.each { |pid| found.concat(read(pid, "task/#{pid}/children").split.map(&:to_i)) }
   end
 
   def read(pid, name)
@@ -140,65 +138,38 @@ class Restarts
 
   def descriptors = Dir.children("/proc/#{@server.pid}/fd").size
 
-  def start_clients
-    CLIENTS.flat_map do |kind, count|
-      Array.new(count) { |index| Thread.new { sleep(PAUSE * index / count) && ask(kind) } }
-    end
-  end
-
-  def ask(kind)
-    until @stop
-      begin
-        @server.connect.tap do |socket|
-          reader = ResponseReader.new(socket)
-          loop do
-            stays = exchange(socket, reader, kind)
-            sleep PAUSE
-            break if @stop || !stays
-          end
-        ensure
-          socket.close
-        end
-      rescue SystemCallError => e
-        @results << [@phase, "#{kind}: #{e.class}", nil]
-      end
-    end
-  end
-
-  # @return [Boolean] does the connection stay?
-  def exchange(socket, reader, kind)
-    began = Process.clock_gettime(Process::CLOCK_MONOTONIC)
-    socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n#{"Connection: close\r\n" if kind == :fresh}\r\n")
-    response = reader.receive(timeout: 30)
-    took = Process.clock_gettime(Process::CLOCK_MONOTONIC) - began
-    @results << [@phase, response.status == 200 ? :answered : "#{kind}: #{response.status}", took]
-    kind == :keep_alive && !response["Connection"].to_s.casecmp?("close")
-  rescue SystemCallError, EOFError, Timeout::Error => e
-    @results << [@phase, "#{kind}: #{e.class}", nil]
-    false
-  end
-
-  def report(statuses, quiet_memory, files)
-    results = Array.new(@results.size) { @results.pop }
-    counts = results.map { |_, what, _| what }.tally
-    p99 = %i[before during].to_h { |phase| [phase, percentile(results, phase)] }
-    wrong = statuses.reject { |kind, status, _| status == (kind ? 1 : 0) }
+  def report(restarts, quiet_memory, files, result, moments)
     @server.wait_until("the last generation is gone", 40) { family.size == 4 }
-    lost = counts.keys != [:answered]
+    wrong = restarts.reject { |it| it.status == (it.kind ? 1 : 0) }
     pid = File.read("#{@app}/server.pid").strip == @server.pid.to_s ? "same pid" : "another pid"
     share = @peaks.max.fdiv(quiet_memory).round(2)
-    puts "requests: #{counts.inspect}", "p99: #{p99.transform_values { |it| "#{(it * 1000).round} ms" }}",
-         "statuses of --wait that are wrong: #{wrong.inspect}; 1 of them: #{statuses.count { |it| it[1] == 1 }}",
+    puts "requests: #{result.times.size} answered, lost: #{result.lost.inspect}", *latencies(result, moments),
+         "seconds of a restart to a deployment that is fine: #{durations(restarts)}",
+         "the clients' processor time: #{(result.cpu / (moments.last - moments.first) * 100).round(1)} % of one",
+         "statuses of --wait that are wrong: #{wrong.inspect}; 1 of them: #{restarts.count { |it| it.status == 1 }}",
          "processes left: #{family.size} of 4; descriptors of the keeper: #{files} before, #{descriptors} after",
          "keeper: #{private_memory} kB private; #{pid}",
          "sum of PSS: #{quiet_memory} kB, at most #{@peaks.max} kB (#{share} times) in a restart"
-    !lost && wrong.empty?
+    result.lost.empty? && wrong.empty?
   end
 
-  def percentile(results, phase)
-    took = results.filter_map { |at, _, seconds| seconds if at == phase }.sort
-    took[(took.size * 0.99).floor] || 0
+  def latencies(result, (warm_up, began, ended))
+    { "before" => warm_up...began, "meanwhile" => began...ended }.map do |name, span|
+      times = result.times.filter_map { |due, took| took * 1e3 if span.cover?(due) }
+      summary = Latencies.summary(times).map { |key, value| "#{key} #{value.round(1)} ms" }.join(", ")
+      "#{name}: #{times.size} requests, #{summary}, longest #{times.max.round} ms"
+    end
   end
+
+  # Whether something grows: the first and the last fifth, the median of each.
+  def durations(restarts)
+    fine = restarts.reject(&:kind).map(&:took)
+    fifth = [fine.size / 5, 1].max
+    "#{[fine.first(fifth), fine, fine.last(fifth)].map { |some| some.sort[some.size / 2].round(2) }.join(", ")} " \
+      "(median of the first fifth, of all, of the last fifth)"
+  end
+
+  def clock = Process.clock_gettime(Process::CLOCK_MONOTONIC)
 
   def private_memory
     File.read("/proc/#{@server.pid}/smaps_rollup").scan(/^Private_\w+:\s+(\d+)/).flatten.sum(&:to_i)
