@@ -50,6 +50,15 @@ class OverlapRestartTest < ServerCase
     assert_leaves_nothing
   end
 
+  def test_a_generation_that_takes_no_connections_yet_is_not_idle
+    serve "idle_timeout 3\nrserve { restart_settle 5 }"
+    load = ClientLoad.new(server, fresh: 1, pause: 0.05)
+    assert_restarts
+    assert_equal ["answered"], load.stop.keys
+    assert_log(/All workers reached idle timeout/)
+    assert_exits 0
+  end
+
   def test_hooks_run_once_each_and_in_order
     serve <<~'RUBY'
       { before_restart: :on_restart, booted: :on_booted, stopped: :on_stopped }.each do |name, word|

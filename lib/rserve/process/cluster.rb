@@ -268,7 +268,8 @@ module Rserve
     # New clients are refused from here on.
     def close_listeners
       close_control_listeners
-      @launcher.binder.turn_newcomers_away
+      # What no other generation listens on, too.
+      @launcher.binder.turn_newcomers_away if @launcher.leads?
       @launcher.binder.close
       @launcher.binder.close_listeners
     end

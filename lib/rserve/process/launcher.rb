@@ -252,6 +252,9 @@ module Rserve
     # @return [Succession::Generation, nil] nil without a keeper
     def generation; end
 
+    # @return [Boolean] are the listeners nobody else's?
+    def leads? = true
+
     # The listeners are open.
     def hand_over_listeners; end
 

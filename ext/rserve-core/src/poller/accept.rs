@@ -141,10 +141,12 @@ impl Poller {
         self.watch_all(shared, self.in_use());
     }
 
-    /// Connections come in by all listeners from now on.
-    pub(super) fn open(&mut self, shared: &Shared) {
+    /// Connections come in by all listeners from now on, and the idle time begins.
+    pub(super) fn open(&mut self, shared: &Shared, now: Instant) {
         let known = self.in_use();
         self.held = false;
+        shared.touch(now);
+        shared.deadlines.begin();
         self.watch_all(shared, known.end..self.listeners.len());
     }
 

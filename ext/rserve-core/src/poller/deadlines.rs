@@ -24,8 +24,9 @@ impl Poller {
         if !shared.deadlines.take_next(millis) {
             return;
         }
-        let mut next = shared
-            .idle_deadline(|| self.slots.iter().all(|c| !c.owner.is_busy() && c.exchange().is_idle()), now);
+        let all_idle = || self.slots.iter().all(|c| !c.owner.is_busy() && c.exchange().is_idle());
+        // Nobody can come before it opens.
+        let mut next = if self.held { NEVER } else { shared.idle_deadline(all_idle, now) };
         let mut expired = Vec::new();
         for connection in self.slots.iter() {
             let deadline = connection.owner.deadline();

@@ -21,7 +21,7 @@ impl Poller {
                     self.watch_listeners(shared);
                 }
                 if self.held && shared.life.is_open() {
-                    self.open(shared);
+                    self.open(shared, now);
                 }
                 let resumes = self.paused_until.is_some_and(|until| until <= now);
                 if resumes {

@@ -48,7 +48,7 @@ impl Deadlines {
     }
 
     /// The idle time begins.
-    pub(super) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         if let Some(timeout) = self.idle_timeout {
             self.look_by(timeout);
         }

@@ -66,6 +66,11 @@ module Rserve
         @generation.listening(@binder.handover + @operator_port.handover + @runner.control_handover)
       end
 
+      # @return [Boolean] does it serve, or has it?
+      def leads?
+        @leads || !@generation.proves_itself?
+      end
+
       # All workers have booted.
       def generation_booted
         @generation.booted
@@ -157,10 +162,6 @@ module Rserve
           @status = :restart
           @runner.restart
         end
-      end
-
-      def leads?
-        @leads || !@generation.proves_itself?
       end
 
       # It has not booted in time: where is it?
