@@ -17,6 +17,7 @@ module Rserve
 end
 
 require "rserve/server/answers"
+require "rserve/server/collector"
 require "rserve/server/front_door"
 require "rserve/server/late_requests"
 
@@ -120,6 +121,7 @@ module Rserve
       @events.fire(:state, :booting)
       @status = :run
       @reactor = make_reactor
+      begin_collecting if collects?
       @thread_pool = ThreadPool.new(thread_name, self, @reactor, @options)
       @reactor.start
       start_fibers(thread_name) if @options[:fibers]
@@ -313,6 +315,7 @@ module Rserve
         compat: compat_level,
         early_hints: @early_hints ? true : false,
         out_of_band: !@options.all_of(:out_of_band).empty?,
+        collects: collects?,
         supported_http_methods: supported_methods,
         drain_grace: (Succession::Generation.current || @options[:refork_after]) && PATIENT_GRACE,
         proxy_protocol:,
@@ -417,6 +420,7 @@ module Rserve
         shutting_down? ? force : @thread_pool.trim
         @fiber_lane&.revive
         follow_certificates
+        @reactor.tick_garbage if @collector
       end
       finish
     end
@@ -452,7 +456,17 @@ module Rserve
       @fiber_lane&.force
     end
 
+    def collects?
+      @options[:gc] == :out_of_band && Collector.possible?
+    end
+
+    def begin_collecting
+      @collector = Collector.new
+      @collector.take_over
+    end
+
     def finish
+      @collector&.give_back
       @binder.close unless @status == :restart || !shutting_down?
       # A halt does not wait for the application, and a stop does not wait for a request that hangs.
       unless @status == :halt

@@ -241,6 +241,22 @@ module Rserve
         @options[:process_warmup] = answer
       end
 
+      # When garbage is collected in full: `:out_of_band` keeps that out of requests. A worker that needs it leaves new
+      # and kept connections to the others, finishes what it has, collects, and comes back; without others it collects
+      # when nobody waits. After two seconds, or when the heap has grown by half, it collects in any case.
+      #
+      # The default is `:in_band`: Ruby decides. From Ruby 3.4 on it can be told to wait; 3.3 says that one is due;
+      # before, this has no effect.
+      #
+      # @param how [Symbol] `:out_of_band` or `:in_band`
+      def gc(how)
+        unless %i[out_of_band in_band].include?(how)
+          raise ArgumentError, "gc must be :out_of_band or :in_band, not #{how.inspect}"
+        end
+
+        @options[:gc] = how
+      end
+
       # Opens the operator's port: `/livez`, `/readyz`, `/metrics`, `/threads` and `/status` over HTTP, which are
       # answered whatever the application does. docs/operate.md has what they tell. Who can reach it needs no token.
       #

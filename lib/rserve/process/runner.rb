@@ -198,6 +198,9 @@ module Rserve
       log "#{mode == "cluster" ? "*   Master PID: " : "*          PID: "}#{@launcher.server_pid}"
       other = PumaGem.beside_rserve
       log "! WARNING: #{other}" if other
+      return if @options[:gc] != :out_of_band || Server::Collector.possible?
+
+      log "! gc :out_of_band: no effect before Ruby 3.3"
     end
 
     def open_control_listener(binder, url)

@@ -76,6 +76,12 @@ module Rserve
         end
       end
 
+      # Whether a full collection of garbage is needed; see {Collector#state}.
+      def garbage = @collector.state
+
+      # No request is at hand, or it has been put off for too long.
+      def collect_garbage = @collector.collect
+
       # Header names and values of headers that are no Hash.
       def header_pairs(headers)
         pairs = []

@@ -144,6 +144,12 @@ pub const TABLE: &[Metric] = &[
         true,
     ),
     of_part("rserve_request_running_seconds", "Time that a request's thread ran.", Part::Running, true),
+    of_part(
+        "rserve_gc_out_of_band_seconds",
+        "Time of a full collection of garbage between requests (gc :out_of_band).",
+        Part::Collection,
+        false,
+    ),
     counter(
         "rserve_requests_shed",
         &["reason"],

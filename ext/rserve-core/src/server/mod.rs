@@ -7,6 +7,7 @@
 mod abandoned;
 mod absence;
 mod answer;
+mod collecting;
 mod fibers;
 mod figures;
 mod hung;
@@ -33,6 +34,7 @@ use crate::poller::Poller;
 use crate::shared::Shared;
 
 pub use crate::shared::{Late, Notice, Status};
+use collecting::Collecting;
 pub use fibers::Pump;
 pub use figures::ServerStats;
 pub use hung::InHand;
@@ -81,6 +83,7 @@ pub struct Server {
     /// Clients whose responses a pool thread waits with.
     waiting_for_readers: Mutex<Vec<Arc<Connection>>>,
     storage: Option<Storage>,
+    collecting: Collecting,
 }
 
 impl Server {
@@ -100,6 +103,7 @@ impl Server {
             corked: Mutex::default(),
             waiting_for_readers: Mutex::default(),
             storage,
+            collecting: Collecting::default(),
         }))
     }
 

@@ -89,7 +89,19 @@ impl Threads {
         alone
     }
 
-    /// Ends [`Threads::hold`].
+    /// As [`Threads::hold`], whether there was any work before or not.
+    pub(crate) fn hold_idle(&self, work: impl FnOnce() -> usize) -> bool {
+        if self.held.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        let alone = work() == 0;
+        if !alone {
+            self.resume();
+        }
+        alone
+    }
+
+    /// Ends [`Threads::hold`] and [`Threads::hold_idle`].
     pub(crate) fn resume(&self) {
         self.held.store(false, Ordering::SeqCst);
     }

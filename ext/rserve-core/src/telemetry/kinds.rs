@@ -69,7 +69,7 @@ kinds! {
         Lingering = "lingering",
     }
 
-    /// What is measured of a request besides the whole.
+    /// What is measured besides whole requests.
     Part {
         /// From when it was complete until a thread began it.
         Queue = "queue",
@@ -81,6 +81,8 @@ kinds! {
         IoWait = "io_wait",
         /// Its thread ran.
         Running = "running",
+        /// None of a request's: a full collection of garbage between them.
+        Collection = "collection",
     }
 
     /// Why a complete request was not given to the application.

@@ -39,7 +39,7 @@ use crate::settings;
 use crate::telemetry::Telemetry;
 use crate::tls::TlsContext;
 use crate::vm::gvl::{wipe_stack, without_gvl};
-use crate::vm::{error, protect};
+use crate::vm::{error, garbage, protect};
 
 /// See the module.
 #[derive(TypedData)]
@@ -54,6 +54,10 @@ pub(crate) struct Core {
     /// Requests may say that they only wait (`max_io_threads`).
     io_bound: bool,
     out_of_band: bool,
+    /// Full collections of garbage are kept out of requests (`gc :out_of_band`).
+    collects: bool,
+    /// How many collections there had been at the last look.
+    collections: Cell<u64>,
     /// Which listeners ask clients for certificates.
     verifying: RefCell<Vec<bool>>,
     spelling: Spelling,
@@ -100,6 +104,8 @@ impl Core {
             early_hints: settings::flag(settings, "early_hints")?,
             io_bound,
             out_of_band: settings::flag(settings, "out_of_band")?,
+            collects: settings::flag(settings, "collects")?,
+            collections: Cell::new(0),
             verifying: RefCell::default(),
             spelling,
             presence_hook: RefCell::new(None),
@@ -199,11 +205,15 @@ impl Core {
                     };
                     server.served(&seat);
                     served?;
+                    if this.collects {
+                        Self::look_at_garbage(ruby, &this)?;
+                    }
                     if server.others_busy() {
                         // A thread that was preempted in the middle of a request goes first.
                         protect::thread_schedule()?;
                     }
                 }
+                Next::Wait if server.collection_pending() && Self::collects_idle(ruby, &this)? => {}
                 Next::Wait if this.out_of_band && server.hold() => {
                     let outcome: Result<Value, Error> = this.handler(ruby).funcall("out_of_band", ());
                     server.resume();
@@ -251,7 +261,50 @@ impl Core {
         let Some((lease, request)) = server.begin_in_fiber() else { return Ok(()) };
         let served = this.serve(ruby, lease, request);
         server.served_in_fiber();
-        served
+        served?;
+        if this.collects { Self::look_at_garbage(ruby, &this) } else { Ok(()) }
+    }
+
+    /// A request is over: whether garbage is to be collected before long is looked at when some has been.
+    fn look_at_garbage(ruby: &Ruby, this: &Obj<Self>) -> Result<(), Error> {
+        let collections = garbage::collections();
+        if this.collections.replace(collections) == collections {
+            return Ok(());
+        }
+        Self::weigh_garbage(ruby, this).map(drop)
+    }
+
+    /// Nobody waits; whether it has collected.
+    fn collects_idle(ruby: &Ruby, this: &Obj<Self>) -> Result<bool, Error> {
+        if !this.server.hold_idle() {
+            return Ok(false);
+        }
+        let outcome = Self::weigh_garbage(ruby, this);
+        this.server.resume();
+        outcome
+    }
+
+    /// Collects in full if that is needed, and if now is the time for it; whether it has.
+    fn weigh_garbage(ruby: &Ruby, this: &Obj<Self>) -> Result<bool, Error> {
+        let handler = this.handler(ruby);
+        let (asked, growth) = handler.funcall::<_, _, (bool, u32)>("garbage", ())?;
+        let began = Instant::now();
+        let collects = this.server.weigh_collection(asked, growth, began);
+        if collects {
+            let outcome: Result<Value, Error> = handler.funcall("collect_garbage", ());
+            this.collections.set(garbage::collections());
+            this.server.collected(Some(began.elapsed()));
+            outcome?;
+        }
+        Ok(collects)
+    }
+
+    /// As after a request, by the managing thread: one may go on for long.
+    fn tick_garbage(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+        if this.server.collection_pending() {
+            Self::weigh_garbage(ruby, &this)?;
+        }
+        Ok(())
     }
 
     /// A pool thread has ended, in whatever way.
@@ -389,6 +442,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("pump_waited", method!(Core::pump_waited, 0))?;
     class.define_method("rouse_pump", method!(Core::rouse_pump, 0))?;
     class.define_method("serve_in_fiber", method!(Core::serve_in_fiber, 0))?;
+    class.define_method("tick_garbage", method!(Core::tick_garbage, 0))?;
     class.define_method("leave", method!(Core::leave, 0))?;
     class.define_method("spawn_failed", method!(Core::spawn_failed, 0))?;
     class.define_method("manage", method!(Core::manage, 1))?;

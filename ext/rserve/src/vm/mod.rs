@@ -3,6 +3,7 @@
 
 pub(crate) mod buffer;
 pub(crate) mod error;
+pub(crate) mod garbage;
 pub(crate) mod gvl;
 pub(crate) mod marked;
 pub(crate) mod protect;

@@ -28,11 +28,12 @@ const CONNECTIONS: usize = 2;
 const TURNS: usize = 3;
 const BEGUN: usize = 4;
 const LARGE: usize = 5;
+const COLLECTS: usize = 6;
 
 /// In the first line: why the last worker that could not boot could not, as a number; 0 for none.
 const REASON: usize = 1;
 
-// Values of LARGE.
+// Values of LARGE, and of COLLECTS.
 const SERVES: u32 = 1;
 const ASKS: u32 = 2;
 
@@ -108,6 +109,7 @@ impl Board {
             connections: read(CONNECTIONS),
             turns: read(TURNS),
             large: read(LARGE) == SERVES,
+            collects: read(COLLECTS) == SERVES,
         }
     }
 
@@ -130,6 +132,7 @@ impl Place {
     pub fn open(&self, threads: u32) {
         self.report(0, 0, 0);
         self.end_large();
+        self.end_collecting();
         self.write(THREADS, threads.max(1));
         self.board.used().fetch_max(self.id.0 + 1, Ordering::Relaxed);
     }
@@ -183,18 +186,32 @@ impl Place {
     /// many workers there are; else that it does not. Gives what `decide` said. When two workers ask at the
     /// same time, at least one of them counts the other.
     pub fn begin_large(&self, decide: impl FnOnce(usize, usize) -> bool) -> bool {
-        self.line()[LARGE].store(ASKS, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        let others = || self.board.open().map(|load| load.place).filter(|id| *id != self.id);
-        let large = |id: &PlaceId| self.board.line(id.0 as usize + 1)[LARGE].load(Ordering::SeqCst) > 0;
-        let begins = decide(others().filter(large).count(), others().count() + 1);
-        self.write(LARGE, if begins { SERVES } else { 0 });
-        begins
+        self.begin(LARGE, decide)
     }
 
     /// This worker serves no large request any more.
     pub fn end_large(&self) {
         self.write(LARGE, 0);
+    }
+
+    /// As [`Place::begin_large`], of leaving what comes to the others, to collect garbage.
+    pub fn begin_collecting(&self, decide: impl FnOnce(usize, usize) -> bool) -> bool {
+        self.begin(COLLECTS, decide)
+    }
+
+    /// This worker takes what comes again.
+    pub fn end_collecting(&self) {
+        self.write(COLLECTS, 0);
+    }
+
+    fn begin(&self, word: usize, decide: impl FnOnce(usize, usize) -> bool) -> bool {
+        self.line()[word].store(ASKS, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let others = || self.board.open().map(|load| load.place).filter(|id| *id != self.id);
+        let so = |id: &PlaceId| self.board.line(id.0 as usize + 1)[word].load(Ordering::SeqCst) > 0;
+        let begins = decide(others().filter(so).count(), others().count() + 1);
+        self.write(word, if begins { SERVES } else { 0 });
+        begins
     }
 
     /// Requests but large ones that all workers have begun, modulo 2³²: it differs from an earlier reading when there
@@ -261,7 +278,15 @@ mod tests {
         other.resize(3);
         other.report(2, 7, 9);
         let place = PlaceId(Board::PLACES - 1);
-        let want = WorkerLoad { place, threads: 3, work: 2, connections: 7, turns: 2, large: false };
+        let want = WorkerLoad {
+            place,
+            threads: 3,
+            work: 2,
+            connections: 7,
+            turns: 2,
+            large: false,
+            collects: false,
+        };
         assert_eq!(others(&one), [want]);
         assert_eq!(other.own(), want);
         other.show_work(|| 1);
@@ -289,5 +314,12 @@ mod tests {
         assert!(other.begin_large(|serving, _| serving == 0));
         other.open(1);
         assert!(!other.own().large, "another process has the place now");
+        assert!(one.begin_collecting(|collecting, workers| (collecting, workers) == (0, 2)));
+        assert!(one.own().collects && !one.own().large);
+        assert!(!other.begin_collecting(|collecting, _| collecting == 0));
+        one.end_collecting();
+        assert!(other.begin_collecting(|collecting, _| collecting == 0));
+        other.open(1);
+        assert!(!other.own().collects, "another process has the place now");
     }
 }

@@ -115,7 +115,7 @@ impl Gate {
         let own = self.place.own();
         self.surplus = self.balancer.surplus(own, &self.others, stalled);
         // Those on their way count for nobody yet.
-        if self.surplus > 0 && !own.large && crate::sys::is_readable(self.transfers().as_fd()) {
+        if self.surplus > 0 && !own.is_slow() && crate::sys::is_readable(self.transfers().as_fd()) {
             self.surplus = 0;
         }
     }

@@ -34,11 +34,18 @@ pub struct WorkerLoad {
     pub turns: u32,
     /// It serves large requests, beside which every other one is slow.
     pub large: bool,
+    /// It has left what comes to the others, to collect garbage.
+    pub collects: bool,
 }
 
 impl WorkerLoad {
     pub(super) fn is_full(&self) -> bool {
         self.work >= self.threads
+    }
+
+    /// Any other worker with a thread serves sooner.
+    pub(super) fn is_slow(&self) -> bool {
+        self.large || self.collects
     }
 }
 
@@ -128,12 +135,12 @@ impl Balancer {
     /// How many connections on which a request begins are passed on to other workers, at most, before this is asked
     /// again; `stalled` is how long none of this worker's threads has begun a request.
     ///
-    /// All of them by a worker that serves large requests. Those that would wait for a thread for long, while
+    /// All of them by a worker that serves large requests, or collects. Those that would wait for a thread for long, while
     /// there is an idle one elsewhere. And half of what one has more than another by far: workers are forked
     /// after connections were made.
     pub fn surplus(&self, own: WorkerLoad, others: &[WorkerLoad], stalled: Duration) -> u32 {
-        let takers = || self.alive(others).filter(|other| !other.large && !other.is_full());
-        if own.large {
+        let takers = || self.alive(others).filter(|other| !other.is_slow() && !other.is_full());
+        if own.is_slow() {
             return if takers().next().is_some() { u32::MAX } else { 0 };
         }
         if own.is_full() && stalled >= STALLED {
@@ -186,8 +193,8 @@ impl Balancer {
 
 /// Whether `other` should have the connection rather than `own`.
 fn is_better(other: &WorkerLoad, own: &WorkerLoad) -> bool {
-    if other.large != own.large {
-        return own.large && !other.is_full();
+    if other.is_slow() != own.is_slow() {
+        return own.is_slow() && !other.is_full();
     }
     let slack = SLACK.max(own.connections / 16);
     let has_fewer = own.connections > other.connections.saturating_add(slack);
@@ -203,7 +210,15 @@ mod tests {
 
     /// A worker with 5 threads.
     fn load(work: u32, connections: u32) -> WorkerLoad {
-        WorkerLoad { place: PlaceId(0), threads: 5, work, connections, turns: 0, large: false }
+        WorkerLoad {
+            place: PlaceId(0),
+            threads: 5,
+            work,
+            connections,
+            turns: 0,
+            large: false,
+            collects: false,
+        }
     }
 
     fn others(loads: &[(u32, u32)]) -> Vec<WorkerLoad> {
@@ -258,11 +273,14 @@ mod tests {
     #[test]
     fn connection_goes_to_the_worker_that_serves_no_large_request() {
         let large = |load| WorkerLoad { large: true, ..load };
+        let collects = |load| WorkerLoad { collects: true, ..load };
         for (own, other, want, why) in [
             (large(load(1, 1)), load(4, 40), LEAVE, "whatever else it does"),
             (large(load(1, 1)), load(5, 5), Verdict::Accept, "the other has no thread"),
             (load(4, 40), large(load(1, 1)), Verdict::Accept, "the other way round"),
             (large(load(1, 9)), large(load(1, 1)), LEAVE, "both do"),
+            (collects(load(0, 0)), load(4, 40), LEAVE, "it collects"),
+            (collects(load(0, 0)), load(5, 5), Verdict::Accept, "it collects, but the other has no thread"),
         ] {
             assert_eq!(Balancer::default().verdict(own, &[other], true, Instant::now()), want, "{why}");
         }
@@ -271,6 +289,7 @@ mod tests {
     #[test]
     fn connections_are_passed_on_where_they_fare_better() {
         let large = |load| WorkerLoad { large: true, ..load };
+        let collects = |load| WorkerLoad { collects: true, ..load };
         for (own, siblings, millis, want, why) in [
             (load(0, 9), &[][..], 0, 0, "alone"),
             (load(0, 12), &[load(0, 8)], 0, 0, "a little more"),
@@ -284,6 +303,9 @@ mod tests {
             (load(5, 5), &[load(3, 5)], 10, 2, "threads that do not"),
             (large(load(1, 2)), &[load(4, 40)], 0, u32::MAX, "uploads here"),
             (large(load(1, 2)), &[large(load(0, 0)), load(5, 5)], 0, 0, "uploads everywhere"),
+            (collects(load(1, 2)), &[load(4, 40)], 0, u32::MAX, "a collection here"),
+            (collects(load(1, 2)), &[large(load(0, 0))], 0, 0, "it may be done before uploads are"),
+            (load(0, 20), &[collects(load(0, 0))], 0, 0, "who collects"),
         ] {
             let got = Balancer::default().surplus(own, siblings, Duration::from_millis(millis));
             assert_eq!(got, want, "{why}");
