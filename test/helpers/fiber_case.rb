@@ -46,6 +46,14 @@ class FiberCase < ServerCase
       stream.close
     end
 
+    LISTENING = []
+
+    def listen(stream)
+      LISTENING << (queue = Queue.new)
+      while (event = queue.pop) do stream.write(event) end
+      stream.close
+    end
+
     LOCK, CHANGED = Mutex.new, ConditionVariable.new
 
     WAYS = {
@@ -100,6 +108,10 @@ class FiberCase < ServerCase
       when "call" then [200, {}, ->(stream) { 3.times { |n| stream.write("#{n} "); sleep 0.01 }; stream.close }]
       when "big" then [200, { "content-length" => "BIG" }, big]
       when "endless" then [200, {}, ->(stream) { never_end(stream) }]
+      when "listen" then [200, {}, ->(stream) { listen(stream) }]
+      when "listening" then [200, {}, [LISTENING.size.to_s]]
+      when "tell" then [200, {}, [LISTENING.each { |queue| queue << "event " }.size.to_s]]
+      when "over" then [200, {}, [LISTENING.each { |queue| queue << nil }.size.to_s]]
       when "hijack"
         io = env["rack.hijack"].call
         io.write("ready\n")

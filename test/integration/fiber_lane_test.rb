@@ -55,6 +55,17 @@ class FiberLaneTest < FiberCase
     assert_equal ["0 1 2 "], bodies(readers).uniq
   end
 
+  def test_streams_that_only_wait_hear_every_event
+    start 'rserve { fiber_routes "/ai/*", max: 1000 }'
+    listening = Array.new(300) { ask("/ai/listen") }
+    stopped = ask("/ai/listen") # and reads nothing
+    server.wait_until("they listen", 20) { get("/listening").body == "301" }
+    10.times { assert_equal "301", get("/tell").body }
+    get("/over")
+    assert_equal ["event " * 10], bodies([*listening, stopped]).uniq
+    server.wait_until("their fibers have ended", 20) { figures == [0, 0, 1000] }
+  end
+
   def test_a_slow_reader_parks_its_fiber_and_not_the_thread
     start
     slow = Array.new(3) { ask("/ai/big") }
