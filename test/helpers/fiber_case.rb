@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
 require "json"
-require_relative "bundles"
 require_relative "server_case"
 
 # A server whose requests for `/ai/*` wait in fibers, and an application that waits in many ways until a gate opens.
@@ -130,7 +129,7 @@ class FiberCase < ServerCase
   def setup
     super
     skip "fibers serve requests from Ruby 3.3 on" if RUBY_VERSION < "3.3"
-    skip "not here: async" unless Bundles.installed?("async")
+    skip "not here: async" unless there?("async")
     @gate = File.join(folder, "gate")
     @marks = file("marks", "")
     @peer = TCPServer.new("127.0.0.1", 0)
@@ -143,7 +142,12 @@ class FiberCase < ServerCase
     super
   end
 
+  # Whether this bundle has a library.
+  def self.there?(library) = !$LOAD_PATH.resolve_feature_path(library).nil?
+
   private
+
+  def there?(library) = FiberCase.there?(library)
 
   def start(config = nil, *mode, app: APP, before: "")
     config ||= 'rserve { fiber_routes "/ai/*" }'

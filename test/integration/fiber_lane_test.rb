@@ -101,8 +101,8 @@ class FiberLaneTest < FiberCase
     start
     at(8, "/hello") # Ruby loads some of it at its first use
     %w[popen timeout mutex queue thread condition net_http async_http sqlite3].each do |what|
-      next if what == "async_http" && !Bundles.installed?("async-http")
-      next if what == "sqlite3" && !Bundles.installed?("sqlite3")
+      next if what == "async_http" && !there?("async/http")
+      next if what == "sqlite3" && !there?("sqlite3")
 
       waiting = hold(8, path: "/ai/#{what}")
       open_gate
@@ -201,7 +201,7 @@ class FiberLaneTest < FiberCase
   end
 
   def test_sinatra
-    skip "not here: sinatra" unless Bundles.installed?("sinatra")
+    skip "not here: sinatra" unless there?("sinatra/base")
     start(nil, app: <<~'RUBY')
       require "sinatra/base"
       run(Class.new(Sinatra::Base) do

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "../helpers/fiber_case"
 require_relative "../helpers/rails_case"
 require_relative "../helpers/web_socket"
 
@@ -11,6 +12,7 @@ class RailsFibersTest < RailsCase
   def setup
     super
     skip "fibers serve requests from Ruby 3.3 on" if RUBY_VERSION < "3.3"
+    skip "not here: async" unless FiberCase.there?("async")
     skip "Rails knows nothing of fibers before 7.1" if Bundles.version("railties") < Gem::Version.new("7.1")
   end
 
