@@ -131,17 +131,25 @@ class FiberLaneTest < FiberCase
     end
   end
 
+  # Signal, arguments, further words, and the line that says that it is done: all waited when it began.
+  RESTARTS = [
+    [:USR2, [], "", /Ctrl-C/],
+    [:USR1, %w[-w 2], "", /Worker 1 .*phase: 1/],
+    [:URG, %w[-w 2], "fork_worker 0\n", /Worker 1 .*phase: 1/],
+    [:USR2, %w[-w 2 --preload], "rserve { overlap_restart; restart_settle 0 }\n", /Ctrl-C/]
+  ].freeze
+
   def test_a_restart_loses_no_fiber
-    { USR2: [], USR1: %w[-w 2] }.each do |signal, mode|
-      start(nil, *mode)
+    RESTARTS.each do |signal, mode, words, done|
+      start("#{words}rserve { fiber_routes \"/ai/*\" }", *mode)
       waiting = hold(200)
       mark = server.mark
       server.signal_taken(signal)
+      server.wait_for_log(done, after: mark, timeout: 40) if words.include?("overlap")
       open_gate
-      assert_equal ["held"] * 200, bodies(waiting)
-      server.wait_for_log(signal == :USR2 ? /Ctrl-C/ : /Worker 1 .*phase: 1/, after: mark, timeout: 40)
+      assert_equal ["held"] * 200, bodies(waiting), [signal, words].inspect
+      server.wait_for_log(done, after: mark, timeout: 40)
       assert_equal "held nothing", get("/ai/quick").body
-      close_gate
     end
   end
 
