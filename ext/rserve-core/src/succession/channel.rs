@@ -60,7 +60,11 @@ impl Channel {
     /// `EAGAIN` when there is none.
     pub fn receive(&self) -> io::Result<Option<Packet>> {
         let mut octets = vec![0; LONGEST];
-        let (count, files) = self.0.receive(&mut octets)?;
+        let (count, files) = match self.0.receive(&mut octets) {
+            // Told once, and before what came, when the other end went without having read everything.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.0.receive(&mut octets)?,
+            received => received?,
+        };
         octets.truncate(count);
         Ok((count > 0).then_some(Packet { octets, files }))
     }
@@ -94,5 +98,16 @@ mod tests {
         drop(generation);
         assert!(keeper.receive().unwrap().is_none());
         assert!(keeper.send(b"three").is_err());
+    }
+
+    #[test]
+    fn last_words_come_although_the_other_end_went_without_reading() {
+        let (keeper, generation) = Channel::pair().unwrap();
+        let generation = Channel::of(generation);
+        keeper.send(b"unread").unwrap();
+        generation.send(b"failed").unwrap();
+        drop(generation);
+        assert_eq!(keeper.receive().unwrap().unwrap().octets, b"failed");
+        assert!(keeper.receive().unwrap().is_none());
     }
 }
