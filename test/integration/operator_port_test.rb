@@ -33,7 +33,7 @@ class OperatorPortTest < ServerCase
       assert_equal [405, "Method Not Allowed"], ask("/livez", "POST"), name
       status = JSON.parse(ask("/status").last)
       assert_equal [server.pid, name[/\w+\z/], "running", "ok"], status.values_at("pid", "mode", "state", "ready"), name
-      assert_match(/\Arserve [\d.]+ as Puma /, status["identity"])
+      assert_match(/\Arserve #{Rserve::VERSION} as Puma /, status["identity"])
       assert_equal RUBY_DESCRIPTION, "ruby #{status["versions"]["ruby"]}"
       assert_equal [[0, true]], told.map { |worker| worker.values_at("phase", "booted") }.uniq, name
       server.stop
