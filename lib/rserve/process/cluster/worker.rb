@@ -42,7 +42,7 @@ module Rserve
         LogWriter::JsonFormatter.worker = @index
         Native.set_log_worker(@index, @link.phase)
         trap_signals
-        watch_master
+        booting { watch_master }
         log_gemfile
         @config.run_hooks(:before_worker_boot, @index, @log_writer, @hook_data)
         booting { @server = prepare_server }
@@ -163,7 +163,8 @@ module Rserve
         yield
       rescue Exception => e # rubocop:disable Lint/RescueException
         tell_why(e)
-        exit 1
+        # Where no thread can be made, Ruby 3.4 waits in `exit` for one of its own, for ever.
+        e.is_a?(ThreadError) ? exit!(1) : exit(1)
       end
 
       # All workers fail alike as a rule, and each again and again: the same reason is logged once.
