@@ -147,7 +147,7 @@ class LifeCycleTest < ServerCase
     get("/")
     server.signal(:INT)
     assert_exits 0
-    assert_log(/#{server.pid}: Shutdown initiated$.*Begin thread backtrace.*Thread \d.\d: #<Thread.*tp 001.*=== End/m)
+    assert_log(/#{server.pid}: Shutdown initiated$.*Begin thread backtrace.*Thread \d.\d: #<Thread.*tp 00\d.*=== End/m)
   end
 
   def test_shutdown_debug_on_force_speaks_only_of_threads_that_had_to_be_ended
