@@ -226,10 +226,7 @@ module Rserve
       #
       # The default is `:text`. A `log_formatter` beats it for the lines that Puma has, too.
       def log_format(format)
-        unless %i[text json].include?(format)
-          raise ArgumentError, "log_format must be :text or :json, not #{format.inspect}"
-        end
-
+        one_of(format, :log_format, :text, :json)
         @options[:log_format] = format
       end
 
@@ -250,10 +247,7 @@ module Rserve
       #
       # @param how [Symbol] `:out_of_band` or `:in_band`
       def gc(how)
-        unless %i[out_of_band in_band].include?(how)
-          raise ArgumentError, "gc must be :out_of_band or :in_band, not #{how.inspect}"
-        end
-
+        one_of(how, :gc, :out_of_band, :in_band)
         @options[:gc] = how
       end
 
@@ -296,10 +290,7 @@ module Rserve
       #
       # The default is `:rserve`, or `:puma` where rserve was started by that name.
       def process_name(name)
-        unless %i[rserve puma].include?(name)
-          raise ArgumentError, "process_name must be :rserve or :puma, not #{name.inspect}"
-        end
-
+        one_of(name, :process_name, :rserve, :puma)
         Rserve.go_by(name)
       end
 
@@ -370,16 +361,19 @@ module Rserve
       # @param version [Symbol] `:v1` or `:v2`
       # @param from [Array<String>] addresses and networks of the load balancers; empty for any client
       def proxy_protocol(version, from: [])
-        unless %i[v1 v2].include?(version)
-          raise ArgumentError, "proxy_protocol must be :v1 or :v2, not #{version.inspect}"
-        end
-
+        one_of(version, :proxy_protocol, :v1, :v2)
         @options[:remote_address] = :proxy_protocol
         @options[:remote_address_proxy_protocol] = version
         @options[:proxy_protocol_from] = Array(from).each { |network| check_network(network) }
       end
 
       private
+
+      def one_of(given, word, first, second)
+        return if [first, second].include?(given)
+
+        raise ArgumentError, "#{word} must be #{first.inspect} or #{second.inspect}, not #{given.inspect}"
+      end
 
       def not_negative(word, seconds)
         seconds = Float(seconds)

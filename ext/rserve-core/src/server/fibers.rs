@@ -79,13 +79,7 @@ impl Server {
             if self.lane_passes_over(lane, &connection, now) {
                 continue;
             }
-            let mut exchange = connection.exchange();
-            let request = exchange.take_request();
-            exchange.begin_access(&request, connection.peer());
-            drop(exchange);
-            if request.refusal.is_none() {
-                self.shared.figures.count_request(false);
-            }
+            let request = self.take_request(&connection, false);
             self.tell_wait(&request, now);
             self.show_soon();
             return Some((Lease::in_fiber(self, connection, now), request));

@@ -52,18 +52,24 @@ impl Server {
             if self.is_passed_over(seat, &connection, now) {
                 continue;
             }
-            let mut exchange = connection.exchange();
-            let request = exchange.take_request();
-            exchange.begin_access(&request, connection.peer());
-            drop(exchange);
-            if request.refusal.is_none() {
-                self.shared.figures.count_request(seat.serves_large());
-            }
+            let request = self.take_request(&connection, seat.serves_large());
             self.tell_begin(seat, &request, now);
             readers::note_serving(true);
             return Next::Serve(Lease::new(self, connection, now), request);
         }
         self.rest(seat)
+    }
+
+    /// The complete request of `connection`, for the caller to serve.
+    pub(super) fn take_request(&self, connection: &Connection, large: bool) -> Request {
+        let mut exchange = connection.exchange();
+        let request = exchange.take_request();
+        exchange.begin_access(&request, connection.peer());
+        drop(exchange);
+        if request.refusal.is_none() {
+            self.shared.figures.count_request(large);
+        }
+        request
     }
 
     fn rest(&self, seat: &Seat) -> Next {

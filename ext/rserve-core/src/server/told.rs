@@ -46,7 +46,7 @@ impl Server {
         }
     }
 
-    /// Shows the figures as they are now: to be called whenever they have changed.
+    /// Shows the figures as they are now: by the monitor at each look, and by whoever changes what requests do not.
     pub(super) fn show(&self) {
         if let Some(telemetry) = self.telemetry() {
             telemetry.show(|| self.stats().values(), Self::waits);
