@@ -21,7 +21,10 @@ class FacadeTest < Minitest::Test
 
   # A file that the façade lacked would be loaded from the gem, over rserve's classes.
   def test_every_ruby_file_of_the_puma_gem_has_its_like
-    gem = Gem::Specification.stubs_for("puma").map(&:full_gem_path).find { |path| File.exist?("#{path}/lib/puma.rb") }
+    # It is not in this bundle.
+    specifications = Gem.path.flat_map { |folder| Dir.glob("#{folder}/specifications/puma-[0-9]*.gemspec") }
+    gems = specifications.map { |file| Gem::Specification.load(file).full_gem_path }
+    gem = gems.find { |path| File.exist?("#{path}/lib/puma.rb") }
     skip "no puma gem here" unless gem
     files = Dir.glob("{puma,puma/**/*,rack/handler/puma}.rb", base: File.join(gem, "lib"))
     facade = Dir.glob("**/*.rb", base: File.join(TestServer::ROOT, "lib/rserve/compat"))

@@ -3,6 +3,7 @@
 require "fileutils"
 require "minitest/autorun"
 require "open3"
+require "rbconfig"
 require "tmpdir"
 
 # gem/tasks/rooms tells what is in the wrong place.
@@ -17,7 +18,7 @@ class RoomsTest < Minitest::Test
         FileUtils.mkdir_p(File.dirname("#{house}/#{path}"))
         File.write("#{house}/#{path}", text)
       end
-      output, = Open3.capture2e(PROGRAM, house)
+      output, = Open3.capture2e(RbConfig.ruby, PROGRAM, house)
       output
     end
   end
