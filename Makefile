@@ -20,7 +20,7 @@ MISSION ?= ../shared/mission/test_integration_cluster.rb
 PUMA_SUITE ?= ../shared/tools/puma-suite
 UPSTREAM ?=
 DEBIAN_ROOT ?= ../shared/tools/debian-root
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?=
 
 # The Gemfile names no server, on purpose, and CI is root: Bundler need not mention either.
 export BUNDLE_SILENCE_DEPRECATIONS = true
@@ -44,7 +44,7 @@ help:
 	@echo 'make sbom     write the software bill of materials into pkg/;  make docs builds the site in pkg/docs'
 	@echo 'make systemd  reload under a real systemd, in namespaces of its own'
 	@echo 'make rails    test with Rails and other frameworks; make rails-trixie on Debian 13 (DEBIAN_ROOT=TOOL)'
-	@echo 'make matrix   build and test on other Rubies (DEBIAN_ROOT=TOOL)'
+	@echo 'make matrix   build, and run every Ruby test on other Rubies (DEBIAN_ROOT=TOOL, or RUBY="/path/to/ruby …")'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
 
 serve: compile
@@ -159,7 +159,13 @@ bench: compile
 	bench/run --svg docs/benchmark.svg $(BENCH)
 
 matrix:
-	@DEBIAN_ROOT='$(DEBIAN_ROOT)' BUILD_PACKAGES='$(BUILD_PACKAGES)' gem/tasks/matrix
+	@DEBIAN_ROOT='$(DEBIAN_ROOT)' BUILD_PACKAGES='$(BUILD_PACKAGES)' gem/tasks/matrix $(filter-out ruby,$(RUBY))
+
+# Every Ruby test on this Ruby, file by file, with figures; SUITES="unit test/http/faults_test.rb" for some.
+.PHONY: suites
+suites: compile
+	@gem/tasks/packages $(filter-out rubocop,$(TEST_PACKAGES))
+	@MISSION='$(MISSION)' PUMA_SUITE='$(PUMA_SUITE)' $(RUBY) gem/tasks/suites $(SUITES)
 
 # With Debian 13's Ruby 3.3 and Rails 7.2.
 rails-trixie:
