@@ -330,6 +330,7 @@ module Rserve
         max_keep_alive: keep == Float::INFINITY ? nil : keep&.ceil,
         remote_address_value:,
         temp_folder: Dir.tmpdir,
+        stream_uploads: @options[:stream_uploads],
         fibers: @options[:fibers]&.then { |fibers| [fibers[:routes], fibers[:max]] },
         **front_door_settings
       )

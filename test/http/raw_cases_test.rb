@@ -34,6 +34,13 @@ class RawCasesTest < ServerCase
     "proxy_v2" => "rserve { proxy_protocol :v2, from: '127.0.0.0/8' }"
   }.freeze
 
+  # A body that the application reads while it comes is the same body.
+  def test_bodies_that_are_read_while_they_come
+    cases = CASES.map { |kase| kase.dup.tap { |it| it.env = it.env&.except("CONTENT_LENGTH") } }
+    runs = cases.flat_map { |kase| [[], *cuts(kase).map { |at| [at] }].map { |at| [kase, at] } }
+    assert_cases(runs, config: "rserve { stream_uploads '/*' }\n")
+  end
+
   # What follows a refusal hangs on the level's own answer.
   [7, 8].each do |level|
     define_method("test_methods_at_level_#{level}") do

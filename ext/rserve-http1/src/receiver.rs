@@ -88,6 +88,16 @@ impl Receiver {
     /// [`Error`], and the same one at each call after it. The connection has lost its framing: answer and close.
     #[inline]
     pub fn advance(&mut self, octets: &[u8], head: &mut Head) -> Result<Progress, Error> {
+        self.advance_up_to(octets, usize::MAX, head)
+    }
+
+    /// As [`Receiver::advance`], for who has room for `most` octets of the body, at least one: a piece of it is no longer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::advance`].
+    #[inline]
+    pub fn advance_up_to(&mut self, octets: &[u8], most: usize, head: &mut Head) -> Result<Progress, Error> {
         let result = match &mut self.awaiting {
             Awaiting::Head(reader) => match reader.read(octets, head, &self.limits) {
                 Ok(Read::Partial { blank }) => return Ok(Progress::Partial { consumed: blank }),
@@ -106,14 +116,14 @@ impl Receiver {
                 return Ok(Progress::End { consumed: 0 });
             }
             Awaiting::Length(missing) => {
-                let length = usize::try_from(*missing).unwrap_or(usize::MAX).min(octets.len());
+                let length = usize::try_from(*missing).unwrap_or(usize::MAX).min(octets.len()).min(most);
                 *missing -= length as u64;
                 return Ok(match length {
                     0 => Progress::Partial { consumed: 0 },
                     _ => Progress::Data { consumed: length, data: 0..length },
                 });
             }
-            Awaiting::Chunked(decoder) => match decoder.decode(octets, &self.limits) {
+            Awaiting::Chunked(decoder) => match decoder.decode_up_to(octets, most, &self.limits) {
                 Ok(Decoded::Partial { consumed }) => return Ok(Progress::Partial { consumed }),
                 Ok(Decoded::Data { consumed, data }) => return Ok(Progress::Data { consumed, data }),
                 Ok(Decoded::End { consumed }) => {
@@ -128,6 +138,11 @@ impl Receiver {
             self.awaiting = Awaiting::Failed(error.clone());
         }
         result
+    }
+
+    /// Whether the next event is the end of a body with Content-Length.
+    pub fn is_at_end(&self) -> bool {
+        matches!(self.awaiting, Awaiting::Length(0))
     }
 
     /// Whether the next event is a head: between requests, and before the first one.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use rserve_http1::{Error, Framing, Head, Limits, Receiver};
+use rserve_http1::{Error, Framing, Head, Limits, Progress, Receiver};
 use support::{Outcome, Printable, latin1, pairs, play};
 
 fn outcome(octets: impl AsRef<[u8]>) -> Outcome {
@@ -193,6 +193,33 @@ fn chunked_bodies_are_decoded() {
         let outcome = outcome(chunked(body));
         assert_eq!(bodies(&outcome), [want, ""], "{body:?}");
         assert_eq!(outcome.requests[1].path, "/next", "{body:?}");
+    }
+}
+
+#[test]
+fn no_piece_is_longer_than_its_reader_has_room_for() {
+    let messages = [
+        "POST / HTTP/1.1\r\nContent-Length: 7\r\n\r\nabcdefgGET",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n4\r\ndefg\r\n0\r\na: b\r\n\r\nGET",
+    ];
+    for (message, most) in messages.into_iter().flat_map(|message| [(message, 1), (message, 2), (message, 9)])
+    {
+        let (mut receiver, mut head) = (Receiver::new(Limits::default()), Head::default());
+        let (mut rest, mut body) = (message.as_bytes(), Vec::new());
+        loop {
+            let (consumed, data) = match receiver.advance_up_to(rest, most, &mut head).unwrap() {
+                Progress::Head { consumed } => (consumed, 0..0),
+                Progress::Data { consumed, data } => (consumed, data),
+                Progress::End { consumed } => {
+                    assert_eq!((body.as_slice(), &rest[consumed..]), (&b"abcdefg"[..], &b"GET"[..]));
+                    break;
+                }
+                partial => panic!("{message:?} {most}: {partial:?}"),
+            };
+            assert!(data.len() <= most, "{message:?} {most}");
+            body.extend_from_slice(&rest[data]);
+            rest = &rest[consumed..];
+        }
     }
 }
 

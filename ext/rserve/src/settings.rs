@@ -62,6 +62,7 @@ pub(crate) fn server(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     };
     options.fibers = get::<(Option<Vec<String>>, usize)>(settings, "fibers")?
         .map(|(routes, max)| FiberOptions { routes: routes.map(Paths), max });
+    options.stream_uploads = get(settings, "stream_uploads")?.map(Paths);
     if let Some(octets) = get(settings, "unread_limit")? {
         options.unread_limit = octets;
     }

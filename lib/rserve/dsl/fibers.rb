@@ -20,12 +20,8 @@ module Rserve
       # @param max [Integer] requests served so at a time, in each process; others wait
       # @param scheduler [String] name of a class that has the interface of `Fiber::Scheduler`
       def fiber_routes(*paths, max: MAX_FIBERS, scheduler: SCHEDULER)
-        wrong = paths.find { |path| !path.is_a?(String) || !path.start_with?("/") }
-        raise ArgumentError, "fiber_routes takes paths that begin with a slash, not #{wrong.inspect}" if wrong
-        raise ArgumentError, "fiber_routes takes at least one path" if paths.empty?
-
-        routes = [*@options.dig(:fibers, :routes), *paths]
-        @options[:fibers] = { routes:, max: fibers(:fiber_routes, max), scheduler: scheduler.to_s }
+        all = [*@options.dig(:fibers, :routes), *routes(:fiber_routes, paths)]
+        @options[:fibers] = { routes: all, max: fibers(:fiber_routes, max), scheduler: scheduler.to_s }
       end
 
       # Serves every request in a fiber, as {#fiber_routes} does with some.
@@ -36,7 +32,26 @@ module Rserve
         @options[:fibers] = { routes: nil, max: fibers(:fiber_scheduler, max), scheduler: scheduler.to_s }
       end
 
+      # Calls the application with requests for these paths when their heads are complete: `rack.input` is read from the
+      # connection while the body comes, and nothing of it is stored. A path that ends with `*` stands for all that
+      # begin so. By HTTP/1; requests of HTTP/2 come whole, as all others do.
+      #
+      # @example
+      #   stream_uploads "/import/*"
+      # @param paths [Array<String>] as clients send them, without a query
+      def stream_uploads(*paths)
+        @options[:stream_uploads] = [*@options[:stream_uploads], *routes(:stream_uploads, paths)]
+      end
+
       private
+
+      def routes(word, paths)
+        wrong = paths.find { |path| !path.is_a?(String) || !path.start_with?("/") }
+        raise ArgumentError, "#{word} takes paths that begin with a slash, not #{wrong.inspect}" if wrong
+        raise ArgumentError, "#{word} takes at least one path" if paths.empty?
+
+        paths
+      end
 
       def fibers(word, max)
         raise ArgumentError, "#{word} max: must be at least 1, not #{max.inspect}" unless Integer(max).positive?

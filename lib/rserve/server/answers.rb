@@ -35,7 +35,11 @@ module Rserve
       # The core's calls. ---------------------------------------------------------------------------------------------
 
       # The application raised before anything of its response was out.
+      #
+      # @return [Array, nil] nil when nobody is left to be answered
       def answer_error(error, env)
+        return answer_body_error(error, env) if error.is_a?(BodyError)
+
         tell_of(error, env)
         lowlevel_error(error, env, error.is_a?(ThreadPool::ForceShutdown) ? 503 : 500)
       end
@@ -43,6 +47,8 @@ module Rserve
       # The application raised when it is too late for a response: after it took the connection away, or when a part of
       # its body was out. It is reported like any other error.
       def late_error(error, env)
+        return if error.is_a?(BodyError)
+
         tell_of(error, env)
         lowlevel_error(error, env)
       end
@@ -177,6 +183,15 @@ module Rserve
         @log_writer.parse_error(error, LoggedRequest.new(env))
         error.set_backtrace(caller(2))
         lowlevel_error(error, env, status)
+      end
+
+      # The client's doing, as it would be if all of the body had come before the application was called.
+      def answer_body_error(error, env)
+        case error.status
+        when nil then nil
+        when 400 then parse_error(HttpParserError.new(error.message), env, 400)
+        else [error.status, {}, error.status == 413 ? ["Payload Too Large"] : []]
+        end
       end
 
       # The disk is full, or the folder is gone: the server's fault.

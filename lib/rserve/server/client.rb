@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "socket"
+require "rserve/server/upload_input"
 
 module Rserve
   # What an application may do with the connection behind its request: `env["rack.hijack"]` (it responds to `call`) and
@@ -19,6 +20,8 @@ module Rserve
       taken, rest = take_socket
       @io = taken.is_a?(Integer) ? socket(taken) : MiniSSL::Socket.new(taken)
       @io.ungetbyte(rest) unless rest.empty?
+      ahead = @upload_input&.take_ahead
+      @io.ungetbyte(ahead) if ahead
       env&.store("rack.hijack_io", @io)
       @io
     end
@@ -38,6 +41,12 @@ module Rserve
     def ssl_version_state
       version = tls_version
       version && [version, "SSLOK"]
+    end
+
+    # @api private
+    # @return [UploadInput] `rack.input` of a request whose body is read while it comes
+    def upload_input
+      @upload_input = UploadInput.for_this_rack.new(method(:receive_body))
     end
 
     # Sends a `103 Early Hints` response ahead of the real one. Does nothing once the client is gone,

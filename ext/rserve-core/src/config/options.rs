@@ -144,6 +144,9 @@ pub struct Options {
     pub queue: QueueLimits,
     /// See [`FiberOptions`]; `None`: threads serve every request.
     pub fibers: Option<FiberOptions>,
+    /// The application is called with requests for these paths when their heads are complete, and reads their bodies while
+    /// they come.
+    pub stream_uploads: Option<Paths>,
     /// Octets of responses that clients may leave unread, all of them together, before the slowest are cut off.
     pub unread_limit: u64,
     /// After so long without any request the server stops; `None` is never.
@@ -194,6 +197,7 @@ impl Default for Options {
             request_timeout: RequestTimeout::default(),
             queue: QueueLimits::default(),
             fibers: None,
+            stream_uploads: None,
             unread_limit: 256 << 20,
             idle_timeout: None,
             enable_keep_alives: true,

@@ -94,6 +94,11 @@ impl Access {
         }
     }
 
+    /// The application has read so much of a body that was not there when the request began.
+    pub fn received(&mut self, octets: u64) {
+        self.received = octets;
+    }
+
     /// The response has this status.
     pub fn answered(&mut self, status: u16) {
         self.status = Some(status);

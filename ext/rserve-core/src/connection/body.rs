@@ -22,6 +22,8 @@ pub enum Body {
         /// Octets written so far.
         len: u64,
     },
+    /// Still to come: whoever serves the request reads it from the connection.
+    Streamed,
 }
 
 impl Body {
@@ -61,6 +63,7 @@ impl Body {
                 file.write_all(octets)?;
                 *len += octets.len() as u64;
             }
+            Body::Streamed => {}
         }
         Ok(())
     }
@@ -80,7 +83,7 @@ impl Body {
     /// Octets received so far.
     pub fn len(&self) -> u64 {
         match self {
-            Body::Empty => 0,
+            Body::Empty | Body::Streamed => 0,
             Body::Memory(memory) => memory.len() as u64,
             Body::File { len, .. } => *len,
         }

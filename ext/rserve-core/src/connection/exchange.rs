@@ -12,6 +12,7 @@ mod receive;
 mod send;
 mod stream;
 mod told;
+mod upload;
 
 use std::cell::RefCell;
 use std::mem;
@@ -39,6 +40,9 @@ pub(crate) use linger::LINGER_TIME;
 pub(crate) use reader::Waiter;
 use receive::Preface;
 use told::Told;
+pub use upload::BodyFailure;
+pub(crate) use upload::Piece;
+use upload::Upload;
 
 /// Octets read at once.
 const READ_SIZE: usize = 64 * 1024;
@@ -138,6 +142,10 @@ pub(crate) struct Exchange {
     lost: bool,
     /// The server has answered in place of the application, from which nothing more is taken.
     given_up: bool,
+    /// The body of the request, if the application reads it while it comes.
+    upload: Option<Box<Upload>>,
+    /// Somebody may wait at a descriptor of the socket.
+    awaited: bool,
     /// Once it carries requests of HTTP/2.
     carriage: Option<Box<Carriage>>,
     /// The request is complete, and whether it is for a file is still to be seen.
@@ -193,6 +201,8 @@ impl Exchange {
             asked: false,
             lost: false,
             given_up: false,
+            upload: None,
+            awaited: false,
             carriage: None,
             undecided: false,
             answered_with_file: false,
@@ -384,7 +394,7 @@ impl Exchange {
     /// The response is complete; [`Exchange::progress`] goes on from here.
     pub(crate) fn finish(&mut self, after: AfterSending) {
         if self.activity == Activity::Ready {
-            self.after_sending = after;
+            self.after_sending = self.end_upload(after);
             self.unsent = None;
             self.advance = HELD_LIMIT;
             self.corked = false;
@@ -416,6 +426,7 @@ impl Exchange {
             return None;
         }
         self.activity = Activity::Gone;
+        self.leave_upload();
         self.give_up_access();
         self.tell_state();
         Some((self.stream.take()?, mem::take(&mut self.input)))
@@ -459,11 +470,12 @@ impl Exchange {
         self.tell_state();
         if let Some(stream) = self.stream.take()
             && !stream.is_http2()
-            && (self.shared || crate::sys::forks::has_forked())
+            && (self.shared || self.awaited || crate::sys::forks::has_forked())
         {
             stream.shut_down();
         }
         self.outgoing.clear();
+        self.upload = None;
         self.request.body = Body::Empty;
     }
 }

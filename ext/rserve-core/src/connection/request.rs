@@ -79,8 +79,18 @@ impl Request {
         options.methods.as_ref().is_none_or(|known| known.iter().any(|known| known.as_bytes() == method))
     }
 
-    /// Whether another request may follow it on its connection, as far as its client and the options have a say.
+    /// The application reads its body while that comes.
+    pub fn is_streamed(&self) -> bool {
+        matches!(self.body, Body::Streamed)
+    }
+
+    /// Whether another request may follow it on its connection, whose body nobody has to read any more.
     pub fn may_be_followed(&self, options: &Options) -> bool {
+        !self.is_streamed() && self.keeps_connection(options)
+    }
+
+    /// Whether another request may follow it on its connection, as far as its client and the options have a say.
+    pub fn keeps_connection(&self, options: &Options) -> bool {
         self.head.keep_alive
             && options.enable_keep_alives
             && options.queue_requests

@@ -56,7 +56,7 @@ impl Server {
     }
 
     /// Leaves what the socket does not take to the poller, which goes on with it while the rest of the response is made.
-    pub(super) fn hand_over(
+    pub(in crate::server) fn hand_over(
         &self,
         connection: &Connection,
         mut exchange: MutexGuard<'_, Exchange>,
@@ -253,8 +253,9 @@ impl Server {
         if self.is_at_home() { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 
-    /// Whether a response may keep its connection open: not while stopping, and not for ever.
+    /// Whether a response may keep its connection open, once the body of the request is read: not while stopping, and not for
+    /// ever.
     pub fn may_keep_alive(&self, request: &Request) -> bool {
-        request.may_be_followed(&self.shared.options) && self.status() == Status::Running
+        request.keeps_connection(&self.shared.options) && self.status() == Status::Running
     }
 }

@@ -1,11 +1,14 @@
 //! The right to answer one request, and the duty to let go of its connection.
 
+mod uploads;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Server;
 use crate::connection::Connection;
 use crate::connection::exchange::AfterSending;
+pub use uploads::{BodyRead, wait_readable};
 
 /// A connection whose request is being served. There is one lease for each request, and no copy of it: finishing takes it by
 /// value, so that no response is finished twice. One that is dropped, as by a panic, aborts the response.

@@ -39,7 +39,7 @@ pub use fibers::Pump;
 pub use figures::ServerStats;
 pub use hung::InHand;
 pub use io_bound::IoBound;
-pub use lease::Lease;
+pub use lease::{BodyRead, Lease, wait_readable};
 use monitor::{Look, Monitor};
 
 /// What a pool thread does next.

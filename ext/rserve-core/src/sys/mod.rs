@@ -213,6 +213,13 @@ pub(crate) fn peer_state(fd: BorrowedFd<'_>) -> PeerState {
     }
 }
 
+/// Waits until a read would not wait, for `limit` at most; a signal may end it before.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, limit: Duration) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], limit);
+}
+
 /// Whether a read (or accept) would not wait; also at the end of what can be read.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -46,6 +46,16 @@ pub(crate) enum Decoded {
 impl Decoder {
     /// Decodes up to the next piece of data, or the end. `octets` start with what was not consumed before.
     pub(crate) fn decode(&mut self, octets: &[u8], limits: &Limits) -> Result<Decoded, Error> {
+        self.decode_up_to(octets, usize::MAX, limits)
+    }
+
+    /// As [`Decoder::decode`]; the piece is of at most `most` octets.
+    pub(crate) fn decode_up_to(
+        &mut self,
+        octets: &[u8],
+        most: usize,
+        limits: &Limits,
+    ) -> Result<Decoded, Error> {
         let mut position = 0;
         loop {
             let rest = &octets[position..];
@@ -60,7 +70,7 @@ impl Decoder {
                     self.part = if size == 0 { Part::Trailers } else { Part::Data(size) };
                 }
                 Part::Data(missing) => {
-                    let length = usize::try_from(missing).unwrap_or(usize::MAX).min(rest.len());
+                    let length = usize::try_from(missing).unwrap_or(usize::MAX).min(rest.len()).min(most);
                     if length == 0 {
                         return Ok(Decoded::Partial { consumed: position });
                     }

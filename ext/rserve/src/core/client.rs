@@ -14,6 +14,7 @@ use rserve_core::connection::Connection;
 use rserve_core::net::Peer;
 use rserve_core::server::{IoBound, Server};
 
+use crate::core::input;
 use crate::core::writer::slot::WriterSlot;
 use crate::tls::TlsStream;
 use crate::vm::text;
@@ -30,6 +31,8 @@ pub(crate) struct Client {
     env: Cell<Option<Opaque<Value>>>,
     /// `rack.input`, if it is a file that is to be closed after the request.
     input: Cell<Option<Opaque<Value>>>,
+    /// Of a request whose body is read while it comes.
+    upload: Cell<Option<u32>>,
     state: Cell<Progress>,
     /// Of the response, while an `each` makes its body.
     pub(crate) writer: WriterSlot,
@@ -75,6 +78,7 @@ impl Client {
             takes_interim,
             env: Cell::new(None),
             input: Cell::new(None),
+            upload: Cell::new(None),
             state: Cell::new(Progress::Serving),
             writer: WriterSlot::default(),
             waits: Cell::default(),
@@ -111,6 +115,20 @@ impl Client {
     pub(crate) fn set_input(this: Obj<Self>, file: Value) {
         this.input.set(Some(file.into()));
         this.writebarrier(file);
+    }
+
+    /// The body of the request of this serial is read while it comes.
+    pub(crate) fn leave_body(&self, serial: u32) {
+        self.upload.set(Some(serial));
+    }
+
+    /// Some of a body that is read while it comes, at most `most` octets; `nil` when there is no more.
+    fn receive_body(ruby: &Ruby, this: Obj<Self>, most: usize) -> Result<Value, Error> {
+        let Some(serial) = this.upload.get() else {
+            return Err(Error::new(ruby.exception_io_error(), "closed stream"));
+        };
+        let may_ask = this.state.get() == Progress::Serving;
+        input::receive(ruby, &this.server, &this.connection, serial, most, may_ask)
     }
 
     /// The application may read on after the request: it leaves the file to the garbage collector.
@@ -215,6 +233,7 @@ pub(crate) fn init(ruby: &Ruby, rserve: RModule) -> Result<(), Error> {
     class.define_private_method("tls_version", method!(Client::tls_version, 0))?;
     class.define_private_method("take_socket", method!(Client::take_socket, 0))?;
     class.define_private_method("duplicate_socket", method!(Client::duplicate_socket, 0))?;
+    class.define_private_method("receive_body", method!(Client::receive_body, 1))?;
     class.define_private_method("write_ahead", method!(Client::write_ahead, 1))?;
     Ok(())
 }

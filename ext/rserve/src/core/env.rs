@@ -66,8 +66,8 @@ pub(crate) struct Extras {
     pub(crate) client: Value,
     /// `rack.input`, when there is a body.
     pub(crate) input: Option<Value>,
-    /// Octets of body, however they were framed.
-    pub(crate) length: u64,
+    /// Octets of body, however they were framed, if all are there.
+    pub(crate) length: Option<u64>,
     /// `rack.early_hints`, when enabled.
     pub(crate) early_hints: Option<Value>,
     /// `puma.mark_as_io_bound`, when it has any effect.
@@ -349,11 +349,14 @@ impl EnvBuilder {
         }
 
         match head.framing {
-            Framing::Chunked => {
+            Framing::Chunked if extras.length.is_some() => {
                 let mut digits = [0u8; 20];
-                set(keys.content_length, new(decimal::digits(extras.length, &mut digits)));
+                set(
+                    keys.content_length,
+                    new(decimal::digits(extras.length.unwrap_or_default(), &mut digits)),
+                );
             }
-            Framing::None | Framing::Length(_) => {}
+            Framing::None | Framing::Length(_) | Framing::Chunked => {}
         }
         if let Some(input) = extras.input {
             set(keys.input, input.as_raw());
@@ -510,7 +513,7 @@ fn spell<'a>(name: &[u8], buffer: &'a mut [u8; 320]) -> &'a [u8] {
 pub(crate) fn input(ruby: &Ruby, body: &mut Body) -> Result<Option<Value>, Error> {
     use std::os::fd::IntoRawFd;
     match std::mem::take(body) {
-        Body::Empty => Ok(None),
+        Body::Empty | Body::Streamed => Ok(None),
         Body::Memory(octets) => crate::core::input::string_io(ruby, &octets).map(Some),
         Body::File { file, .. } => crate::core::input::file(ruby, file.into_raw_fd()).map(Some),
     }

@@ -77,11 +77,14 @@ impl Core {
     ) -> Result<(), Error> {
         let in_hand = self.server.give(&lease, &request);
         let serial = in_hand.as_ref().map(InHand::serial);
+        let streamed = request.is_streamed();
+        // Until its body is read.
+        let unread = ResponseContext { keep_alive: context.keep_alive && !streamed, ..context };
         let built = self.environment(ruby, &lease, &mut request, client, serial);
         self.server.recycle(lease.connection(), request);
         let env = match built {
             Ok(env) => env,
-            Err(failure) => return self.failed(ruby, lease, context, failure, None, client),
+            Err(failure) => return self.failed(ruby, lease, unread, failure, None, client),
         };
         let running = self.timed.begin(in_hand.as_ref(), env);
         let app = ruby.get_inner(self.app.get());
@@ -90,10 +93,18 @@ impl Core {
         if in_hand.is_some_and(InHand::end) {
             return self.too_late(ruby, outcome, env, client);
         }
+        let context = if streamed && !self.is_body_read(&lease, &outcome) { unread } else { context };
         match outcome {
             Ok(triple) => self.respond(ruby, lease, context, triple, env, client),
             Err(failure) => self.failed(ruby, lease, context, failure, Some(env), client),
         }
+    }
+
+    /// Whether the connection may be kept, of whose request the application reads the body while that comes. A response
+    /// whose body is an Array is made: nobody will read more.
+    fn is_body_read(&self, lease: &Lease, outcome: &Result<Value, Error>) -> bool {
+        let made = |triple: &Value| body_of(*triple).is_none_or(|body| RArray::from_value(body).is_some());
+        self.server.is_body_read(lease.connection(), outcome.as_ref().map_or(true, made))
     }
 
     /// The application gives a request back whose client the server has answered in its place.
@@ -127,9 +138,14 @@ impl Core {
         serial: Option<u64>,
     ) -> Result<RHash, Error> {
         let connection = lease.connection();
-        let length = request.body.len();
+        let streamed = request.is_streamed();
+        let length = (!streamed).then(|| request.body.len());
         let stored = matches!(request.body, rserve_core::connection::body::Body::File { .. });
-        let input = env::input(ruby, &mut request.body)?;
+        let mut input = env::input(ruby, &mut request.body)?;
+        if streamed {
+            client.leave_body(request.serial);
+            input = Some(client.funcall("upload_input", ())?);
+        }
         if stored && let Some(file) = input {
             Client::set_input(client, file);
         }
@@ -182,6 +198,12 @@ impl Core {
             return error::forgive(self.handler(ruby).funcall::<_, _, Value>("late_error", (exception, env)));
         }
         let answer: Result<Value, Error> = self.handler(ruby).funcall("answer_error", (exception, env));
+        if matches!(answer, Ok(nobody) if nobody.is_nil()) {
+            // The client went before its request had come.
+            client.end();
+            lease.finish(AfterSending::Abort);
+            return self.after(ruby, env, client, None, Some(exception));
+        }
         let answered = answer.as_ref().ok().copied();
         let sent = self.send(ruby, lease, context, answer, None, client);
         // What was to say what went wrong went wrong itself.

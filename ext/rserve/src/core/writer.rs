@@ -1,6 +1,6 @@
 //! Sending the parts of one response, and waiting for clients that read slowly.
 
-mod fiber_wait;
+pub(super) mod fiber_wait;
 pub(crate) mod slot;
 
 use std::borrow::Cow;
@@ -23,7 +23,7 @@ use crate::vm::gvl::without_gvl;
 use crate::vm::text;
 
 /// The longest wait without looking whether Ruby wants the thread.
-const WAIT_SLICE: Duration = Duration::from_millis(100);
+pub(super) const WAIT_SLICE: Duration = Duration::from_millis(100);
 
 /// One response on its way out. Dropped before its end, it is aborted.
 pub(crate) struct Writer {

@@ -1,6 +1,9 @@
 //! Rust errors as Ruby exceptions.
 
+use std::borrow::Cow;
+
 use magnus::{Class, Error, ExceptionClass, Module, RClass, Ruby, Value, value::ReprValue};
+use rserve_core::connection::exchange::BodyFailure;
 
 /// An `Errno::…` (or `IOError`) for a system error.
 pub(crate) fn system(ruby: &Ruby, error: &std::io::Error) -> Error {
@@ -46,14 +49,28 @@ pub(crate) fn bug(ruby: &Ruby, what: &str) -> Error {
     Error::new(ruby.exception_runtime_error(), format!("bug in rserve: {what}"))
 }
 
-/// `Rserve::ConnectionError`: the client is gone; raised into the application's `each`.
-pub(crate) fn connection(ruby: &Ruby, message: &'static str) -> Error {
+/// A `Rserve::BodyError`, or what any closed stream raises: no more of the body can be read.
+pub(crate) fn body(ruby: &Ruby, failure: &BodyFailure) -> Error {
+    let name = match failure {
+        BodyFailure::Over => return Error::new(ruby.exception_io_error(), failure.to_string()),
+        BodyFailure::Gone => "BodyAborted",
+        BodyFailure::Late => "BodyTimeout",
+        BodyFailure::Refused(reason) if reason.status() == 413 => "BodyTooLarge",
+        BodyFailure::Refused(_) => "BodyError",
+    };
+    own(ruby, name, failure.to_string())
+}
+
+/// An exception of this gem's.
+fn own(ruby: &Ruby, name: &str, message: impl Into<Cow<'static, str>>) -> Error {
     let class = ruby
         .class_object()
         .const_get::<_, magnus::RModule>("Rserve")
-        .and_then(|rserve| rserve.const_get::<_, ExceptionClass>("ConnectionError"));
-    match class {
-        Ok(class) => Error::new(class, message),
-        Err(error) => error,
-    }
+        .and_then(|rserve| rserve.const_get::<_, ExceptionClass>(name));
+    class.map_or_else(|error| error, |class| Error::new(class, message))
+}
+
+/// `Rserve::ConnectionError`: the client is gone; raised into the application's `each`.
+pub(crate) fn connection(ruby: &Ruby, message: &'static str) -> Error {
+    own(ruby, "ConnectionError", message)
 }

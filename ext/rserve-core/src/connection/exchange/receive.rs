@@ -18,10 +18,10 @@ use crate::tuning::READ_BUDGET;
 const GATHERED: usize = 16 * 1024;
 
 /// How long a body may take, however few octets of it come …
-const BODY_GRACE: Duration = Duration::from_secs(60);
+pub(super) const BODY_GRACE: Duration = Duration::from_secs(60);
 
 /// … and how many must have come for each second more.
-const BODY_RATE: u64 = 500;
+pub(super) const BODY_RATE: u64 = 500;
 
 /// An idle connection gives back buffers larger than this.
 const IDLE_CAPACITY: usize = 2 * 1024;
@@ -199,6 +199,9 @@ impl Exchange {
                     self.request.head_at = now;
                     self.body_octets = 0;
                     at += consumed;
+                    if self.begins_upload(octets.len() > at, options) {
+                        return Ok((at, true));
+                    }
                     self.expect_body(octets.len() > at, options)?;
                 }
                 Progress::Data { consumed, data } => {

@@ -363,3 +363,59 @@ fn who_speaks_for_whom_is_known_where_the_connection_goes_on() {
     let request = other.take_request();
     assert_eq!((request.client, request.serial), (ticket.client, 3));
 }
+
+/// The head of a request has come whose body the application reads.
+fn uploading(options: &Options, octets: &str) -> (UnixStream, Exchange) {
+    let (mut client, mut exchange) = connected(options);
+    client.write_all(octets.as_bytes()).unwrap();
+    assert_eq!(exchange.progress(options, Instant::now()), Outcome::Queue);
+    assert!(exchange.take_request().is_streamed());
+    (client, exchange)
+}
+
+fn streaming() -> Options {
+    let stream_uploads = Some(crate::config::options::Paths(vec!["/in/*".into()]));
+    Options { stream_uploads, ..Options::default() }
+}
+
+const UPLOAD: &str = "POST /in/a HTTP/1.1\r\nContent-Length: 600\r\n\r\n";
+
+#[test]
+fn a_body_is_read_by_who_serves_its_request_and_by_nobody_else() {
+    let options = streaming();
+    let (mut client, mut exchange) = uploading(&options, UPLOAD);
+    let mut body = Vec::new();
+    let mut read =
+        |exchange: &mut Exchange, serial| exchange.read_body(serial, 400, &mut body, true, &options);
+    assert_eq!(read(&mut exchange, 0).unwrap(), Piece::Nothing);
+    client.write_all(&[b'a'; 600]).unwrap();
+    client.write_all(UPLOAD.as_bytes()).unwrap();
+    assert!(matches!(read(&mut exchange, 1), Err(BodyFailure::Over)));
+    let read_all: Vec<_> = (0..4).map(|_| read(&mut exchange, 0).unwrap()).collect();
+    assert_eq!(read_all, [Piece::Octets, Piece::Octets, Piece::End, Piece::End]);
+    assert_eq!(body, [b'a'; 600]);
+    exchange.finish(AfterSending::KeepAlive);
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    assert!(matches!(exchange.read_body(0, 1, &mut body, true, &options), Err(BodyFailure::Over)));
+    assert_eq!(exchange.read_body(1, 1, &mut body, true, &options).unwrap(), Piece::Nothing);
+    exchange.finish(AfterSending::KeepAlive);
+    exchange.progress(&options, Instant::now());
+    assert_eq!(exchange.activity(), Activity::Lingering, "the rest is no request");
+}
+
+#[test]
+fn only_waiting_for_a_body_counts_against_its_client() {
+    let (options, second) = (streaming(), Duration::from_secs(1));
+    let (mut client, mut exchange) = uploading(&options, UPLOAD);
+    let limit = |exchange: &mut Exchange| exchange.await_body(40 * second).map(|(_, limit)| limit);
+    assert_eq!(limit(&mut exchange).unwrap(), 40 * second);
+    exchange.waited_for_body(0, 39 * second);
+    exchange.waited_for_body(1, 39 * second);
+    assert_eq!(limit(&mut exchange).unwrap(), second);
+    client.write_all(&[b'a'; 500]).unwrap();
+    exchange.read_body(0, 500, &mut Vec::new(), true, &options).unwrap();
+    assert_eq!(limit(&mut exchange).unwrap(), 22 * second, "a minute, and what 500 octets have earned");
+    exchange.waited_for_body(0, 22 * second);
+    assert!(matches!(limit(&mut exchange), Err(BodyFailure::Late)));
+    assert!(matches!(exchange.read_body(0, 1, &mut Vec::new(), true, &options), Err(BodyFailure::Late)));
+}

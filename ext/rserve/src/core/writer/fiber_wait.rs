@@ -2,7 +2,7 @@
 //! fibers of the thread go on meanwhile.
 
 use std::io;
-use std::os::fd::IntoRawFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use rserve_core::server::Server;
 use crate::vm::protect;
 
 /// Whether the calling fiber is one of those that do not hold up their thread.
-pub(super) fn scheduled() -> bool {
+pub(in crate::core) fn scheduled() -> bool {
     // SAFETY: the GVL is held; plain look at the calling fiber and its thread.
     cfg!(ruby_gte_3_3) && unsafe { rb_sys::rb_fiber_scheduler_current() } != rb_sys::Qnil as rb_sys::VALUE
 }
@@ -40,11 +40,16 @@ pub(super) fn wait_for_reader(
         Ok(None) => return Ok(Some(Ok(true))),
         Err(failure) => return Ok(Some(Err(failure))),
     };
+    wait_readable(ruby, descriptor, limit)?;
+    Ok(Some(server.has_caught_up(connection, all)))
+}
+
+/// Waits, for `limit` at most, until `descriptor` can be read.
+pub(in crate::core) fn wait_readable(ruby: &Ruby, descriptor: OwnedFd, limit: Duration) -> Result<(), Error> {
     let class: RClass = ruby.class_object().const_get("IO")?;
     // Ruby's from here on: closed below, or by the collector.
-    let bell: Value = class.funcall("for_fd", (descriptor.into_raw_fd(),))?;
-    let waited = bell.funcall::<_, _, Value>("wait_readable", (limit.as_secs_f64(),));
-    let closed = bell.funcall::<_, _, Value>("close", ());
-    waited.and(closed)?;
-    Ok(Some(server.has_caught_up(connection, all)))
+    let io: Value = class.funcall("for_fd", (descriptor.into_raw_fd(),))?;
+    let waited = io.funcall::<_, _, Value>("wait_readable", (limit.as_secs_f64(),));
+    let closed = io.funcall::<_, _, Value>("close", ());
+    waited.and(closed).map(|_| ())
 }
