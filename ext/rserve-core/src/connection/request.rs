@@ -1,5 +1,6 @@
 //! What a connection brings: a request that is complete, or why it was refused.
 
+use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -97,10 +98,9 @@ impl Request {
             && options.max_keep_alive.is_none_or(|most| self.serial + 1 < most)
     }
 
-    /// When its head was complete, as a proxy would have said it in `X-Request-Start`; it is `now`.
-    pub fn start<'a>(&self, now: Instant, text: &'a mut [u8; 32]) -> &'a [u8] {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        stamp(since_1970.saturating_sub(now.saturating_duration_since(self.head_at)), text)
+    /// When its head was complete, as a proxy would have said it in `X-Request-Start`.
+    pub fn start<'a>(&self, text: &'a mut [u8; 32]) -> &'a [u8] {
+        stamp(since_1970(self.head_at), text)
     }
 
     pub(super) fn blank(now: Instant) -> Self {
@@ -115,6 +115,28 @@ impl Request {
             client: None,
         }
     }
+}
+
+/// How long a thread relies on a look at the wall clock.
+const WALL_CLOCK_HOLDS: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// The same moment by both clocks.
+    static WALL_CLOCK: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+}
+
+/// The time since 1970 at `at`, which has passed. That the wall clock was set is seen a second later.
+fn since_1970(at: Instant) -> Duration {
+    if let Some((instant, wall)) = WALL_CLOCK.get()
+        && let Some(since) = at.checked_duration_since(instant)
+        && since < WALL_CLOCK_HOLDS
+    {
+        return wall + since;
+    }
+    let now = Instant::now();
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WALL_CLOCK.set(Some((now, wall)));
+    wall.saturating_sub(now.saturating_duration_since(at))
 }
 
 /// `t=1700000000.123`, without the machinery of `format!`: a request's stamp is made for each of them.
@@ -204,6 +226,19 @@ mod tests {
             (0, "t=1.000"),
         ] {
             assert_eq!(stamp(Duration::from_millis(millis), &mut [0; 32]), want.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_moment_is_the_same_by_the_wall_clock() {
+        let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        for ago in [0, 0, 3600, 0, 1] {
+            let ago = Duration::from_secs(ago);
+            let before = wall() - ago;
+            let told = since_1970(Instant::now() - ago);
+            // Two clocks are read one after the other.
+            let between = before - Duration::from_secs(1)..wall() + Duration::from_secs(1);
+            assert!(between.contains(&told), "{before:?} {told:?}");
         }
     }
 

@@ -55,6 +55,7 @@ pub(super) mod worker {
     /// Of the worker; another one may have the same for as long as one is being replaced.
     pub(crate) const INDEX: usize = 7;
     pub(crate) const FIGURES_AT: usize = 8;
+    /// All that are open, where the idle ones would be, as they change most often; and those in each other state.
     pub(crate) const CONNECTIONS: usize = FIGURES_AT + FIGURES;
     /// Up to here the place is wiped for the next one.
     pub(crate) const LASTING: usize = CONNECTIONS + KINDS;

@@ -79,16 +79,17 @@ impl Seat {
         }
         self.change(ThreadState::Idle);
         row[at::BEGAN].store(0, Ordering::Relaxed);
-        row[at::SERVED].fetch_add(1, Ordering::Relaxed);
+        count_served(row);
         Some(spent(row))
     }
 
     /// The thread is done with its request; how it has spent its time nobody knows.
     pub fn rest(&self) {
         let Some(row) = self.row() else { return };
-        if row[at::BEGAN].swap(0, Ordering::Relaxed) > 0 {
+        if row[at::BEGAN].load(Ordering::Relaxed) > 0 {
+            row[at::BEGAN].store(0, Ordering::Relaxed);
             row[at::STATE].store(ThreadState::Idle as u64, Ordering::Relaxed);
-            row[at::SERVED].fetch_add(1, Ordering::Relaxed);
+            count_served(row);
         }
     }
 
@@ -104,6 +105,11 @@ impl Drop for Seat {
             row[at::TAKEN].store(0, Ordering::Relaxed);
         }
     }
+}
+
+/// By the row's thread: nobody else counts there.
+fn count_served(row: &[AtomicU64]) {
+    row[at::SERVED].store(row[at::SERVED].load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 fn spent(row: &[AtomicU64]) -> Spent {

@@ -155,6 +155,9 @@ impl WorkerSnapshot {
         // Another process may have taken or left the place meanwhile, so a figure below zero has just been wiped.
         let gauge = |figure: u64| if figure > u64::MAX / 2 { 0 } else { figure };
         let connections: [u64; ConnectionState::COUNT] = read(&words[worker::CONNECTIONS..][..KINDS]);
+        let mut connections = connections.map(gauge);
+        let busy = connections[1..].iter().sum();
+        connections[ConnectionState::Idle as usize] = connections[0].saturating_sub(busy);
         let seats = (word(worker::SEATS_USED) as usize).min(layout::SEATS);
         let rows = words[worker::SEATS_AT..].chunks_exact(layout::seat::WORDS).take(seats).enumerate();
         let since = word(worker::SATURATED);
@@ -169,7 +172,7 @@ impl WorkerSnapshot {
             saturated_since: (since > 0).then_some(since),
             figures: read(&words[worker::FIGURES_AT..]),
             carried: read(&words[worker::CARRIED..]),
-            connections: connections.map(gauge),
+            connections,
             shed: read(&words[worker::SHED..]),
             timeouts: read(&words[worker::TIMEOUTS..]),
             parts: std::array::from_fn(|part| {

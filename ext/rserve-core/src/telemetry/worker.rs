@@ -120,12 +120,20 @@ impl Worker {
         if from == to || !self.is_mine() {
             return;
         }
+        let open = self.word(at::CONNECTIONS);
         let word = |state: ConnectionState| self.word(at::CONNECTIONS + state as usize);
-        if let Some(from) = from {
+        let counted = |state: &ConnectionState| *state != ConnectionState::Idle;
+        if from.is_none() {
+            open.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(from) = from.filter(counted) {
             word(from).fetch_sub(1, Ordering::Relaxed);
         }
-        if let Some(to) = to {
+        if let Some(to) = to.filter(counted) {
             word(to).fetch_add(1, Ordering::Relaxed);
+        }
+        if to.is_none() {
+            open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

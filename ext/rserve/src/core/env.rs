@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
-use std::time::Instant;
 
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::value::Opaque;
@@ -74,8 +73,6 @@ pub(crate) struct Extras {
     pub(crate) mark_as_io_bound: Option<Value>,
     /// By which the server knows the request, where there is a time-out.
     pub(crate) serial: Option<u64>,
-    /// When a thread took the request.
-    pub(crate) taken_at: Instant,
 }
 
 macro_rules! keys {
@@ -272,7 +269,7 @@ impl EnvBuilder {
                 timeout: extras.serial.map_or(nil, |serial| request_timeout::object(ruby, serial)),
                 request_start: match self.stamps && !head.fields.iter().any(|field| says_start(field, octets))
                 {
-                    true => new(request.start(extras.taken_at, &mut [0; 32])),
+                    true => new(request.start(&mut [0; 32])),
                     false => nil,
                 },
             }

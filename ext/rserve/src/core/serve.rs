@@ -154,15 +154,8 @@ impl Core {
         };
         let early_hints = callable(self.early_hints, "early_hints")?;
         let mark_as_io_bound = callable(self.io_bound, "mark_as_io_bound")?;
-        let extras = Extras {
-            client: client.as_value(),
-            input,
-            length,
-            early_hints,
-            mark_as_io_bound,
-            serial,
-            taken_at: lease.taken_at(),
-        };
+        let extras =
+            Extras { client: client.as_value(), input, length, early_hints, mark_as_io_bound, serial };
         let env = self.env.build(ruby, connection, request, &extras)?;
         Client::set_env(client, env.as_value());
         let verifying = self.verifying.borrow().get(connection.listener()).copied();
