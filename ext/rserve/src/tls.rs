@@ -2,7 +2,7 @@
 //! application took away. Their Ruby halves are in `lib/rserve/mini_ssl/`.
 
 use std::cell::RefCell;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::sync::Arc;
 
 use magnus::value::ReprValue;
@@ -12,7 +12,7 @@ use magnus::{
 };
 use rserve_core::net::stream::{Received, Stream};
 use rserve_core::net::tls::context::{Identity, SessionCache};
-use rserve_core::net::tls::{Context, Options, Pem};
+use rserve_core::net::tls::{Context, Options, Pem, Tickets};
 
 use crate::settings::{flag, get};
 use crate::vm::error;
@@ -53,6 +53,31 @@ impl TlsContext {
     }
 }
 
+/// What the clients of all TLS listeners resume their sessions with.
+#[derive(TypedData)]
+#[magnus(class = "Rserve::Native::TlsTickets", free_immediately)]
+pub(crate) struct TlsTickets {
+    tickets: Arc<Tickets>,
+}
+
+impl magnus::DataTypeFunctions for TlsTickets {}
+
+impl TlsTickets {
+    fn new(ruby: &Ruby) -> Result<Self, Error> {
+        let tickets = Tickets::new().map_err(|failure| error::system(ruby, &failure))?;
+        Ok(Self { tickets: Arc::new(tickets) })
+    }
+
+    /// Those that an earlier incarnation has left to this program; `nil` when it was something else.
+    fn adopt(fd: i32) -> Option<Self> {
+        Tickets::adopt(fd).ok().map(|tickets| Self { tickets: Arc::new(tickets) })
+    }
+
+    fn fileno(&self) -> i32 {
+        self.tickets.as_fd().as_raw_fd()
+    }
+}
+
 fn options(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
     let mut identities = Vec::new();
     for entry in get::<RArray>(settings, "identities")?.unwrap_or_else(|| ruby.ary_new()) {
@@ -81,6 +106,7 @@ fn options(ruby: &Ruby, settings: RHash) -> Result<Options, Error> {
         no_tlsv1: flag(settings, "no_tlsv1")?,
         no_tlsv1_1: flag(settings, "no_tlsv1_1")?,
         session_cache,
+        tickets: get::<Obj<TlsTickets>>(settings, "tickets")?.map(|tickets| Arc::clone(&tickets.tickets)),
     })
 }
 
@@ -209,6 +235,11 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     context.define_method("reload", method!(TlsContext::reload, 0))?;
     context.define_method("expired", method!(TlsContext::expired, 0))?;
     context.define_method("files", method!(TlsContext::files, 0))?;
+    let tickets = native.define_class("TlsTickets", ruby.class_object())?;
+    tickets.undef_default_alloc_func();
+    tickets.define_singleton_method("new", function!(TlsTickets::new, 0))?;
+    tickets.define_singleton_method("adopt", function!(TlsTickets::adopt, 1))?;
+    tickets.define_method("fileno", method!(TlsTickets::fileno, 0))?;
     let stream = native.define_class("TlsStream", ruby.class_object())?;
     stream.undef_default_alloc_func();
     stream.define_method("duplicate", method!(TlsStream::duplicate, 0))?;

@@ -33,6 +33,9 @@ module Rserve
       # @return [Integer, nil] how many sessions are kept, for how many seconds
       attr_reader :reuse_cache_size, :reuse_timeout
 
+      # @return [Native::TlsTickets, nil] what sessions are resumed with at every process that has them, too
+      attr_accessor :tickets
+
       # @return [Array<Hash>] more certificates, for clients that ask for their names
       attr_reader :more_certificates
 
@@ -170,7 +173,8 @@ module Rserve
           require_certificate: mode.anybits?(VERIFY_FAIL_IF_NO_PEER_CERT),
           cipher_filter: ssl_cipher_filter, ciphersuites: ssl_ciphersuites,
           no_tlsv1: @no_tlsv1, no_tlsv1_1: @no_tlsv1_1,
-          session_cache: @reuse ? true : false, session_cache_size: @reuse_cache_size, session_timeout: @reuse_timeout
+          session_cache: @reuse ? true : false, session_cache_size: @reuse_cache_size, session_timeout: @reuse_timeout,
+          tickets:
         }
       end
 

@@ -7,7 +7,7 @@ module Rserve
     DEFERRED = %w[HUP USR1 USR2 TTIN TTOU].freeze
     # Variables that tell one incarnation about the last one's sockets.
     SOCKET_VARIABLES = /\A(PUMA_INHERIT_\d+|LISTEN_(FDS|PID)|
-                         RSERVE_(UNIX_PATHS|BORROWED_FDS|INHERIT_CONTROL|KEEPER|OPERATOR))\z/x
+                         RSERVE_(UNIX_PATHS|BORROWED_FDS|INHERIT_CONTROL|KEEPER|OPERATOR|TICKETS))\z/x
     # rserve puts it in front of the load path by itself.
     FACADE_DIR = File.expand_path("../compat", __dir__)
     private_constant :DEFERRED, :SOCKET_VARIABLES, :FACADE_DIR

@@ -214,7 +214,7 @@ module Rserve
         end
       end
 
-      context.native # before a port is taken
+      prepare(context) # before a port is taken
       socket = add_tcp_listener(host, port, optimize_for_latency, backlog)
       @ios.delete(socket)
       keep_ssl(socket, context)
@@ -227,7 +227,7 @@ module Rserve
     # @return [MiniSSL::Server]
     def inherit_ssl_listener(fd, context)
       context ||= localhost_context
-      context.native
+      prepare(context)
       socket = take_over(fd.is_a?(TCPServer) ? fd : TCPServer.for_fd(fd))
       @ios.delete(socket)
       keep_ssl(socket, context)
@@ -280,6 +280,11 @@ module Rserve
         Const::SERVER_SOFTWARE => Const::PUMA_SERVER_STRING,
         Const::GATEWAY_INTERFACE => Const::CGI_VER
       }
+    end
+
+    def prepare(context)
+      context.tickets ||= (@tickets ||= Native::TlsTickets.new)
+      context.native
     end
 
     def keep_ssl(socket, context)
@@ -402,7 +407,7 @@ module Rserve
 
     # Nobody is served by a start with an expired certificate, but a restart must not end what some clients still take.
     def check_expiry(context, restarted:)
-      context.native.expired.each do |place|
+      prepare(context).expired.each do |place|
         message = "#{place}: the certificate has expired"
         raise MiniSSL::SSLError, message unless restarted
 

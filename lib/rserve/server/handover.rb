@@ -9,15 +9,18 @@ module Rserve
     OWN_PATHS = "RSERVE_UNIX_PATHS"
     # … and which of the inherited descriptors are somebody else's sockets, who will go on listening on them.
     BORROWED = "RSERVE_BORROWED_FDS"
-    private_constant :OWN_PATHS, :BORROWED
+    # … and what it resumes TLS sessions with.
+    TICKETS = "RSERVE_TICKETS"
+    private_constant :OWN_PATHS, :BORROWED, :TICKETS
 
     # Takes the listeners over that an earlier incarnation left open: `PUMA_INHERIT_n=fd:url`.
     #
     # @return [Array<String>] variables to remove from the environment
     def create_inherited_fds(env)
-      own = [OWN_PATHS, BORROWED].select { |name| env.key?(name) }
+      own = [OWN_PATHS, BORROWED, TICKETS].select { |name| env.key?(name) }
       @unix_paths.concat(env[OWN_PATHS].to_s.split(File::PATH_SEPARATOR))
       @borrowed.concat(env[BORROWED].to_s.split(",").map(&:to_i))
+      @tickets = Native::TlsTickets.adopt(env[TICKETS].to_i) if env.key?(TICKETS)
       own + env.select { |name, _| name.match?(/\APUMA_INHERIT_\d+\z/) }.map do |name, value|
         fd, url = value.split(":", 2)
         inherit(fd.to_i, url)
@@ -39,7 +42,7 @@ module Rserve
 
     # @return [Hash] for `exec`: the listeners stay open, everything else is closed
     def redirects_for_restart
-      fds = @listeners.to_h { |_url, io| [io.to_i, io.to_i] }
+      fds = [*@listeners.map { |_url, io| io.to_i }, *@tickets&.fileno].to_h { |fd| [fd, fd] }
       fds.merge(close_others: true)
     end
 
@@ -48,6 +51,7 @@ module Rserve
       env = @listeners.each_with_index.to_h { |(url, io), index| ["PUMA_INHERIT_#{index}", "#{io.to_i}:#{url}"] }
       env[OWN_PATHS] = @unix_paths.join(File::PATH_SEPARATOR) unless @unix_paths.empty?
       env[BORROWED] = @borrowed.join(",") unless @borrowed.empty?
+      env[TICKETS] = @tickets.fileno.to_s if @tickets
       env
     end
 
@@ -73,6 +77,13 @@ module Rserve
         path = url.start_with?("unix://") ? unix_path_of(url.delete_prefix("unix://")) : nil
         [@borrowed.include?(io.fileno) ? "borrowed" : "own", url, (path if @unix_paths.include?(path)), io]
       end
+    end
+
+    # What another process needs to resume the TLS sessions of this one's clients.
+    #
+    # @return [Array<Array(String, String, String, IO)>] as {#handover}
+    def tickets_handover
+      @tickets ? [["tickets", "tls", nil, IO.for_fd(@tickets.fileno, autoclose: false)]] : []
     end
 
     private

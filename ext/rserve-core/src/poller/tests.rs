@@ -43,6 +43,7 @@ fn context() -> Arc<tls::Context> {
         no_tlsv1: false,
         no_tlsv1_1: false,
         session_cache: tls::context::SessionCache::Off,
+        tickets: None,
     };
     Arc::new(tls::Context::new(options).unwrap())
 }

@@ -73,11 +73,15 @@ impl Inheritance {
     /// The variables that tell the next generation what it inherits, as in a hot restart.
     pub(super) fn variables(&self) -> Vec<(String, String)> {
         let at = |held: &Held| format!("{}:{}", held.file.as_raw_fd(), held.listening.url);
+        let (tickets, listeners): (Vec<_>, Vec<_>) =
+            self.latest().partition(|held| held.listening.kind == Kind::Tickets);
         let (control, own): (Vec<_>, Vec<_>) =
-            self.latest().partition(|held| held.listening.kind == Kind::Control);
+            listeners.into_iter().partition(|held| held.listening.kind == Kind::Control);
         let mut variables: Vec<_> =
             own.iter().enumerate().map(|(n, held)| (format!("PUMA_INHERIT_{n}"), at(held))).collect();
         variables.extend(control.iter().map(|held| ("RSERVE_INHERIT_CONTROL".into(), at(held))));
+        let tickets = tickets.first().map(|held| held.file.as_raw_fd().to_string());
+        variables.extend(tickets.map(|fd| ("RSERVE_TICKETS".into(), fd)));
         let borrowed: Vec<_> = own
             .iter()
             .filter(|held| held.listening.kind == Kind::Borrowed)
@@ -140,18 +144,20 @@ mod tests {
     fn the_next_generation_is_told_what_it_inherits() {
         let mut held = Inheritance::default();
         assert_eq!(held.variables(), []);
-        let (own, systemd, control) = (file(), file(), file());
-        let numbers = [&own, &systemd, &control].map(AsRawFd::as_raw_fd);
+        let (own, systemd, control, tickets) = (file(), file(), file(), file());
+        let numbers = [&own, &systemd, &control, &tickets].map(AsRawFd::as_raw_fd);
         let listening = vec![
             listening("unix:///a", Kind::Own, Some("/a")),
             listening("tcp://0.0.0.0:80", Kind::Borrowed, None),
             listening("unix:///c", Kind::Control, Some("/c")),
+            listening("", Kind::Tickets, None),
         ];
-        held.take(Number(1), listening, vec![own, systemd, control]);
+        held.take(Number(1), listening, vec![own, systemd, control, tickets]);
         let want = [
             ("PUMA_INHERIT_0", format!("{}:unix:///a", numbers[0])),
             ("PUMA_INHERIT_1", format!("{}:tcp://0.0.0.0:80", numbers[1])),
             ("RSERVE_INHERIT_CONTROL", format!("{}:unix:///c", numbers[2])),
+            ("RSERVE_TICKETS", numbers[3].to_string()),
             ("RSERVE_BORROWED_FDS", numbers[1].to_string()),
             ("RSERVE_UNIX_PATHS", "/a:/c".into()),
         ];

@@ -153,6 +153,8 @@ pub enum Kind {
     Borrowed,
     /// The control server's.
     Control,
+    /// No socket, but what the clients' TLS sessions are resumed with.
+    Tickets,
 }
 
 impl Report {
@@ -226,6 +228,7 @@ fn listening(line: &str) -> Option<Listening> {
         "own" => Kind::Own,
         "borrowed" => Kind::Borrowed,
         "control" => Kind::Control,
+        "tickets" => Kind::Tickets,
         _ => return None,
     };
     let url = fields.next()?.to_owned();

@@ -63,7 +63,9 @@ module Rserve
 
       # The keeper holds the listeners for the next generation.
       def hand_over_listeners
-        @generation.listening(@binder.handover + @operator_port.handover + @runner.control_handover)
+        # At the end what a keeper of an earlier version does not know.
+        @generation.listening(@binder.handover + @operator_port.handover + @runner.control_handover +
+                              @binder.tickets_handover)
       end
 
       # @return [Boolean] does it serve, or has it?

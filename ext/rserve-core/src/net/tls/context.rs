@@ -17,6 +17,8 @@ use openssl::ssl::{
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Name, X509StoreContext, X509StoreContextRef};
 
+use super::Tickets;
+
 /// Ciphers up to TLS 1.2 unless the operator says otherwise (Puma, `mini_ssl.c`).
 const CIPHERS: &str = "HIGH:!aNULL@STRENGTH";
 
@@ -78,6 +80,9 @@ pub struct Options {
     pub no_tlsv1_1: bool,
     /// See [`SessionCache`].
     pub session_cache: SessionCache,
+    /// What sessions are resumed with at every process of the server, and after restarts. Not those of clients that had to
+    /// show a certificate: they are good until the server, or its certificates, are new.
+    pub tickets: Option<Arc<Tickets>>,
 }
 
 /// Something that the operator has to mend; one line that names the option and the file.
@@ -111,11 +116,11 @@ pub enum Error {
     },
 }
 
-/// A listener's context. Made once, before any fork, so that what it gives clients to resume their sessions with is
-/// good at every worker.
+/// A listener's context. Made once, before any fork: certificates are read, and found to be of use, before there is a worker.
 pub struct Context {
     options: Options,
-    session_id: [u8; 32],
+    /// No other context accepts its sessions, unless they share `tickets`.
+    own: [u8; 32],
     /// Clients may choose HTTP/2.
     http2: Arc<AtomicBool>,
     current: RwLock<SslContext>,
@@ -128,11 +133,11 @@ impl Context {
     ///
     /// See [`Error`].
     pub fn new(options: Options) -> Result<Self, Error> {
-        let mut session_id = [0; 32];
-        openssl::rand::rand_bytes(&mut session_id).map_err(|stack| refused("session", &stack))?;
+        let mut own = [0; 32];
+        openssl::rand::rand_bytes(&mut own).map_err(|stack| refused("session", &stack))?;
         let http2 = Arc::new(AtomicBool::new(false));
-        let current = RwLock::new(build(&options, &session_id, &http2)?);
-        Ok(Self { options, session_id, http2, current })
+        let current = RwLock::new(build(&options, &own, &http2)?);
+        Ok(Self { options, own, http2, current })
     }
 
     /// Reads the files again, for connections to come; those that are open keep what they have.
@@ -144,7 +149,7 @@ impl Context {
         if let Some(expired) = expired(&self.options)?.into_iter().next() {
             return Err(Error::Unusable { place: expired, reason: "the certificate has expired".into() });
         }
-        let built = build(&self.options, &self.session_id, &self.http2)?;
+        let built = build(&self.options, &self.own, &self.http2)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = built;
         Ok(())
     }
@@ -219,7 +224,8 @@ fn note_rejected(verified: bool, chain: &mut X509StoreContextRef) -> bool {
     verified
 }
 
-fn build(options: &Options, session_id: &[u8], http2: &Arc<AtomicBool>) -> Result<SslContext, Error> {
+fn build(options: &Options, own: &[u8; 32], http2: &Arc<AtomicBool>) -> Result<SslContext, Error> {
+    let session_id = &session_id(options, own)?;
     let mut first = None;
     let mut others = Vec::new();
     for identity in options.identities.iter().rev() {
@@ -261,6 +267,27 @@ fn build(options: &Options, session_id: &[u8], http2: &Arc<AtomicBool>) -> Resul
     Ok(context.build())
 }
 
+/// Sessions are resumed where this is the same. Who resumes one is asked for nothing that was settled when it began: the
+/// server's name, client's certificate, version, ciphers.
+fn session_id(options: &Options, own: &[u8; 32]) -> Result<[u8; 32], Error> {
+    if shared_tickets(options).is_none() {
+        return Ok(*own);
+    }
+    let Options { cipher_filter, ciphersuites, no_tlsv1, no_tlsv1_1, .. } = options;
+    let mut settled = format!("{:?}", (cipher_filter, ciphersuites, no_tlsv1, no_tlsv1_1)).into_bytes();
+    for identity in &options.identities {
+        let chain = certificates(identity)?;
+        let leaf = chain.first().ok_or_else(|| no_certificate(&place("cert", &identity.certificate)))?;
+        settled.extend(format!("{:?}", names(leaf)).into_bytes());
+        settled.extend(leaf.subject_name().to_der().map_err(|stack| refused("cert", &stack))?);
+    }
+    Ok(openssl::sha::sha256(&settled))
+}
+
+fn shared_tickets(options: &Options) -> Option<&Arc<Tickets>> {
+    options.tickets.as_ref().filter(|_| !options.verify_peer)
+}
+
 /// A context with everything but a certificate.
 fn bare(options: &Options, session_id: &[u8], http2: &Arc<AtomicBool>) -> Result<SslContextBuilder, Error> {
     let mut context =
@@ -298,6 +325,10 @@ fn bare(options: &Options, session_id: &[u8], http2: &Arc<AtomicBool>) -> Result
     crate::sys::tls::choose_dh_parameters(&mut context);
     trust(&mut context, options)?;
     context.set_session_id_context(session_id).map_err(|stack| refused("reuse", &stack))?;
+    if let Some(tickets) = shared_tickets(options).cloned() {
+        let keys = Arc::new(move || tickets.keys());
+        crate::sys::tls::set_ticket_keys(&mut context, keys).map_err(|stack| refused("tickets", &stack))?;
+    }
     match options.session_cache {
         SessionCache::Off => {
             context.set_session_cache_mode(SslSessionCacheMode::OFF);

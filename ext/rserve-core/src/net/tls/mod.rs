@@ -1,15 +1,17 @@
 //! TLS by the system's OpenSSL, the one that Ruby uses: `ssl_bind`'s options, cipher strings and error texts are its own.
 //!
-//! [`context`] is what a listener offers, [`stream`] one client's connection. Handshakes are steps of reading: whoever
+//! [`context`] is what a listener offers, [`Tickets`] what clients resume sessions with, [`stream`] one client's connection. Handshakes are steps of reading: whoever
 //! polls takes them, and nobody waits for them.
 
 pub mod context;
 mod handshakes;
 pub mod stream;
+mod tickets;
 
 pub use context::{Context, Options, Pem};
 pub use handshakes::Handshakes;
 pub use stream::Fault;
+pub use tickets::Tickets;
 
 /// The OpenSSL that this was compiled against, as it names itself.
 pub fn compiled_version() -> String {
