@@ -5,14 +5,26 @@ require "open3"
 
 # Apps with a Gemfile of their own, apart from the bundle that the tests run in.
 module Bundles
-  # Whether a gem is there at all, in this bundle or not.
-  def self.installed?(name) = !version(name).nil?
+  # Whether a gem is there with all that it needs, in this bundle or not: what it needs may have been compiled for
+  # another Ruby of this Debian.
+  def self.installed?(name)
+    @installed ||= {}
+    return @installed[name] if @installed.key?(name)
+
+    @installed[name] = true # of those that need each other
+    file = specifications(name).max_by { |path| version_of(path) }
+    needed = file && Gem::Specification.load(file).runtime_dependencies
+    @installed[name] = !needed.nil? && needed.all? { |it| installed?(it.name) }
+  end
 
   # @return [Gem::Version, nil] the newest there is, in this bundle or not
-  def self.version(name)
-    found = Gem.path.flat_map { |folder| Dir.glob("#{name}-[0-9]*.gemspec", base: File.join(folder, "specifications")) }
-    found.map { |file| Gem::Version.new(file[/-(\d[\w.]*)\.gemspec\z/, 1]) }.max
+  def self.version(name) = specifications(name).map { |path| version_of(path) }.max
+
+  def self.specifications(name)
+    Gem.path.flat_map { |folder| Dir.glob("#{folder}/specifications/{,default/}#{name}-[0-9]*.gemspec") }
   end
+
+  def self.version_of(path) = Gem::Version.new(path[/-(\d[\w.]*)\.gemspec\z/, 1])
 
   private
 
