@@ -23,10 +23,27 @@ class FiberRefusalTest < ServerCase
     [[], %w[--check], %w[-w 2]].each { |it| assert_includes refusal('rserve { fiber_routes "/" }', *it), line }
   end
 
+  # Async 1 has a class of the same name, which takes the reactor that it is a part of.
+  def test_a_scheduler_that_is_too_old
+    skip "fibers serve requests from Ruby 3.3 on" if RUBY_VERSION < "3.3"
+    place = File.dirname(file("async.rb", "module Async; class Scheduler; def initialize(reactor); end; end; end\n"))
+    File.write(File.join(place, "async.gemspec"), <<~RUBY)
+      Gem::Specification.new("async", "1.30.3") { |gem| gem.summary, gem.authors, gem.require_paths = "-", ["-"], ["."] }
+    RUBY
+    gemfile = "gem 'rack'\ngem 'async', path: #{place.dump}\ngem 'rserve', path: #{TestServer::ROOT.dump}\n"
+    @env = bundle(folder, gemfile, task: "lock")
+    line = "fiber_routes needs async 2, and this is 1.30.3: update the gem, or name a class with scheduler:"
+    [[], %w[--check], %w[-w 2]].each { |it| assert_includes refusal('rserve { fiber_routes "/" }', *it), line }
+  end
+
+  NEEDS_ONE = "class ::NeedsOne\n  %i[block unblock kernel_sleep io_wait fiber].each { |it| define_method(it) {} }\n" \
+              "def initialize(reactor) = nil\nend\n"
+
   def test_a_class_that_schedules_nothing
     skip "fibers serve requests from Ruby 3.3 on" if RUBY_VERSION < "3.3"
-    { "Nowhere" => "there is no Nowhere", "String" => "String has no method block" }.each do |name, line|
-      assert_includes refusal("rserve { fiber_scheduler scheduler: #{name.dump} }", "--check"), line
+    { "Nowhere" => "there is no Nowhere", "String" => "String has no method block",
+      "NeedsOne" => "NeedsOne.new needs arguments, and gets none" }.each do |name, line|
+      assert_includes refusal("#{NEEDS_ONE}rserve { fiber_scheduler scheduler: #{name.dump} }", "--check"), line
     end
   end
 

@@ -12,7 +12,7 @@ class RailsFibersTest < RailsCase
   def setup
     super
     skip "fibers serve requests from Ruby 3.3 on" if RUBY_VERSION < "3.3"
-    skip "not here: async" unless FiberCase.there?("async")
+    skip "not here: async 2" unless FiberCase.async?
     skip "Rails knows nothing of fibers before 7.1" if Bundles.version("railties") < Gem::Version.new("7.1")
   end
 

@@ -9,8 +9,8 @@ module Rserve
     OLDEST_RUBY = "3.3"
     # What Ruby calls of it, at least.
     METHODS = %i[block unblock kernel_sleep io_wait fiber].freeze
-    # Where it is, if nothing has loaded it.
-    LIBRARIES = { "Async::Scheduler" => "async" }.freeze
+    # The gem where it is, if nothing has loaded it, and the oldest version of that which will do.
+    LIBRARIES = { "Async::Scheduler" => %w[async 2] }.freeze
     private_constant :OLDEST_RUBY, :METHODS, :LIBRARIES
 
     # @param options [UserFileDefaultOptions]
@@ -30,7 +30,7 @@ module Rserve
       @word = word
       @name = name
       @bundled = bundled
-      @library = LIBRARIES[name]
+      @library, @oldest = LIBRARIES[name]
     end
 
     # Looks, before anything is loaded or forked, whether there can be such a scheduler.
@@ -41,10 +41,7 @@ module Rserve
         raise ConfigError, "#{@word} needs Ruby #{OLDEST_RUBY}, and this is #{RUBY_VERSION}: leave the word out, " \
                            "or run a later Ruby"
       end
-      return if @library.nil? || !@bundled || Object.const_defined?(@name) || available?
-
-      raise ConfigError, "#{@word} needs a scheduler for fibers: there is no gem #{@library} (add `gem " \
-                         "#{@library.inspect}` to the Gemfile, or name a class with scheduler:)"
+      check_library if @library && @bundled && !Object.const_defined?(@name)
     end
 
     # @return [Class]
@@ -55,6 +52,10 @@ module Rserve
       missing = METHODS.find { |name| !scheduler.method_defined?(name) }
       raise ConfigError, "#{@word} scheduler: #{@name} has no method #{missing}" if missing
 
+      unless [0, -1].include?(scheduler.instance_method(:initialize).arity)
+        raise ConfigError, "#{@word} scheduler: #{@name}.new needs arguments, and gets none"
+      end
+
       scheduler
     rescue NameError, LoadError => e
       raise ConfigError, "#{@word} scheduler: there is no #{@name} (#{e.message.lines.first.chomp})"
@@ -62,8 +63,16 @@ module Rserve
 
     private
 
-    def available?
-      !$LOAD_PATH.resolve_feature_path(@library).nil? || !Gem::Specification.find_by_path(@library).nil?
+    def check_library
+      gem = Gem.loaded_specs[@library] || Gem::Specification.find_by_path(@library)
+      if gem && gem.version < Gem::Version.new(@oldest)
+        raise ConfigError, "#{@word} needs #{@library} #{@oldest}, and this is #{gem.version}: update the gem, " \
+                           "or name a class with scheduler:"
+      end
+      return if gem || $LOAD_PATH.resolve_feature_path(@library)
+
+      raise ConfigError, "#{@word} needs a scheduler for fibers: there is no gem #{@library} (add `gem " \
+                         "#{@library.inspect}` to the Gemfile, or name a class with scheduler:)"
     end
   end
 end
