@@ -17,6 +17,18 @@ class RailsUploadsTest < RailsCase
     files.zip(answers) { |path, answer| assert_same_file path, download(JSON.parse(answer).fetch("file")) }
   end
 
+  # Rack 2 rewinds what it has read, and a form that breaks off is no fault of the application's.
+  def test_files_and_forms_that_are_read_while_they_come
+    File.write(File.join(app, "config/puma.rb"), "rserve { stream_uploads '/*' }\n", mode: "a")
+    spawn_app
+    @files = folder
+    path = random_file("file")
+    assert_same_file path, download(JSON.parse(curl(*upload(path))).fetch("file"))
+    form = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    assert_equal 200, request("#{form}Content-Length: 8\r\n\r\ntext=Ada").status
+    assert_equal 400, request("#{form}Transfer-Encoding: chunked\r\n\r\nx\r\n").status
+  end
+
   private
 
   def upload(path)
