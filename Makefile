@@ -6,6 +6,9 @@ BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev libssl-
 # Real apps: Rails with a browser for its system tests, and other frameworks.
 RAILS_PACKAGES = ruby-rails ruby-sqlite3 ruby-capybara? ruby-selenium-webdriver? chromium? chromium-driver? \
   ruby-sinatra? ruby-faye-websocket? ruby-rack-timeout? ruby-async?
+# What fibers serve, and what waits in them.
+FIBER_PACKAGES = ruby-async ruby-async-http? ruby-sqlite3 ruby-websocket-driver ruby-sinatra?
+FIBER_TESTS = fiber_lane fiber_refusal fiber_streams stream_uploads
 TEST_PACKAGES = rubocop puma curl procps nginx? haproxy? nghttp2-client? $(RAILS_PACKAGES)
 DOCS_PACKAGES = yard
 BENCH_PACKAGES = wrk puma unicorn? ruby-rails util-linux procps
@@ -44,6 +47,7 @@ help:
 	@echo 'make sbom     write the software bill of materials into pkg/;  make docs builds the site in pkg/docs'
 	@echo 'make systemd  reload under a real systemd, in namespaces of its own'
 	@echo 'make rails    test with Rails and other frameworks; make rails-trixie on Debian 13 (DEBIAN_ROOT=TOOL)'
+	@echo 'make fibers   test what fibers serve, on this Ruby or a newer one (DEBIAN_ROOT=TOOL)'
 	@echo 'make matrix   build, and run every Ruby test on other Rubies (DEBIAN_ROOT=TOOL, or RUBY="/path/to/ruby …")'
 	@echo 'make compile  build the extension for this Ruby;  make clean removes what was built'
 
@@ -166,6 +170,21 @@ matrix:
 suites: compile
 	@gem/tasks/packages $(filter-out rubocop,$(TEST_PACKAGES))
 	@MISSION='$(MISSION)' PUMA_SUITE='$(PUMA_SUITE)' $(RUBY) gem/tasks/suites $(SUITES)
+
+# What fibers serve (docs/waiting.md): by this Ruby if it can (3.3, with the gem async), else in a root of Debian sid.
+.PHONY: fibers test-fibers
+fibers:
+	@if $(RUBY) -e 'exit RUBY_VERSION >= "3.3" && Gem::Specification.any? { |it| it.name == "async" }'; then \
+	  $(MAKE) test-fibers; \
+	elif [ -x '$(DEBIAN_ROOT)' ]; then \
+	  '$(DEBIAN_ROOT)' sid -p '$(subst ?,,$(BUILD_PACKAGES) $(FIBER_PACKAGES)) curl procps' -- \
+	    $(MAKE) -C '$(CURDIR)' BUILD_PACKAGES= test-fibers; \
+	else \
+	  echo 'This Ruby is older than 3.3, or has no gem async, and there is no tool for Debian roots: make fibers DEBIAN_ROOT=TOOL' >&2; exit 1; \
+	fi
+
+test-fibers: compile
+	@for name in $(FIBER_TESTS); do $(BUNDLE) exec $(RUBY) -Ilib -Itest test/integration/$${name}_test.rb || exit 1; done
 
 # With Debian 13's Ruby 3.3 and Rails 7.2.
 rails-trixie:
