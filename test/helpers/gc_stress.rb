@@ -9,4 +9,17 @@ module GcStress
       def call(env) = (GC.stress = false) || @app.call(env).tap { GC.stress = true }
     end)
   RUBY
+
+  # GC.stress in the application.
+  AROUND_THE_APPLICATION = <<~RUBY
+    use(Class.new do
+      def initialize(app) = @app = app
+      def call(env)
+        GC.stress = true
+        @app.call(env)
+      ensure
+        GC.stress = false
+      end
+    end)
+  RUBY
 end

@@ -2,8 +2,9 @@
 
 require "openssl"
 require "zlib"
-require_relative "../helpers/server_case"
 require_relative "../helpers/certificates"
+require_relative "../helpers/fiber_case"
+require_relative "../helpers/gc_stress"
 
 # Bodies that the application reads while they come (`stream_uploads`).
 class StreamUploadsTest < ServerCase
@@ -73,8 +74,6 @@ class StreamUploadsTest < ServerCase
       [200, { "content-type" => "text/plain" }, body.is_a?(String) ? [body] : body || []]
     }
   RUBY
-
-  CONFIG = 'rserve { stream_uploads "/import/*" }'
 
   def test_the_application_is_called_with_the_head_and_reads_what_comes
     start
@@ -180,7 +179,7 @@ class StreamUploadsTest < ServerCase
   ].freeze
 
   def test_bodies_that_are_refused_while_they_are_read
-    start "http_content_length_limit 10\n#{CONFIG}\nlowlevel_error_handler { |e| [500, {}, [\"handled \#{e.class}\"]] }"
+    start "http_content_length_limit 10\nlowlevel_error_handler { |e| [500, {}, [\"handled \#{e.class}\"]] }"
     FAULTS.each do |fields, octets, status, name|
       server.exchange(head("crc", *fields) + octets) do |reader|
         response = reader.receive
@@ -195,7 +194,7 @@ class StreamUploadsTest < ServerCase
   end
 
   def test_a_client_that_goes
-    start "#{CONFIG}\nlowlevel_error_handler { |e| warn \"handled \#{e.class}\"; [500, {}, []] }"
+    start "lowlevel_error_handler { |e| warn \"handled \#{e.class}\"; [500, {}, []] }"
     %w[rescued crc].each do |path|
       server.exchange("#{head(path, "Content-Length: 6")}abc") { assert_log(%r{called /import/#{path}}) }
     end
@@ -205,7 +204,7 @@ class StreamUploadsTest < ServerCase
   end
 
   def test_a_client_that_is_too_slow
-    start "first_data_timeout 1\n#{CONFIG}\nlowlevel_error_handler { |e| warn \"handled \#{e.class}\"; [500, {}, []] }"
+    start "first_data_timeout 1\nlowlevel_error_handler { |e| warn \"handled \#{e.class}\"; [500, {}, []] }"
     server.exchange("#{head("crc", "Content-Length: 6")}abc") do |reader|
       assert_equal 408, reader.receive(timeout: 20).status
       assert reader.closed?
@@ -226,7 +225,7 @@ class StreamUploadsTest < ServerCase
     assert_equal "3 #{Zlib.crc32("abc")}", request(chunked("/import/crc", "abc", 1)).body
     certificate, key = Certificates.new(folder).issue("server")
     bind = "ssl://127.0.0.1:#{port = UniquePort.call}?cert=#{certificate}&key=#{key}"
-    start("#{CONFIG}\nbind '#{bind}'", listen: false)
+    start("bind '#{bind}'", listen: false)
     body = "tls" * 100_000
     socket = OpenSSL::SSL::SSLSocket.new(TCPSocket.new("127.0.0.1", port)).connect
     socket.write(post("/import/crc", body) + chunked("/import/crc", body, 40_000))
@@ -253,10 +252,20 @@ class StreamUploadsTest < ServerCase
     assert_operator memory("VmHWM") - before, :<=, MORE
   end
 
+  def test_under_stress_of_the_collector
+    start(before: "GC.auto_compact = true\n#{GcStress::AROUND_THE_APPLICATION}")
+    READINGS.drop(1).each { |path, body, want| assert_equal want, request(chunked("/import/#{path}", body, 3)).body }
+    assert_equal 400, request("#{head("crc", "Transfer-Encoding: chunked")}x\r\n").status
+  end
+
   private
 
-  def start(config = CONFIG, **options)
-    spawn_server("-t", "2:2", config: "#{config}\n", app: file("uploads.ru", APP), **options)
+  # What serves them.
+  def words = 'stream_uploads "/import/*"'
+
+  def start(config = "", before: "", **options)
+    config = "#{config}\nrserve { #{words} }\n"
+    spawn_server("-t", "2:2", config:, app: file("uploads.ru", before + APP), **options)
   end
 
   def memory(name) = File.read("/proc/#{server.pid}/status")[/^#{name}:\s+(\d+)/, 1].to_i
@@ -274,4 +283,41 @@ class StreamUploadsTest < ServerCase
     read << socket.readpartial(4096) until read.end_with?(ending)
     read
   end
+end
+
+# The same bodies, read by fibers: it is those that wait.
+class StreamUploadsInFibersTest < StreamUploadsTest
+  def setup
+    super
+    skip "fibers serve requests from Ruby 3.3 on" if RUBY_VERSION < "3.3"
+    skip "not here: async" unless FiberCase.there?("async")
+  end
+
+  def test_many_wait_for_their_clients
+    start
+    sockets = Array.new(100) { server.connect.tap { |it| it.write(head("crc", "Content-Length: 6"), "abc") } }
+    server.wait_until("all are read", 20) { server.log.scan("called /import/crc").size == 100 }
+    assert_equal "StringIO", request(post("/class", "a")).body
+    sockets.each { |socket| socket.write("def") }
+    want = "6 #{Zlib.crc32("abcdef")}"
+    assert_equal([want], sockets.map { |socket| ResponseReader.new(socket).receive(timeout: 20).body }.uniq)
+  ensure
+    sockets&.each(&:close)
+  end
+
+  # One that comes as fast as it is read lets the others go on.
+  def test_a_fast_one_beside_others
+    start
+    server.exchange(head("crc", "Content-Length: #{GIGABYTE}")) do |reader, socket|
+      piece = "a" * (1 << 20)
+      sender = Thread.new { (GIGABYTE >> 20).times { socket.write(piece) } }
+      10.times { assert_equal "1 #{Zlib.crc32("a")}", request(post("/import/crc", "a")).body }
+      assert sender.alive?, "they were served meanwhile"
+      assert_equal 200, reader.receive(timeout: 60).status
+    end
+  end
+
+  private
+
+  def words = "#{super}; fiber_routes '/import/*'"
 end
