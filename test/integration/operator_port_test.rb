@@ -308,7 +308,12 @@ class OperatorPortTest < ServerCase
     spawn_server("--pidfile", pid_file, app:, config: health, wait: false)
     server.wait_until("its pid is known", 20) { File.exist?(pid_file) && !File.zero?(pid_file) }
     pid = File.read(pid_file).to_i
-    ready
+    # What the process before it had accepted ends with that.
+    server.wait_until("it is ready", 30) do
+      ask("/readyz") == [200, "ok"]
+    rescue Errno::ECONNRESET
+      false
+    end
     assert_equal pid, JSON.parse(ask("/status").last)["pid"]
   ensure
     Process.kill(:TERM, pid) if pid

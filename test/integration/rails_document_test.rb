@@ -16,6 +16,8 @@ class RailsDocumentTest < RailsCase
   end
   # The packages that gems are built with, as Rails 7 names them.
   PACKAGES = "build-essential git pkg-config"
+  # What makes the native gem's line needless.
+  COPIED = "COPY vendor/* ./vendor/\nCOPY Gemfile"
 
   def setup
     super
@@ -23,6 +25,7 @@ class RailsDocumentTest < RailsCase
   end
 
   def test_from_rails_new_to_a_page
+    skip "not here: propshaft" if @version >= Gem::Version.new("7.1") && !Bundles.installed?("propshaft")
     options = SHORT + (@version < Gem::Version.new("7.1") ? %w[--skip-listen] : %w[--asset-pipeline=propshaft])
     output = command(unbundled.merge("RAILS" => "#{RbConfig.ruby} -S rails", "LEAVE_OUT" => LEFT_OUT.join(" ")),
                      RbConfig.ruby, File.join(TestServer::ROOT, "test/new_rails"), *options)
@@ -36,9 +39,10 @@ class RailsDocumentTest < RailsCase
     command(unbundled, RbConfig.ruby, "-S", "rails", "new", "shop", *SHORT, "--skip-git", "--skip-bundle",
             chdir: folder)
     rust, native, entrypoint, = diffs
-    { rust => "Dockerfile", native => "Dockerfile", entrypoint => "bin/docker-entrypoint" }.each do |diff, name|
-      apply(diff, File.read(File.join(@folders.last, "shop", name)))
-    end
+    dockerfile = File.read(File.join(@folders.last, "shop/Dockerfile"))
+    apply_rust(rust, dockerfile)
+    apply(native, dockerfile) unless dockerfile.include?(COPIED)
+    apply(entrypoint, File.read(File.join(@folders.last, "shop/bin/docker-entrypoint")))
   end
 
   def test_what_it_says_of_rails_8
@@ -47,14 +51,12 @@ class RailsDocumentTest < RailsCase
     newer = RAILS8.fetch("8.1.3")
     RAILS8.each_value do |files|
       dockerfile = files.fetch("Dockerfile")
-      packages = dockerfile[/-y (build-essential .*?) &&/, 1]
-      assert_includes packages, "libyaml-dev"
-      apply(rust.gsub(PACKAGES, packages), dockerfile)
+      assert_includes apply_rust(rust, dockerfile), "libyaml-dev"
       apply(entrypoint, files.fetch("docker-entrypoint"))
       assert_match(/`#{Regexp.escape(dockerfile[/^CMD (.*)$/, 1])}` in Rails 8/, DOCUMENT)
     end
     apply(native, older.fetch("Dockerfile"))
-    assert_includes newer.fetch("Dockerfile"), "COPY vendor/* ./vendor/\nCOPY Gemfile"
+    assert_includes newer.fetch("Dockerfile"), COPIED
     assert_match(/LD_PRELOAD/, newer.fetch("Dockerfile"))
     assert_match(/LD_PRELOAD/, older.fetch("docker-entrypoint"))
   end
@@ -101,6 +103,14 @@ class RailsDocumentTest < RailsCase
 
   def apply(diff, text)
     assert_includes text.gsub(/ +$/, ""), before(diff).chomp
+  end
+
+  # To whatever packages are in the line.
+  # @return [String] those
+  def apply_rust(diff, dockerfile)
+    packages = dockerfile[/-y (build-essential .*?) &&/, 1]
+    apply(diff.gsub(PACKAGES, packages), dockerfile)
+    packages
   end
 
   # @return [String] what it asks `bin/rails` for
