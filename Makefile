@@ -29,7 +29,7 @@ FUZZ_SECONDS ?=
 export BUNDLE_SILENCE_DEPRECATIONS = true
 export BUNDLE_SILENCE_ROOT_WARNING = true
 
-.PHONY: help serve test mission upstream bench matrix package compile clean setup bundle lint borders test-rust test-ruby unit integration system smoke rails rails-trixie fuzz
+.PHONY: help serve test mission upstream bench arena matrix package compile clean setup bundle lint borders test-rust test-ruby unit integration system smoke rails rails-trixie fuzz
 
 help:
 	@echo 'make serve    build, and serve $(APP) on port $(PORT)'
@@ -37,6 +37,7 @@ help:
 	@echo 'make mission  run the mission'"'"'s cluster tests (MISSION=FILE)'
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma and Unicorn, half an hour (BENCH="--rounds 1 …")'
+	@echo 'make arena    the workloads of public comparisons, in a Sinatra app (BENCH="--servers rserve,puma …")'
 	@echo 'make manual   write man/ and completions/ anew, after a change of a command line'
 	@echo 'make models   try what threads tell each other in every order, by loom'
 	@echo 'make fuzz-long  a quarter of an hour of hostile requests (FUZZ_SEEDS=1,2,…)'
@@ -161,6 +162,10 @@ starvation: compile
 bench: compile
 	@gem/tasks/packages $(BENCH_PACKAGES)
 	bench/run --svg docs/benchmark.svg $(BENCH)
+
+arena: compile
+	@gem/tasks/packages $(BENCH_PACKAGES) ruby-sinatra
+	bench/run --table arena --svg docs/arena.svg $(BENCH)
 
 matrix:
 	@DEBIAN_ROOT='$(DEBIAN_ROOT)' BUILD_PACKAGES='$(BUILD_PACKAGES)' gem/tasks/matrix $(filter-out ruby,$(RUBY))

@@ -40,10 +40,13 @@ module Peers
 
   # A method for each kind of command line.
   Arguments = Struct.new(:workload, :port, :address, :folder) do
-    def puma
+    # Its own configuration has what the others' app does.
+    def rserve = puma(workload.fetch(:rserve_config) { workload.fetch(:config, "-") })
+
+    def puma(config = workload.fetch(:config, "-"))
       threads = "#{workload[:threads]}:#{workload[:threads]}"
       ["-b", address, "-w", workload[:workers].to_s, "-t", threads, *("--preload" if workload[:preload]),
-       "-C", workload.fetch(:config, "-"), "-e", "production", "-q", workload[:app]]
+       "-C", config, "-e", "production", "-q", workload[:app]]
     end
 
     # As many processes as the others have threads. What they do themselves is Rack::ContentLength's part here.

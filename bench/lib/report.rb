@@ -61,7 +61,7 @@ class Report
   def paced?(workload) = @samples.find { |sample| sample[:workload] == workload }[:paced]
 
   def compare(figures, reference, paced)
-    tail = { p99: reference[:p99] / figures[:p99] }
+    tail = figures[:p99].positive? ? { p99: reference[:p99] / figures[:p99] } : {}
     paced ? tail : { cpu: reference[:cpu] / figures[:cpu], rate: figures[:rate] / reference[:rate], **tail }
   end
 

@@ -23,14 +23,15 @@ class BenchServer
   # Whether a server of this name can run that workload.
   def self.able?(name, workload) = !workload[:tls] || Peers::TLS.include?(name)
 
-  def initialize(name, workload, core:)
+  # @param library [String, nil] loaded before all others
+  def initialize(name, workload, core:, library: nil)
     @name = name
     @port = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
     @tls = workload[:tls]
     @folder = Dir.mktmpdir("bench-server")
     # A Gemfile that is not there: Falcon would otherwise resolve this project's.
     @pid = Process.spawn({ "RACK_ENV" => "production", "RAILS_ENV" => "production",
-                           "BUNDLE_GEMFILE" => File.join(@folder, "Gemfile") },
+                           "BUNDLE_GEMFILE" => File.join(@folder, "Gemfile"), "LD_PRELOAD" => library },
                          "taskset", "-c", core, RbConfig.ruby,
                          *Peers.command(name, workload, port:, address:, folder: @folder),
                          in: File::NULL, out: log, err: %i[child out])

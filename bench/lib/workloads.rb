@@ -10,6 +10,7 @@
 # connections  clients at a time; 5 unless the name says otherwise
 # headers      of each request
 # path, method, body of each request; a fresh connection for each request with `close: true`
+# lua          how wrk chooses its requests, instead of one all the time
 # rate         requests a second, however fast they are answered; without it, as many as are answered
 # slow_path    one in `slow_every` requests is for it, and not timed
 # idle, slow   other clients meanwhile: connected and silent ones, and ones on slow lines

@@ -26,6 +26,7 @@ class Wrk
       wrk.method = #{workload[:method].to_json}
       #{"wrk.body = #{workload[:body].to_json}" if workload[:body]}
       #{headers.map { |name, value| "wrk.headers[#{name.to_json}] = #{value.to_json}" }.join("\n")}
+      #{workload[:lua]}
       done = function(summary, latency, requests)
         local e = summary.errors
         io.write(string.format('RESULT {"requests":%d,"seconds":%f,"errors":%d,"p50":%f,"p99":%f,"p999":%f}\\n',
