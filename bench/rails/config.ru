@@ -21,6 +21,7 @@ class Application < Rails::Application
     root "pages#plain"
     get "/plain", to: "pages#plain"
     get "/page", to: "pages#show"
+    get "/welcome", to: "pages#welcome"
   end
 end
 
@@ -34,6 +35,8 @@ class PagesController < ActionController::Base
   layout "page"
 
   def plain = render(plain: "Hello World")
+
+  def welcome; end
 
   def show
     session[:visits] = session[:visits].to_i + 1
