@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "io/wait"
 require "socket"
 require_relative "latencies"
 
@@ -40,7 +41,7 @@ class PacedClient
     due = began
     while sent < total || @waiting.any?
       while sent < total && due <= now && !@free.empty?
-        ask(@free.pop || connect, due, sent)
+        ask(still_open(@free.pop) || connect, due, sent)
         due = began + ((sent += 1).to_f / @workload[:rate])
       end
       break if now > began + seconds + PATIENCE
@@ -50,6 +51,13 @@ class PacedClient
     # Those that are too late, and those that could not even be asked, have waited that long at least.
     @waiting.each_value { |waiting| note(waiting, answered: false) }
     (sent...total).each { |number| note(request(began + (number.to_f / @workload[:rate]), number), answered: false) }
+  end
+
+  # Unless the server has closed it meanwhile, as one that nobody has used for long.
+  def still_open(socket)
+    return socket unless socket&.wait_readable(0)
+
+    socket.close
   end
 
   def request(due, number) = Waiting.new(due, !slow?(number), +"")
