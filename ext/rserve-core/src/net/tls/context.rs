@@ -18,6 +18,7 @@ use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Name, X509StoreContext, X509StoreContextRef};
 
 use super::Tickets;
+use crate::sys::tls::SETS_TICKET_KEYS;
 
 /// Ciphers up to TLS 1.2 unless the operator says otherwise (Puma, `mini_ssl.c`).
 const CIPHERS: &str = "HIGH:!aNULL@STRENGTH";
@@ -285,7 +286,7 @@ fn session_id(options: &Options, own: &[u8; 32]) -> Result<[u8; 32], Error> {
 }
 
 fn shared_tickets(options: &Options) -> Option<&Arc<Tickets>> {
-    options.tickets.as_ref().filter(|_| !options.verify_peer)
+    options.tickets.as_ref().filter(|_| SETS_TICKET_KEYS && !options.verify_peer)
 }
 
 /// A context with everything but a certificate.
