@@ -109,7 +109,7 @@ class LogFailuresTest < ServerCase
       out = File.join(logs, "out.log")
       spawn_server(*arguments, app: file("config.ru", APP), config: "stdout_redirect #{out.dump}, #{out.dump}, true",
                                wait: false)
-      server.wait_until("it serves", 20) { answer }
+      server.wait_until("it serves, and has its log", 20) { answer && File.exist?(out) }
       File.rename(logs, moved = "#{logs}.moved")
       @folders << moved
       server.signal(:HUP)

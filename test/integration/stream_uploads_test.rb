@@ -290,7 +290,7 @@ class StreamUploadsInFibersTest < StreamUploadsTest
   def setup
     super
     skip "fibers serve requests from Ruby 3.3 on" if RUBY_VERSION < "3.3"
-    skip "not here: async" unless FiberCase.there?("async")
+    skip "not here: async 2" unless FiberCase.async?
   end
 
   def test_many_wait_for_their_clients

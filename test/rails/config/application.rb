@@ -48,9 +48,9 @@ class Application < Rails::Application
   ActiveSupport.on_load(:active_record_sqlite3adapter) do
     prepend(Module.new do
       def configure_connection
-        super
         raw = @raw_connection || @connection
         raw.busy_handler { |tries| sleep(0.002) && tries < 10_000 }
+        super # wants a lock, too
       end
     end)
   end
