@@ -170,11 +170,11 @@ arena: compile
 matrix:
 	@DEBIAN_ROOT='$(DEBIAN_ROOT)' BUILD_PACKAGES='$(BUILD_PACKAGES)' gem/tasks/matrix $(filter-out ruby,$(RUBY))
 
-# Every Ruby test on this Ruby, file by file, with figures; SUITES="unit test/http/faults_test.rb" for some.
+# Every Ruby test on this Ruby, file by file, with figures; TESTS="unit test/http/faults_test.rb" for some.
 .PHONY: suites
 suites: compile
 	@gem/tasks/packages $(filter-out rubocop,$(TEST_PACKAGES))
-	@MISSION='$(MISSION)' PUMA_SUITE='$(PUMA_SUITE)' $(RUBY) gem/tasks/suites $(SUITES)
+	@MISSION='$(MISSION)' PUMA_SUITE='$(PUMA_SUITE)' $(RUBY) gem/tasks/suites $(TESTS)
 
 # What fibers serve (docs/waiting.md): by this Ruby if it can (3.3, with the gem async), else in a root of Debian sid.
 .PHONY: fibers test-fibers
