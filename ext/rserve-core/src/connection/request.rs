@@ -125,18 +125,19 @@ thread_local! {
     static WALL_CLOCK: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
 }
 
-/// The time since 1970 at `at`, which has passed. That the wall clock was set is seen a second later.
+/// The time since 1970 at `at`, which has passed. That the wall clock was set is seen by what comes a second later.
 fn since_1970(at: Instant) -> Duration {
-    if let Some((instant, wall)) = WALL_CLOCK.get()
-        && let Some(since) = at.checked_duration_since(instant)
-        && since < WALL_CLOCK_HOLDS
-    {
-        return wall + since;
+    let holds = |(read, _): &(Instant, Duration)| at.saturating_duration_since(*read) < WALL_CLOCK_HOLDS;
+    let (read, wall) = WALL_CLOCK.get().filter(holds).unwrap_or_else(|| {
+        let both = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        WALL_CLOCK.set(Some(both));
+        both
+    });
+    // What has waited came before the look.
+    match at.checked_duration_since(read) {
+        Some(since) => wall + since,
+        None => wall.saturating_sub(read.saturating_duration_since(at)),
     }
-    let now = Instant::now();
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    WALL_CLOCK.set(Some((now, wall)));
-    wall.saturating_sub(now.saturating_duration_since(at))
 }
 
 /// `t=1700000000.123`, without the machinery of `format!`: a request's stamp is made for each of them.

@@ -345,15 +345,8 @@ impl EnvBuilder {
             unsafe { remote_address_of_header(env, key(keys.remote_addr), name) };
         }
 
-        match head.framing {
-            Framing::Chunked if extras.length.is_some() => {
-                let mut digits = [0u8; 20];
-                set(
-                    keys.content_length,
-                    new(decimal::digits(extras.length.unwrap_or_default(), &mut digits)),
-                );
-            }
-            Framing::None | Framing::Length(_) | Framing::Chunked => {}
+        if let (Framing::Chunked, Some(length)) = (head.framing, extras.length) {
+            set(keys.content_length, new(decimal::digits(length, &mut [0; 20])));
         }
         if let Some(input) = extras.input {
             set(keys.input, input.as_raw());
