@@ -69,7 +69,7 @@ module Rserve
     # Runs what plugins wait in, each in a thread of its own.
     def fire_background
       @background.each_with_index do |block, index|
-        Thread.new do
+        Rserve.new_thread do
           Rserve.set_thread_name "plgn bg #{index}"
           block.call
         end

@@ -130,7 +130,7 @@ module Rserve
       @events.fire(:state, :running)
       return supervise unless background
 
-      @thread = Thread.new do
+      @thread = Rserve.new_thread do
         Rserve.set_thread_name thread_name
         supervise
       end
@@ -295,7 +295,7 @@ module Rserve
     # The door of a server that waits is its only listener; then the others are, too.
     def follow_curtain
       reactor = @reactor
-      Thread.new do
+      Rserve.new_thread do
         Rserve.set_thread_name "curtain"
         @generation.wait_until_open
         reactor.open

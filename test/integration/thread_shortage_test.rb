@@ -74,10 +74,27 @@ class ThreadShortageTest < ServerCase
   end
 
   def test_workers_that_cannot_make_their_threads_are_tried_again_at_growing_intervals
-    skip "Ruby 3.4 waits for ever in the next fork when it has no thread of its own" if RUBY_VERSION >= "3.4"
     spawn_as_user("-w", "2", "-t", "5:5", limit: 4, wait: false)
     server.wait_until("the third attempt fails", 30) { server.log.scan(/next attempt in [24]s/).any? }
     assert_operator server.log.scan(/Worker \d \(PID: \d+\) (died|booted)/).size, :<, 20, server.log
+  end
+
+  # As Ruby itself may where it lacks a thread. The worker no longer pings, and says no more.
+  def test_a_worker_that_hangs_as_it_ends_is_killed_and_replaced
+    app = file("hangs.ru", <<~'RUBY')
+      at_exit { sleep if $0.include?("cluster worker") }
+      run lambda { |env|
+        Thread.main.raise(ThreadError, "can't create Thread") if env["PATH_INFO"] == "/die"
+        [200, {}, [Process.pid.to_s]]
+      }
+    RUBY
+    spawn_server "-w", "1", "-t", "1:1", app:, config: "worker_shutdown_timeout 1", wait: false
+    server.wait_for_log(/Worker 0 \(PID: \d+\) booted/)
+    pid = Integer(get("/").body)
+    server.connect.tap { |it| it.write("GET /die HTTP/1.0\r\n\r\n") }.close
+    server.wait_until("another worker boots", 30) { server.log.scan(/booted in/).size == 2 }
+    refute_path_exists "/proc/#{pid}"
+    refute_equal pid, Integer(get("/").body)
   end
 
   private

@@ -40,7 +40,7 @@ module Rserve
     def run
       # What a handshake takes, now: later its files may be gone.
       @binder.ios.each { |listener| listener.openssl_context if listener.is_a?(MiniSSL::Server) } if @binder.tls?
-      @thread = Thread.new do
+      @thread = Rserve.new_thread do
         Rserve.set_thread_name "ctl"
         serve_until_stopped
       end

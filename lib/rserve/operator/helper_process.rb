@@ -105,7 +105,7 @@ module Rserve
     end
 
     def watch
-      @watch = Thread.new do
+      @watch = Rserve.new_thread do
         Rserve.set_thread_name "operator"
         keep_running
       end

@@ -125,7 +125,7 @@ module Rserve
     # Whoever has the token asks where the threads of this process are. What cannot be told must not end this.
     def answer_questions(backtraces)
       backtraces.listen
-      Thread.new do
+      Rserve.new_thread do
         Rserve.set_thread_name "backtraces"
         loop do
           backtraces.hear

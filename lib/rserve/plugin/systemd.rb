@@ -35,7 +35,7 @@ Rserve::Plugin.create do
     interval = Rserve::SdNotify.watchdog_usec / 2 / 1_000_000
     @log_writer.log "Pinging systemd watchdog every #{interval.round(1)} sec"
     restarted = launcher.binder.inherited_fds.any?
-    loading = Thread.new { ping_watchdog(interval) } if restarted
+    loading = Rserve.new_thread { ping_watchdog(interval) } if restarted
     in_background do
       loading&.kill
       sleep interval unless restarted

@@ -178,11 +178,20 @@ module Rserve
       @launcher.binder.parse(@options[:binds])
     end
 
+    # What a fork adds from Ruby 3.3 on: the child, its timer thread, and one in reserve for whoever else makes threads.
+    # Ruby ends its own timer thread before and makes it anew after, in parent and child, without looking whether it
+    # could: then it hangs in the next fork, or as it ends (github.com/ruby/ruby/pull/13671).
+    FORK_ROOM = 3
+    private_constant :FORK_ROOM
+
     # A fork must not fail because a line cannot be written.
     #
     # @return [Integer] pid
+    # @raise [Errno::EAGAIN]
     def fork_process(&)
       LogStream.settle
+      raise Errno::EAGAIN, "fork" if RUBY_VERSION >= "3.3" && !Native.spare_threads?(FORK_ROOM)
+
       Process.fork(&)
     end
 

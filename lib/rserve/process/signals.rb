@@ -65,7 +65,7 @@ module Rserve
     private
 
     def start
-      Thread.new do
+      Rserve.new_thread do
         Rserve.set_thread_name "signals"
         dispatch
       end

@@ -42,7 +42,7 @@ module Rserve
 
     # Begins to serve.
     def start
-      @thread = Thread.new { run }
+      @thread = Rserve.new_thread { run }
     end
 
     # If the application has ended the thread, another one takes its place.

@@ -116,7 +116,7 @@ module Rserve
 
       # A worker without its master would serve for ever what nobody can restart or stop.
       def watch_master
-        Thread.new do
+        Rserve.new_thread do
           Rserve.set_thread_name "wrkr check"
           heed_master
           begin
@@ -188,7 +188,7 @@ module Rserve
       # Pings come from an ordinary Ruby thread, so that a worker is found whose threads cannot run.
       def start_pings
         server = @server
-        Thread.new do
+        Rserve.new_thread do
           Rserve.set_thread_name "stat pld"
           # The pool's threads start one by one, and the master keeps its first figures for a whole interval.
           until server.running >= @options[:min_threads] || server.short_of_threads? || server.shutting_down?
@@ -232,7 +232,7 @@ module Rserve
       # ---- the mold under refork_after ------------------------------------------------------------------------------
 
       def await_promotion
-        Thread.new do
+        Rserve.new_thread do
           Rserve.set_thread_name "promotion"
           command = nil
           command = @link.next_command until command
@@ -313,7 +313,7 @@ module Rserve
 
       # By a thread for each, not by CHLD: that is the application's, and so are its other children.
       def reap(pid)
-        Thread.new do
+        Rserve.new_thread do
           Process.wait(pid)
           @link.wake_up
         end

@@ -122,7 +122,7 @@ module Rserve
       # @yieldparam order [String, nil]
       # @yieldparam text [String, nil]
       def listen
-        Thread.new do
+        Rserve.new_thread do
           Rserve.set_thread_name "keeper"
           while (order, text = receive)
             @standing = text if order == "standing"
