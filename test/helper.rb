@@ -7,6 +7,7 @@
 # TEST_CASE_TIMEOUT seconds that one test may take on a quiet machine (90): it ends a hang, and is no measure of speed
 # TEST_DEBUG        print at the end what the tests noted in $debugging_info
 
+require "fileutils"
 require "timeout"
 require "tmpdir"
 require "tempfile"
@@ -30,6 +31,11 @@ $LOAD_PATH.unshift File.join(TestServer::ROOT, "lib/rserve/compat") unless TestS
 require "minitest/autorun"
 require "puma"
 require "puma/detect"
+
+# What tests and their servers leave in the temporary folder goes when all are done. Other users get in, too.
+TEMPORARY = Dir.mktmpdir("rt").tap { |path| File.chmod(0o1777, path) }
+ENV["TMPDIR"] = TEMPORARY
+Minitest.after_run { FileUtils.rm_rf(TEMPORARY) }
 
 # A thread that dies in a test is a failure of that test, not a line on stderr.
 Thread.abort_on_exception = true
