@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
+require_relative "../helpers/patience"
 require_relative "case_table"
 require_relative "conversation"
 
@@ -38,7 +39,7 @@ class CaseRunner
     talks = batch.map { |kase, cuts| Conversation.new(kase, cuts, *@address) }
     talking = talks
     sleep PAUSE while (talking = talking.select(&:send_part)).any?
-    deadline = Conversation.now + PATIENCE
+    deadline = Conversation.now + Patience.for(PATIENCE)
     talks.each { |talk| talk.finish(deadline) }
     read_log
     talks.filter_map do |talk|

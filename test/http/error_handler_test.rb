@@ -117,7 +117,7 @@ class ErrorHandlerTest < ServerCase
   end
 
   def read_all(socket)
-    Timeout.timeout(10) { socket.read }
+    Timeout.timeout(Patience.for(10)) { socket.read }
   rescue Errno::ECONNRESET
     ""
   end

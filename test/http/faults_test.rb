@@ -142,7 +142,7 @@ class FaultsTest < ServerCase
     socket.write(request)
     octets = "".b
     loop do
-      return [octets] unless socket.wait_readable(PATIENCE)
+      return [octets] unless socket.wait_readable(Patience.for(PATIENCE))
 
       octets << socket.readpartial(1_000_000)
     end

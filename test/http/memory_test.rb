@@ -109,7 +109,7 @@ class MemoryTest < ServerCase
     socket = TCPSocket.new("127.0.0.1", port)
     socket = OpenSSL::SSL::SSLSocket.new(socket).tap { |secure| secure.sync_close = true }.connect if tls
     socket.write("#{what} HTTP/1.1\r\nHost: a:#{port}\r\nConnection: close\r\n#{fields}\r\n\r\n#{body}")
-    Timeout.timeout(60) { socket.read }
+    Timeout.timeout(Patience.for(60)) { socket.read }
   ensure
     socket&.close
   end

@@ -145,7 +145,7 @@ class StarvationTest < ServerCase
       %w[each call endless].each do |path|
         spawn_server "-t", "2:2", *mode, app: file("streams.ru", STREAMS), config: "rserve { write_timeout 100 }\n"
         clients = Array.new(6) { server.connect.tap { |it| it.write("GET /#{path} HTTP/1.1\r\n#{HEAD}\r\n") } }
-        clients.each { |client| assert client.wait_readable(20), "no response begun" }
+        clients.each { |client| assert client.wait_readable(Patience.for(20)), "no response begun" }
         10.times { assert_equal "small", get("/", timeout: 20).body, "#{mode} #{path}" }
       ensure
         clients&.each(&:close)
@@ -159,7 +159,7 @@ class StarvationTest < ServerCase
   def test_a_stream_that_is_read_slowly_comes_whole_though_others_want_its_thread
     spawn_server "-t", "1:1", app: file("streams.ru", STREAMS)
     server.exchange("GET /each HTTP/1.1\r\n#{HEAD}\r\n") do |reader, socket|
-      assert socket.wait_readable(10)
+      assert socket.wait_readable(Patience.for(10))
       small = Thread.new { get("/", timeout: 20).body }
       begun = +""
       until small.join(0.05)
@@ -168,7 +168,8 @@ class StarvationTest < ServerCase
       end
       assert_equal "small", small.value
       assert_operator begun.bytesize, :<, 20_000_000, "the page came when the stream was over"
-      begun << socket.read_nonblock(1 << 20) until begun.end_with?("\r\n0\r\n\r\n") || !socket.wait_readable(10)
+      ended = -> { begun.end_with?("\r\n0\r\n\r\n") || !socket.wait_readable(Patience.for(10)) }
+      begun << socket.read_nonblock(1 << 20) until ended.call
       assert_equal 40_000_000, ResponseReader.new(StringIO.new(begun)).receive.body.bytesize
       assert reader
     end
@@ -178,7 +179,7 @@ class StarvationTest < ServerCase
     spawn_server "-t", "2:2", app: file("large.ru", LARGE), config: "rserve { unread_limit 40_000_000 }\n"
     get("/")
     clients = Array.new(20) { server.connect.tap { |it| it.write("GET /array HTTP/1.0\r\n\r\n") } }
-    clients.each { |client| assert client.wait_readable(20), "no response begun" }
+    clients.each { |client| assert client.wait_readable(Patience.for(20)), "no response begun" }
     most = 0
     20.times do
       assert_equal "l" * 10_000_000, get("/array", timeout: 20).body, "who reads is not cut off"
@@ -248,7 +249,7 @@ class StarvationTest < ServerCase
     get("/")
     clients = Array.new(100) { server.connect }
     clients.each { |client| client.write("GET / HTTP/1.1\r\n#{HEAD}\r\n") }
-    assert clients.first.wait_readable(5)
+    assert clients.first.wait_readable(Patience.for(5))
     served = clients.take_while { |client| client.wait_readable(0.01) }
     assert_operator served.size, :>, 20
 
@@ -267,7 +268,7 @@ class StarvationTest < ServerCase
     assert_operator lines.size, :<=, 4, lines.join
 
     # Idle connections make room, so that everyone gets an answer in the end.
-    clients.drop(1).each { |client| assert client.wait_readable(10), "never answered" }
+    clients.drop(1).each { |client| assert client.wait_readable(Patience.for(10)), "never answered" }
     assert_log(/cannot accept connections/)
   ensure
     clients&.each(&:close)
@@ -289,7 +290,7 @@ class StarvationTest < ServerCase
         assert reader.closed?
       end
     end
-    server.exchange("GET /array HTTP/1.1\r\n#{HEAD}\r\n") { |_, socket| assert socket.wait_readable(5) }
+    server.exchange("GET /array HTTP/1.1\r\n#{HEAD}\r\n") { |_, socket| assert socket.wait_readable(Patience.for(5)) }
     assert_equal "small", get("/").body
     assert_descriptors descriptors
   end
@@ -317,7 +318,7 @@ class StarvationTest < ServerCase
     end
     assert_log(%r{Request body \("POST /" - \(127.0.0.1\)\): #<IOError: cannot store the request body: No space left})
     refute_match(/malformed/, server.log)
-    server.exchange("GET /array HTTP/1.1\r\n#{HEAD}\r\n") { |_, socket| assert socket.wait_readable(5) }
+    server.exchange("GET /array HTTP/1.1\r\n#{HEAD}\r\n") { |_, socket| assert socket.wait_readable(Patience.for(5)) }
     assert_equal "small", get("/").body
     assert_descriptors descriptors
     assert_equal 0, `df --output=used #{temporary}`.lines.last.to_i

@@ -201,7 +201,8 @@ class ClusterControlTest < ServerCase
   def hear(listener, *messages)
     heard = []
     until messages.empty?
-      flunk "systemd did not hear #{messages.first.inspect} but #{heard.inspect}" unless listener.wait_readable(15)
+      listener.wait_readable(Patience.for(15)) ||
+        flunk("systemd did not hear #{messages.first.inspect} but #{heard.inspect}")
       heard << listener.recv(1024)
       messages.shift if heard.last == messages.first
     end

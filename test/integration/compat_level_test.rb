@@ -150,7 +150,7 @@ class CompatLevelTest < TimedTestCase
     out, = capture_io do
       serve(8, shutdown_debug: :on_force, force_shutdown_after: 0, pool_shutdown_grace_time: 0) do |socket|
         socket << "GET /sleep HTTP/1.1\r\nHost: a\r\n\r\n"
-        Timeout.timeout(10) { Thread.pass until @server.stats[:busy_threads] == 1 }
+        Timeout.timeout(Patience.for(10)) { Thread.pass until @server.stats[:busy_threads] == 1 }
         @server.stop(true)
       end
     end

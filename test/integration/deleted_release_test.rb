@@ -157,7 +157,7 @@ class DeletedReleaseTest < ServerCase
   def ask_control(command)
     UNIXSocket.open(@control) do |socket|
       socket.write("GET /#{command}?token=#{TOKEN} HTTP/1.0\r\n\r\n")
-      socket.wait_readable(10) or flunk "no answer to #{command}"
+      socket.wait_readable(Patience.for(10)) or flunk "no answer to #{command}"
       socket.read
     end
   end

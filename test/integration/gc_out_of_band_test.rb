@@ -61,7 +61,7 @@ class GcOutOfBandTest < ServerCase
     skip_unless_it_waits
     serve "-t", "2:2"
     server.exchange("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n") do |reader|
-      deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 60
+      deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + Patience.for(60)
       ask(20) until collections.positive? || Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
       assert_operator collections, :>, 0
       File.write(@gate, "")

@@ -165,7 +165,7 @@ class OperatorTest < ServerCase
 
   def next_message(listener, pattern = //)
     loop do
-      flunk "no message that matches #{pattern.inspect}" unless listener.wait_readable(10)
+      flunk "no message that matches #{pattern.inspect}" unless listener.wait_readable(Patience.for(10))
       message = listener.recv(1024)
       return message if message.match?(pattern)
     end

@@ -69,7 +69,8 @@ class RailsPagesTest < RailsCase
       tell("more")
       assert_equal 'data: {"text":"more"}', event(socket)
       tell("end")
-      assert_equal "0\r\n", Timeout.timeout(10) { socket.each_line.find { |line| line.match?(/\A\h+\r/) } }
+      length = Timeout.timeout(Patience.for(10)) { socket.each_line.find { |line| line.match?(/\A\h+\r/) } }
+      assert_equal "0\r\n", length
     end
   end
 
@@ -118,7 +119,9 @@ class RailsPagesTest < RailsCase
   # The next line of data, of the event stream.
   def event(socket)
     line = nil
-    Timeout.timeout(10) { line = socket.gets.force_encoding("UTF-8").chomp until line&.start_with?("data:") }
+    Timeout.timeout(Patience.for(10)) do
+      line = socket.gets.force_encoding("UTF-8").chomp until line&.start_with?("data:")
+    end
     line
   end
 end

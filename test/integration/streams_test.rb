@@ -99,7 +99,7 @@ class StreamsTest < ServerCase
   def with_stream(path)
     socket = server.connect
     socket.write("GET #{path} HTTP/1.1\r\nHost: a\r\n\r\n")
-    Timeout.timeout(10) { socket.gets("a\r\n") }
+    Timeout.timeout(Patience.for(10)) { socket.gets("a\r\n") }
     yield
   ensure
     socket.close
@@ -111,9 +111,9 @@ class StreamsTest < ServerCase
     socket.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
     assert_log(/made/)
     count = 0
-    Timeout.timeout(20) { count += socket.readpartial(65_536).count("x") until count == SIZE }
+    Timeout.timeout(Patience.for(20)) { count += socket.readpartial(65_536).count("x") until count == SIZE }
     File.write(@gate, "")
-    assert_equal "3\r\nend\r\n0\r\n\r\n", Timeout.timeout(10) { socket.read(13) }.delete_prefix("\r\n")
+    assert_equal "3\r\nend\r\n0\r\n\r\n", Timeout.timeout(Patience.for(10)) { socket.read(13) }.delete_prefix("\r\n")
   ensure
     socket.close
   end

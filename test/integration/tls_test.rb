@@ -29,7 +29,7 @@ class TLSTest < ServerCase
         io.write("HTTP/1.1 200 OK\r\n\r\n")
         Thread.new do
           octets = +""
-          octets << io.read_nonblock(100) while octets.size < 20_000 && io.to_io.wait_readable(10)
+          octets << io.read_nonblock(100) while octets.size < 20_000 && io.to_io.wait_readable(Patience.for(10))
           io.write(octets.size.to_s)
           io.close
         end
@@ -145,7 +145,7 @@ class TLSTest < ServerCase
       now - started
     end
     assert_operator times.sort[-2], :<, 1
-    assert_empty(stalled.reject { |socket| socket.wait_readable(10) && read_all(socket) })
+    assert_empty(stalled.reject { |socket| socket.wait_readable(Patience.for(10)) && read_all(socket) })
   ensure
     stalled&.each(&:close)
   end
@@ -168,7 +168,7 @@ class TLSTest < ServerCase
       tls.write("GET /select HTTP/1.1\r\nHost: localhost\r\n\r\n")
       2.times { tls.gets }
       tls.write("a" * 20_000)
-      assert_equal "20000", Timeout.timeout(10) { tls.read }
+      assert_equal "20000", Timeout.timeout(Patience.for(10)) { tls.read }
     end
   end
 

@@ -58,7 +58,7 @@ class RailsSystemTest < RailsCase
 
   # Its processes name their profile, which is in the temporary folder, and write to it to the last.
   def wait_for_the_browsers_end
-    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 20
+    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + Patience.for(20)
     while Dir["/proc/[0-9]*/cmdline"].any? { |path| command_line(path).include?("=#{@temporary}/") }
       flunk "the browser has not ended" if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
       sleep 0.02

@@ -101,8 +101,8 @@ class ControlTest < TimedTestCase
     connection = Rserve::ControlConnection.new(ours, ->(_) { [200, {}, ["done"]] }, 5)
     connection.advance
     connection.close
-    assert theirs.wait_readable(10)
-    assert_match(/done\z/, Timeout.timeout(10) { theirs.read })
+    assert theirs.wait_readable(Patience.for(10))
+    assert_match(/done\z/, Timeout.timeout(Patience.for(10)) { theirs.read })
   ensure
     [ours, theirs, copy].each(&:close)
   end
@@ -124,7 +124,7 @@ class ControlTest < TimedTestCase
     url = serve(timeout: 0.5)
     deaf = connect(url)
     deaf.write("GET /stats HTTP/1.0\r\n\r\n")
-    assert deaf.wait_readable(30), "its response begins"
+    assert deaf.wait_readable(Patience.for(30)), "its response begins"
     assert_equal 200, Rserve::ControlRequest.new(url, nil).get("gc").first
     assert_raises(Errno::ECONNRESET, Errno::EPIPE) { loop { deaf.write("x") && sleep(0.01) } }
   ensure
@@ -136,7 +136,7 @@ class ControlTest < TimedTestCase
     @launcher.define_singleton_method(:stats) { { large: } }
     deaf = connect(serve(timeout: 600))
     deaf.write("GET /stats HTTP/1.0\r\n\r\n")
-    assert deaf.wait_readable(30), "its response begins"
+    assert deaf.wait_readable(Patience.for(30)), "its response begins"
     @servers.each { |server| server.stop(true) }
     assert_operator deaf.read.bytesize, :<, large.bytesize
   rescue Errno::ECONNRESET
