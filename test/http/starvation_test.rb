@@ -237,10 +237,11 @@ class StarvationTest < ServerCase
 
   def test_a_refused_client_does_not_hold_up_a_stop
     spawn_server "-t", "1:1"
-    server.exchange("nonsense\r\n\r\n") do |reader|
+    server.exchange("nonsense\r\n\r\n") do |reader, socket|
       assert_equal 400, reader.receive.status
+      socket.write("x" * 2_000_000) # what it reads and drops for up to 30 s
       server.signal(:INT)
-      assert_operator seconds { server.wait_exit }, :<, 1.5
+      assert_operator seconds { server.wait_exit(timeout: 30) }, :<, 15
     end
   end
 

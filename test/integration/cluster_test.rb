@@ -11,12 +11,11 @@ class ClusterTest < ServerCase
   def self.limit = 60 + (REPEAT * 10)
 
   def test_a_killed_worker_is_replaced_at_once
-    spawn_cluster
+    # Not only when the master looks after its workers.
+    spawn_cluster config: "worker_timeout 2000\nworker_check_interval 1000\n"
     mark = server.mark
-    started = now
     Process.kill(:KILL, worker_pids.first)
     server.wait_for_log(/Worker 0 \(PID: \d+\) booted/, after: mark)
-    assert_operator now - started, :<, 1, "seconds until the replacement serves"
     assert_serving
   end
 
@@ -140,7 +139,7 @@ class ClusterTest < ServerCase
     run lambda { |env|
       if env["PATH_INFO"] == "/slow"
         File.write("#{ENV["BEGUN"]}/#{Process.pid}-#{env.object_id}", "")
-        sleep 5
+        sleep 0.05 until File.exist?("#{ENV["BEGUN"]}/go")
       end
       [200, {}, ["done"]]
     }
@@ -151,10 +150,9 @@ class ClusterTest < ServerCase
     spawn_cluster app: file("sleepy.ru", SLEEPY), threads: 2, env: { "BEGUN" => begun }
     sleepers = Array.new(2) { server.connect.tap { |io| io.write("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n") } }
     server.wait_until("both have begun", 10) { Dir.children(begun).size == 2 }
-    started = now
-    20.times { get("/quick") }
-    assert_operator now - started, :<, 3, "seconds for twenty quick requests beside two slow ones"
+    20.times { assert_equal "done", get("/quick").body }
   ensure
+    FileUtils.touch(File.join(begun, "go"))
     sleepers&.each(&:close)
   end
 

@@ -25,8 +25,9 @@ class EnduranceTest < ServerCase
       hellos(100)
     end.flatten.sort
     $debugging_info << "#{full_name}\n    p50 #{ms(times[250])}, p99 #{ms(times[495])}\n" # rubocop:disable Style/GlobalVars
-    # Generous, because other tests may run on this machine; the figure is for TEST_DEBUG=1.
-    assert_operator times[495], :<, 0.5, "99 % of the answers beside slow clients"
+    # Generous, because other tests may run on this machine; the figure is for TEST_DEBUG=1. Who waits for a slow client
+    # waits for first_data_timeout, which is 30 s.
+    assert_operator times[495], :<, 5, "99 % of the answers beside slow clients"
   ensure
     [*senders, *readers].each(&:close)
   end
