@@ -4,8 +4,6 @@ use std::cmp::Ordering;
 use std::io::Write;
 use std::net::IpAddr;
 
-use crate::decimal::digits;
-
 /// Appends the environment key of the field `name`: `HTTP_` and the name in upper case with `-` as `_`;
 /// `CONTENT_TYPE` and `CONTENT_LENGTH` have no prefix.
 ///
@@ -57,20 +55,33 @@ fn step() {
 
 /// `REMOTE_ADDR` (RFC 3875 §4.1.8), somewhere in `buffer`.
 pub fn address(ip: IpAddr, buffer: &mut [u8; 48]) -> &[u8] {
-    let mut rest = &mut buffer[..];
+    let mut len = 0;
     match ip {
         IpAddr::V4(ip) => {
+            let mut put = |octet| {
+                buffer[len] = octet;
+                len += 1;
+            };
             for (index, octet) in ip.octets().into_iter().enumerate() {
-                let dot: &[u8] = if index == 0 { b"" } else { b"." };
-                let _ = rest.write_all(dot).and_then(|()| rest.write_all(digits(octet.into(), &mut [0; 20])));
+                if index > 0 {
+                    put(b'.');
+                }
+                if octet >= 100 {
+                    put(b'0' + octet / 100);
+                }
+                if octet >= 10 {
+                    put(b'0' + octet / 10 % 10);
+                }
+                put(b'0' + octet % 10);
             }
         }
         IpAddr::V6(_) => {
+            let mut rest = &mut buffer[..];
             let _ = write!(rest, "{ip}");
+            len = 48 - rest.len();
         }
     }
-    let left = rest.len();
-    &buffer[..48 - left]
+    &buffer[..len]
 }
 
 fn env_octet(octet: &u8) -> u8 {
@@ -86,9 +97,15 @@ mod tests {
 
     #[test]
     fn addresses_are_those_of_fmt() {
-        for text in
-            ["127.0.0.1", "255.255.255.255", "0.0.0.0", "::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"]
-        {
+        for text in [
+            "127.0.0.1",
+            "255.255.255.255",
+            "0.0.0.0",
+            "9.10.99.100",
+            "200.109.19.1",
+            "::1",
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe",
+        ] {
             let ip: IpAddr = text.parse().expect("an address");
             assert_eq!(address(ip, &mut [0; 48]), text.as_bytes());
         }

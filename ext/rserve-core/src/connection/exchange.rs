@@ -394,7 +394,7 @@ impl Exchange {
     /// The response is complete; [`Exchange::progress`] goes on from here.
     pub(crate) fn finish(&mut self, after: AfterSending) {
         if self.activity == Activity::Ready {
-            self.after_sending = self.end_upload(after);
+            self.after_sending = if self.upload.is_some() { self.end_upload(after) } else { after };
             self.unsent = None;
             self.advance = HELD_LIMIT;
             self.corked = false;

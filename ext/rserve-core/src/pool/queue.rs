@@ -90,6 +90,7 @@ impl<T> Queue<T> {
     }
 
     /// Adds a request that has just become complete.
+    #[inline(always)] // for each request, of threads and of fibers
     pub(crate) fn push(&mut self, entry: Entry<T>, now: Instant) {
         if entry.large {
             self.kept.push_back(entry);
@@ -105,6 +106,7 @@ impl<T> Queue<T> {
     }
 
     /// The oldest request, for a thread to begin.
+    #[inline(always)] // for each request, of threads and of fibers
     pub(crate) fn pop(&mut self, now: Instant) -> Option<Entry<T>> {
         while let Some(entry) = self.ready.pop_front() {
             if self.is_overdue(&entry, now) {

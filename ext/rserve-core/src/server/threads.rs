@@ -61,6 +61,7 @@ impl Server {
     }
 
     /// The complete request of `connection`, for the caller to serve.
+    #[inline(always)] // a request is large, and not to be copied
     pub(super) fn take_request(&self, connection: &Connection, large: bool) -> Request {
         let mut exchange = connection.exchange();
         let request = exchange.take_request();
@@ -179,7 +180,7 @@ impl Server {
     }
 
     /// Gives the buffers of a request back to its connection, for the next one.
-    pub fn recycle(&self, connection: &Connection, request: Request) {
+    pub fn recycle(&self, connection: &Connection, request: &mut Request) {
         connection.exchange().recycle(request);
     }
 

@@ -198,7 +198,7 @@ impl Core {
         let presence = Presence::of_this_thread(ruby, &server, &seat);
         loop {
             match server.next(&seat) {
-                Next::Serve(lease, request) => {
+                Next::Serve(lease, ref mut request) => {
                     let served = {
                         let _serving = (!seat.serves_large()).then(|| presence.serving());
                         this.serve(ruby, lease, request)
@@ -258,8 +258,8 @@ impl Core {
     /// Serves one request, if there is one, in the calling fiber.
     fn serve_in_fiber(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
         let server = Arc::clone(&this.server);
-        let Some((lease, request)) = server.begin_in_fiber() else { return Ok(()) };
-        let served = this.serve(ruby, lease, request);
+        let Some((lease, mut request)) = server.begin_in_fiber() else { return Ok(()) };
+        let served = this.serve(ruby, lease, &mut request);
         server.served_in_fiber();
         served?;
         if this.collects { Self::look_at_garbage(ruby, &this) } else { Ok(()) }

@@ -34,7 +34,7 @@ static CALL: LazyId = LazyId::new("call");
 
 impl Core {
     /// Serves one request. Errors are the thread's, not the application's: a `Thread#kill`, an interrupt.
-    pub(super) fn serve(&self, ruby: &Ruby, lease: Lease, request: Request) -> Result<(), Error> {
+    pub(super) fn serve(&self, ruby: &Ruby, lease: Lease, request: &mut Request) -> Result<(), Error> {
         match catch_unwind(AssertUnwindSafe(|| self.serve_request(ruby, lease, request))) {
             Ok(outcome) => outcome,
             Err(_) => {
@@ -47,19 +47,19 @@ impl Core {
         }
     }
 
-    fn serve_request(&self, ruby: &Ruby, lease: Lease, request: Request) -> Result<(), Error> {
+    fn serve_request(&self, ruby: &Ruby, lease: Lease, request: &mut Request) -> Result<(), Error> {
         let context = ResponseContext {
             version: request.head.version,
             head_request: request.head.method.of(&request.octets) == b"HEAD",
-            keep_alive: self.server.may_keep_alive(&request),
+            keep_alive: self.server.may_keep_alive(request),
             linger: false,
             dated: !self.server.options().poses_as_puma,
         };
         if request.refusal.is_some() {
-            return self.refuse(ruby, lease, &request, context);
+            return self.refuse(ruby, lease, request, context);
         }
         if !request.is_supported(self.server.options()) {
-            return self.unsupported(ruby, lease, &request, context);
+            return self.unsupported(ruby, lease, request, context);
         }
         let client: Obj<Client> =
             ruby.obj_wrap(Client::new(&self.server, lease.connection(), request.head.takes_interim()));
@@ -71,16 +71,16 @@ impl Core {
         &self,
         ruby: &Ruby,
         lease: Lease,
-        mut request: Request,
+        request: &mut Request,
         context: ResponseContext,
         client: Obj<Client>,
     ) -> Result<(), Error> {
-        let in_hand = self.server.give(&lease, &request);
+        let in_hand = self.server.give(&lease, request);
         let serial = in_hand.as_ref().map(InHand::serial);
         let streamed = request.is_streamed();
         // Until its body is read.
         let unread = ResponseContext { keep_alive: context.keep_alive && !streamed, ..context };
-        let built = self.environment(ruby, &lease, &mut request, client, serial);
+        let built = self.environment(ruby, &lease, request, client, serial);
         self.server.recycle(lease.connection(), request);
         let env = match built {
             Ok(env) => env,

@@ -30,6 +30,7 @@ pub(crate) enum Audience {
 
 impl Exchange {
     /// Whether somebody waits for the answer to the complete request.
+    #[inline(always)] // for each request, of threads and of fibers
     pub(crate) fn audience(&mut self, options: &Options, now: Instant) -> Audience {
         if self.is_stream() {
             // Its client says so, and need not be asked.

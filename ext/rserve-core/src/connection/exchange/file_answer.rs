@@ -89,10 +89,10 @@ impl Exchange {
         let file = Arc::new(selected.file);
 
         self.answered_with_file = true;
-        let request = self.take_request();
+        let mut request = self.take_request();
         self.begin_access(&request, peer);
         self.note_status(status);
-        self.recycle(request);
+        self.recycle(&mut request);
         let mut sent = match rest.is_empty() {
             true => self.write(&[IoSlice::new(&first)], options),
             false => self.queue(&[IoSlice::new(&first)], options),

@@ -58,7 +58,12 @@ impl Exchange {
     }
 
     /// There is no thread, or nothing else that is needed, for `request`: 503.
-    pub(super) fn answer_busy(&mut self, request: Request, options: &Options, stays: bool) -> AfterSending {
+    pub(super) fn answer_busy(
+        &mut self,
+        mut request: Request,
+        options: &Options,
+        stays: bool,
+    ) -> AfterSending {
         self.note_status(503);
         let refused = request.refusal.is_some();
         let plan = ResponsePlan::of(ResponseFacts {
@@ -75,7 +80,7 @@ impl Exchange {
         field(&mut reply, b"Retry-After", RETRY_AFTER, spelling);
         plan.write_fields(&mut reply, spelling);
         end(&mut reply, options);
-        self.recycle(request);
+        self.recycle(&mut request);
         match self.write(&[IoSlice::new(&reply)], options) {
             Err(_) => AfterSending::Abort,
             Ok(()) if plan.keep_alive => AfterSending::KeepAlive,

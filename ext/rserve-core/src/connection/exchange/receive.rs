@@ -296,11 +296,13 @@ impl Exchange {
     }
 
     /// Takes the served request's buffers back for the next one.
-    pub(crate) fn recycle(&mut self, mut request: Request) {
+    pub(crate) fn recycle(&mut self, request: &mut Request) {
         if request.octets.capacity() <= IDLE_CAPACITY {
             request.octets.clear();
-            self.request.octets = request.octets;
-            self.request.head = request.head;
+            mem::swap(&mut self.request.octets, &mut request.octets);
+            mem::swap(&mut self.request.head, &mut request.head);
+        } else {
+            request.octets = Vec::new();
         }
     }
 }

@@ -52,9 +52,9 @@ fn pipelined_requests_come_one_by_one_and_in_order() {
     client.write_all(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HT").unwrap();
     let mut paths = Vec::new();
     while exchange.progress(&options, Instant::now()) == Outcome::Queue {
-        let request = exchange.take_request();
+        let mut request = exchange.take_request();
         paths.push(request.head.path.of(&request.octets).to_vec());
-        exchange.recycle(request);
+        exchange.recycle(&mut request);
         exchange.finish(AfterSending::KeepAlive);
     }
     assert_eq!(paths, [b"/1", b"/2"]);
@@ -334,9 +334,9 @@ fn a_connection_can_be_passed_on_between_two_requests() {
     client.write_all(b"\n").unwrap();
     exchange.saw(READABLE);
     assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
-    let request = exchange.take_request();
+    let mut request = exchange.take_request();
     assert!(exchange.transferable().is_none());
-    exchange.recycle(request);
+    exchange.recycle(&mut request);
     exchange.finish(AfterSending::KeepAlive);
     assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
     assert!(exchange.transferable().is_some());
