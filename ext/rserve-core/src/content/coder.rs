@@ -1,22 +1,26 @@
 //! Coding a content, all at once or part by part.
 
-use std::io::{self, Write};
+use std::io;
+use std::sync::Arc;
 
 use brotli::enc::StandardAlloc;
 use brotli::enc::encode::{BrotliEncoderOperation, BrotliEncoderParameter, BrotliEncoderStateStruct};
-use flate2::GzBuilder;
-use flate2::write::GzEncoder;
+use flate2::{Crc, FlushCompress, Status};
 use rserve_http1::content::codings::Coding;
 use zstd_safe::zstd_sys::ZSTD_EndDirective as Directive;
 use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
 
 use super::compression::is_long;
+use super::encoders::{Encoders, Gzip, Zstd};
 
 /// Octets that are coded at once.
 const PIECE: usize = 16 * 1024;
 
 /// A window of 256 KiB: more finds little in a page, and costs each response that is on its way its memory.
 const WINDOW_BITS: u32 = 18;
+
+/// What a gzip begins with (RFC 1952 §2.3): deflate, with a comment, of no time and no system.
+const GZIP_BEGINS: [u8; 10] = [0x1f, 0x8b, 8, 16, 0, 0, 0, 0, 0, 255];
 
 /// A frame that decoders pass over (RFC 8878 §3.1.2).
 const SKIPPABLE: u32 = 0x184D_2A50;
@@ -26,28 +30,44 @@ pub struct Coder {
     kind: Kind,
     coding: Coding,
     level: u32,
+    encoders: Arc<Encoders>,
 }
 
 type BrotliState = BrotliEncoderStateStruct<StandardAlloc>;
 
 enum Kind {
-    Gzip(Box<GzEncoder<Vec<u8>>>),
+    Gzip(Box<Gzipping>),
     Brotli(Box<BrotliState>, u64),
-    Zstd(Box<CCtx<'static>>, u64),
+    Zstd(Zstd, u64),
+}
+
+struct Gzipping {
+    encoder: Gzip,
+    /// What is still to be told before the content.
+    begins: Vec<u8>,
+    sum: Crc,
 }
 
 impl Coder {
-    /// Begins. The coded content is `jitter` octets longer than it need be, or a few more. `length` is the content's, if that is
+    /// Begins, by one of the `encoders` if one of them waits. The coded content is `jitter` octets longer than it need be, or a few more. `length` is the content's, if that is
     /// known.
     ///
     /// # Errors
     ///
     /// No memory is left.
-    pub fn new(coding: Coding, level: u32, jitter: u64, length: Option<u64>) -> io::Result<Self> {
+    pub fn new(
+        encoders: &Arc<Encoders>,
+        coding: Coding,
+        level: u32,
+        jitter: u64,
+        length: Option<u64>,
+    ) -> io::Result<Self> {
         let kind = match coding {
             Coding::Gzip => {
-                let builder = GzBuilder::new().comment(vec![b' '; jitter as usize]);
-                Kind::Gzip(Box::new(builder.write(Vec::new(), flate2::Compression::new(level))))
+                let mut begins = GZIP_BEGINS.to_vec();
+                begins.resize(begins.len() + jitter as usize, b' ');
+                begins.push(0);
+                Kind::Gzip(Box::new(Gzipping { encoder: encoders.gzip(level), begins, sum: Crc::new() }))
             }
             Coding::Brotli => {
                 let mut state = BrotliEncoderStateStruct::new(StandardAlloc::default());
@@ -59,16 +79,17 @@ impl Coder {
                 Kind::Brotli(Box::new(state), jitter)
             }
             Coding::Zstd => {
-                let mut context = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
+                let mut zstd = encoders.zstd()?;
+                let context = &mut zstd.context;
                 context.set_parameter(CParameter::CompressionLevel(level as i32)).map_err(failed)?;
                 if length.is_none() {
                     context.set_parameter(CParameter::WindowLog(WINDOW_BITS)).map_err(failed)?;
                 }
                 context.set_pledged_src_size(length).map_err(failed)?;
-                Kind::Zstd(Box::new(context), jitter)
+                Kind::Zstd(zstd, jitter)
             }
         };
-        Ok(Self { kind, coding, level })
+        Ok(Self { kind, coding, level, encoders: Arc::clone(encoders) })
     }
 
     /// Whether a part of so many octets takes long, see [`is_long`].
@@ -83,13 +104,15 @@ impl Coder {
     /// No memory is left.
     pub fn code(&mut self, part: &[u8], flush: bool, out: &mut Vec<u8>) -> io::Result<()> {
         match &mut self.kind {
-            Kind::Gzip(encoder) => {
-                encoder.write_all(part)?;
-                if flush {
-                    encoder.flush()?;
-                }
-                out.append(encoder.get_mut());
-                Ok(())
+            Kind::Gzip(gzip) => {
+                out.append(&mut gzip.begins);
+                gzip.sum.update(part);
+                deflate(
+                    &mut gzip.encoder,
+                    if flush { FlushCompress::Sync } else { FlushCompress::None },
+                    part,
+                    out,
+                )
             }
             Kind::Brotli(state, _) => {
                 let operation = match flush {
@@ -98,9 +121,9 @@ impl Coder {
                 };
                 brotli(state, operation, part, out)
             }
-            Kind::Zstd(context, _) => {
+            Kind::Zstd(zstd, _) => {
                 let directive = if flush { Directive::ZSTD_e_flush } else { Directive::ZSTD_e_continue };
-                zstd(context, directive, part, out)
+                code_by_zstd(&mut zstd.context, directive, part, out)
             }
         }
     }
@@ -112,8 +135,12 @@ impl Coder {
     /// No memory is left.
     pub fn end(self, out: &mut Vec<u8>) -> io::Result<()> {
         match self.kind {
-            Kind::Gzip(encoder) => {
-                out.append(&mut encoder.finish()?);
+            Kind::Gzip(mut gzip) => {
+                out.append(&mut gzip.begins);
+                deflate(&mut gzip.encoder, FlushCompress::Finish, &[], out)?;
+                out.extend_from_slice(&gzip.sum.sum().to_le_bytes());
+                out.extend_from_slice(&gzip.sum.amount().to_le_bytes());
+                self.encoders.take_gzip(gzip.encoder);
                 Ok(())
             }
             Kind::Brotli(mut state, jitter) => {
@@ -122,8 +149,9 @@ impl Coder {
                 brotli(&mut state, BrotliEncoderOperation::BROTLI_OPERATION_EMIT_METADATA, &filling, out)?;
                 brotli(&mut state, BrotliEncoderOperation::BROTLI_OPERATION_FINISH, &[], out)
             }
-            Kind::Zstd(mut context, jitter) => {
-                zstd(&mut context, Directive::ZSTD_e_end, &[], out)?;
+            Kind::Zstd(mut zstd, jitter) => {
+                code_by_zstd(&mut zstd.context, Directive::ZSTD_e_end, &[], out)?;
+                self.encoders.take_zstd(zstd);
                 out.extend_from_slice(&SKIPPABLE.to_le_bytes());
                 out.extend_from_slice(&(jitter as u32).to_le_bytes());
                 out.resize(out.len() + jitter as usize, 0);
@@ -171,7 +199,30 @@ fn brotli(
     }
 }
 
-fn zstd(context: &mut CCtx<'_>, directive: Directive, part: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+fn deflate(gzip: &mut Gzip, flush: FlushCompress, part: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let before = gzip.deflate.total_in();
+    loop {
+        if out.len() == out.capacity() {
+            out.reserve(PIECE);
+        }
+        let at = (gzip.deflate.total_in() - before) as usize;
+        let status = gzip.deflate.compress_vec(&part[at..], out, flush)?;
+        let over = match flush {
+            FlushCompress::Finish => status == Status::StreamEnd,
+            _ => out.len() < out.capacity(),
+        };
+        if over {
+            return Ok(());
+        }
+    }
+}
+
+fn code_by_zstd(
+    context: &mut CCtx<'_>,
+    directive: Directive,
+    part: &[u8],
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
     let mut piece = [0; PIECE];
     let mut input = InBuffer::around(part);
     loop {
@@ -236,7 +287,7 @@ mod tests {
             for length in [1, 1024, 100_000, 3_000_000] {
                 let content = content(length);
                 let mut coded = Vec::new();
-                let mut coder = Coder::new(coding, 4, 7, Some(length as u64)).unwrap();
+                let mut coder = Coder::new(&Arc::default(), coding, 4, 7, Some(length as u64)).unwrap();
                 coder.code(&content, false, &mut coded).unwrap();
                 coder.end(&mut coded).unwrap();
                 assert!(decoded(coding, &coded) == content, "{coding:?} {length}");
@@ -249,7 +300,7 @@ mod tests {
     fn a_part_that_is_flushed_can_be_read() {
         for coding in Coding::ALL {
             let (mut coded, mut content) = (Vec::new(), Vec::new());
-            let mut coder = Coder::new(coding, 4, 7, None).unwrap();
+            let mut coder = Coder::new(&Arc::default(), coding, 4, 7, None).unwrap();
             for number in 0..100 {
                 let part = format!("part {number}\n");
                 content.extend_from_slice(part.as_bytes());
@@ -278,7 +329,7 @@ mod tests {
         for coding in Coding::ALL {
             let length = |jitter| {
                 let mut coded = Vec::new();
-                let mut coder = Coder::new(coding, 4, jitter, Some(5000)).unwrap();
+                let mut coder = Coder::new(&Arc::default(), coding, 4, jitter, Some(5000)).unwrap();
                 coder.code(&content(5000), false, &mut coded).unwrap();
                 coder.end(&mut coded).unwrap();
                 coded.len()

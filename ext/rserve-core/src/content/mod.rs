@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod coder;
 pub mod compression;
+pub mod encoders;
 mod media;
 mod site;
 mod storage;

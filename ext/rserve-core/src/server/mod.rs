@@ -23,11 +23,15 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use rserve_http1::content::codings::Coding;
+
 use crate::cluster::balance::{Gate, LargeTurns};
 use crate::config::options::Options;
 use crate::connection::Connection;
 use crate::connection::request::Request;
 use crate::content::Storage;
+use crate::content::coder::Coder;
+use crate::content::encoders::Encoders;
 use crate::net::listener::Listener;
 use crate::net::tls;
 use crate::poller::Poller;
@@ -83,6 +87,7 @@ pub struct Server {
     /// Clients whose responses a pool thread waits with.
     waiting_for_readers: Mutex<Vec<Arc<Connection>>>,
     storage: Option<Storage>,
+    encoders: Arc<Encoders>,
     collecting: Collecting,
 }
 
@@ -103,6 +108,7 @@ impl Server {
             corked: Mutex::default(),
             waiting_for_readers: Mutex::default(),
             storage,
+            encoders: Arc::default(),
             collecting: Collecting::default(),
         }))
     }
@@ -164,6 +170,18 @@ impl Server {
     /// Files that the application may have sent, if there are any.
     pub fn storage(&self) -> Option<&Storage> {
         self.storage.as_ref()
+    }
+
+    /// Begins to code a content, see [`Coder::new`].
+    ///
+    /// # Errors
+    ///
+    /// No memory is left.
+    pub fn coder(&self, coding: Coding, level: u32, jitter: u64, length: Option<u64>) -> io::Result<Coder> {
+        let coder = Coder::new(&self.encoders, coding, level, jitter, length)?;
+        // It has an encoder to give back one day.
+        self.shared.monitor.rouse();
+        Ok(coder)
     }
 
     /// Where it is in its life.

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{Server, Status};
+use crate::content::encoders::GIVEN_BACK_AFTER;
 use crate::pool::large;
 use crate::pool::staffing;
 use crate::shared::MonitorBell;
@@ -42,6 +43,7 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
     let mut pause = TICK;
     let mut last = None;
     let mut spent = None;
+    let mut given_back = None;
     bell.set_looking(true);
     loop {
         let Some(strong) = server.upgrade().filter(|server| server.status() != Status::Done) else {
@@ -55,6 +57,7 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
         strong.turn_away_in_lane(now);
         strong.give_up_hung(now);
         spent = strong.weigh_large(spent);
+        given_back = strong.give_back_encoders(given_back, now);
         let leading = strong.shared.polling.is_led();
         // A leader that sleeps does not see a request that another thread made ready and then stood back from.
         let ready = strong.shared.backlog.len() > 0;
@@ -80,11 +83,15 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
             bell.rest(if unfinished { TURN } else { pause });
             continue;
         }
-        let limit = strong.shared.calls.rest(Instant::now());
+        let to_give_back = strong.encoders.are_there().then_some(GIVEN_BACK_AFTER);
+        let limit = [strong.shared.calls.rest(Instant::now()), to_give_back].into_iter().flatten().min();
         bell.park(limit, move || {
             // For those who saw it looking.
             strong.show();
-            strong.shared.polling.is_led() && strong.shared.backlog.len() == 0 && !strong.needs_monitor()
+            let seen = to_give_back.is_some() || !strong.encoders.are_there();
+            seen && strong.shared.polling.is_led()
+                && strong.shared.backlog.len() == 0
+                && !strong.needs_monitor()
         });
         quiet = Duration::ZERO;
         pause = TICK;
@@ -139,6 +146,18 @@ impl Server {
             || self.shared.backlog.has_large()
             || self.shared.backlog.has_turned_away()
             || self.lane_may_turn_away()
+    }
+
+    /// Gives back encoders that are not needed now, if the `last` time was so long ago: to be called with what the last call gave.
+    fn give_back_encoders(&self, last: Option<Instant>, now: Instant) -> Option<Instant> {
+        if !self.encoders.are_there() {
+            return None;
+        }
+        if last.is_some_and(|last| now - last >= GIVEN_BACK_AFTER) {
+            self.encoders.give_back();
+            return Some(now);
+        }
+        last.or(Some(now))
     }
 
     /// Lets more or fewer large requests be served at a time, here and in other workers, while there are some: to be

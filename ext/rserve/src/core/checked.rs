@@ -188,7 +188,9 @@ impl Core {
             body => {
                 // What comes is not known yet, so the number does not follow from it.
                 let jitter = compression::jitter(options, &content::salt().to_le_bytes());
-                let coder = Coder::new(coding, level, jitter, None)
+                let coder = self
+                    .server
+                    .coder(coding, level, jitter, None)
                     .map_err(|failure| error::system(ruby, &failure))?;
                 Ok((body, Some(coder)))
             }
@@ -214,7 +216,7 @@ impl Whole {
     fn code_and_send(self, lease: Lease, context: ResponseContext, status: u16, spelling: Spelling) {
         let Self { octets, coding, level, jitter, mut fields } = self;
         let mut coded = Vec::with_capacity(octets.len() / 2);
-        let coder = Coder::new(coding, level, jitter, Some(octets.len() as u64));
+        let coder = lease.server().coder(coding, level, jitter, Some(octets.len() as u64));
         let outcome = coder.and_then(|mut coder| {
             coder.code(&octets, false, &mut coded)?;
             coder.end(&mut coded)

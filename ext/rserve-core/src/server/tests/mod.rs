@@ -15,6 +15,7 @@ use crate::connection::exchange::AfterSending;
 use crate::pool::Seat;
 use crate::pool::large::LARGE;
 
+mod encoders;
 mod overload;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
