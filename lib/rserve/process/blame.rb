@@ -33,8 +33,13 @@ module Rserve
       [frame(error)&.slice(/\A.+?:\d+/), "#{message} (#{error.class})"].compact.join(": ")
     end
 
+    # A gem, or the folder of all, may be a symbolic link; Ruby names the file.
     def gem_folders
-      defined?(Gem) ? Gem.path.flat_map { |path| [File.join(path, "gems"), File.join(path, "bundler/gems")] } : []
+      return [] unless defined?(Gem)
+
+      folders = Gem.path.flat_map { |path| [File.join(path, "gems"), File.join(path, "bundler/gems")] }
+      gems = Gem.loaded_specs.each_value.map(&:full_gem_path).select { |path| path.start_with?(*folders) }
+      folders | [*folders, *gems].select { |path| File.exist?(path) }.map { |path| File.realpath(path) }
     end
     private_class_method :gem_folders
   end
