@@ -65,9 +65,8 @@ class ClusterLifecycleTest < ServerCase
 
   # Inherits the workers that outlive worker 0, and asks for the status of none but the server.
   NEGLIGENT = <<~'RUBY'
-    require "fiddle"
-    prctl = Fiddle::Function.new(Fiddle::Handle::DEFAULT["prctl"], [Fiddle::TYPE_INT, Fiddle::TYPE_LONG], Fiddle::TYPE_INT)
-    abort "no reaper" unless prctl.call(36, 1).zero? # PR_SET_CHILD_SUBREAPER
+    prctl = RUBY_PLATFORM.start_with?("aarch64") ? 167 : 157
+    abort "no reaper" unless syscall(prctl, 36, 1, 0, 0, 0).zero? # PR_SET_CHILD_SUBREAPER
     server = Process.spawn(*ARGV)
     trap(:INT) { Process.kill(:INT, server) }
     exit Process.wait2(server).last.exitstatus

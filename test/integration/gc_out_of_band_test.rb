@@ -53,7 +53,9 @@ class GcOutOfBandTest < ServerCase
     server.wait_until("both have made some", 60) { collections >= 8 }
     counts = load.stop
     assert_equal ["answered"], counts.keys, counts.inspect
-    assert_equal 0, ask(20, keep: false).first
+    # One that has waited for long enough is made beside a request: on a busy machine there is always one.
+    within, all = ask(20, keep: false)
+    assert_operator within * 2, :<=, all
   end
 
   # Its request has to be served on, and memory is not to grow without a bound.

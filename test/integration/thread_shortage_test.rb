@@ -1,9 +1,12 @@
 # frozen_string_literal: true
 
 require_relative "../helpers/server_case"
+require_relative "../helpers/bundles"
 
 # A server that may make no more threads serves with those that it has.
 class ThreadShortageTest < ServerCase
+  include Bundles
+
   # Nobody else's, not even another run's, so that only the server's own processes and threads count.
   UID = 100_000 + Process.pid
   AS_USER = ["setpriv", "--reuid=#{UID}", "--clear-groups"].freeze
@@ -105,7 +108,8 @@ class ThreadShortageTest < ServerCase
     port = UniquePort.call
     command = [*AS_USER, "prlimit", "--nproc=#{limit}:", RbConfig.ruby, "-Ilib", TestServer.rserve,
                "-b", "tcp://127.0.0.1:#{port}", "-C", "-", *arguments, app]
-    start_process(command, port:, env: { "HOME" => "/" }, **options)
+    # Without Bundler: Bundler 4 would touch the lock file, which is somebody else's.
+    start_process(command, port:, env: { **unbundled, "HOME" => "/" }, **options)
     workers = arguments.join(" ")[/-w (\d)/, 1].to_i
     return unless options[:wait] != false
 
