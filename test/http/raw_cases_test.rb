@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "../helpers/server_case"
+require_relative "../helpers/fiber_case"
 require_relative "case_runner"
 
 # Every raw case, whole and cut at packet boundaries, on one process and on a cluster.
@@ -35,10 +35,21 @@ class RawCasesTest < ServerCase
   }.freeze
 
   # A body that the application reads while it comes is the same body.
+  READ_AS_THEY_COME = CASES.map { |kase| kase.dup.tap { |it| it.env = it.env&.except("CONTENT_LENGTH") } }
+
   def test_bodies_that_are_read_while_they_come
-    cases = CASES.map { |kase| kase.dup.tap { |it| it.env = it.env&.except("CONTENT_LENGTH") } }
-    runs = cases.flat_map { |kase| [[], *cuts(kase).map { |at| [at] }].map { |at| [kase, at] } }
+    runs = READ_AS_THEY_COME.flat_map { |kase| [[], *cuts(kase).map { |at| [at] }].map { |at| [kase, at] } }
     assert_cases(runs, config: "rserve { stream_uploads '/*' }\n")
+  end
+
+  def test_bodies_that_are_read_while_they_come_in_fibers
+    skip "fibers serve requests from Ruby 3.3 on" if RUBY_VERSION < "3.3"
+    skip "not here: async 2" unless FiberCase.async?
+    [6, 7, 8].each { |level| assert_read_while_they_come("#{level}; rserve { fiber_scheduler }") }
+  end
+
+  def test_bodies_that_are_read_while_they_come_at_every_level
+    [7, 8].each { |level| assert_read_while_they_come(level) }
   end
 
   # What follows a refusal hangs on the level's own answer.
@@ -80,6 +91,13 @@ class RawCasesTest < ServerCase
     # Around every line's end, and evenly between: that is where readers change their minds.
     ends = kase.octets.enum_for(:scan, "\n").map { Regexp.last_match.begin(0) }.first(40).flat_map { |at| [at, at + 1] }
     (ends + (1..16).map { |part| size * part / 17 } + [size]).uniq.select(&:positive?).sort
+  end
+
+  def assert_read_while_they_come(level)
+    assert_cases(READ_AS_THEY_COME.map { |kase| [kase, []] }, config: <<~RUBY)
+      puma_compat #{level}
+      rserve { stream_uploads '/*' }
+    RUBY
   end
 
   def assert_cases(runs, *arguments, config: nil)
