@@ -48,6 +48,31 @@ class FiberStreamsTest < FiberCase
     stopped&.each(&:close)
   end
 
+  # It writes on and on, for a while each time, and counts; elsewhere it tells how far it is.
+  TELLING = <<~'RUBY'
+    written = 0
+    run lambda { |env|
+      next [200, {}, [written.to_s]] unless env["PATH_INFO"] == "/ai/on"
+
+      [200, {}, ->(stream) { loop { stream.write("on\n"); written += 1; 5000.times {} } }]
+    }
+  RUBY
+
+  def test_who_writes_event_after_event_lets_threads_have_their_turn
+    start(app: TELLING)
+    client = server.connect
+    client.write("GET /ai/on HTTP/1.1\r\nHost: a\r\n\r\n")
+    reading = Thread.new { loop { client.readpartial(65_536) } }
+    server.wait_until("it writes", 10) { get("/").body.to_i.positive? }
+    told = Array.new(21) { get("/").body.to_i }
+    between = told.each_cons(2).map { |before, after| after - before }.sort
+    # The turn of a thread that lets nobody go first is 100 ms.
+    assert_operator between[10], :<, 100, between.inspect
+  ensure
+    reading&.kill
+    client&.close
+  end
+
   def test_web_sockets
     skip "not here: websocket-driver" unless there?("websocket/driver")
     start 'rserve { fiber_routes "/ai/*", max: 1000 }', app: <<~'RUBY'

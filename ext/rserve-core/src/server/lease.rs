@@ -34,6 +34,16 @@ impl Lease {
         self.in_fiber
     }
 
+    /// Whether a fiber serves, and a request waits that a thread would have begun if it had the GVL, and would soon give it
+    /// back: none computes.
+    pub fn gives_way(&self) -> bool {
+        let server = &self.server;
+        self.in_fiber
+            && server.shared.backlog.len() > 0
+            && !server.shared.threads.is_held()
+            && !server.is_computing()
+    }
+
     /// Whose connection it is.
     pub fn server(&self) -> &Arc<Server> {
         &self.server

@@ -20,7 +20,7 @@ use rserve_http1::{AfterBody, ResponseBody, ResponseFraming};
 use crate::core::body_file::BodyFile;
 use crate::vm::buffer;
 use crate::vm::gvl::without_gvl;
-use crate::vm::text;
+use crate::vm::{protect, text};
 
 /// The longest wait without looking whether Ruby wants the thread.
 pub(super) const WAIT_SLICE: Duration = Duration::from_millis(100);
@@ -100,6 +100,8 @@ impl Writer {
     fn wait_after(&mut self, ruby: &Ruby, sent: io::Result<bool>) -> Result<(), Error> {
         match sent {
             Ok(true) => self.wait_for_reader(ruby, false),
+            // An event for thousands is as many parts, one after the other.
+            Ok(false) if self.lease.gives_way() => protect::thread_schedule(),
             Ok(false) => Ok(()),
             Err(_) => Err(crate::vm::error::connection(ruby, "the client closed the connection")),
         }
