@@ -7,8 +7,8 @@ BUILD_PACKAGES = build-essential ruby ruby-dev bundler rake libclang-dev libssl-
 RAILS_PACKAGES = ruby-rails ruby-sqlite3 ruby-capybara? ruby-selenium-webdriver? chromium? chromium-driver? \
   ruby-sinatra? ruby-faye-websocket? ruby-rack-timeout? ruby-async?
 # What fibers serve, and what waits in them.
-FIBER_PACKAGES = ruby-async ruby-async-http? ruby-sqlite3 ruby-websocket-driver ruby-sinatra?
-FIBER_TESTS = fiber_lane fiber_refusal fiber_streams stream_uploads
+FIBER_PACKAGES = ruby-async ruby-async-http? ruby-sqlite3 ruby-websocket-driver ruby-sinatra? ruby-pg postgresql
+FIBER_TESTS = fiber_lane fiber_refusal fiber_streams fiber_postgresql stream_uploads
 TEST_PACKAGES = rubocop puma curl procps nginx? haproxy? nghttp2-client? $(RAILS_PACKAGES)
 DOCS_PACKAGES = yard
 BENCH_PACKAGES = wrk puma unicorn? ruby-rails util-linux procps
@@ -176,12 +176,14 @@ suites: compile
 	@gem/tasks/packages $(filter-out rubocop,$(TEST_PACKAGES))
 	@MISSION='$(MISSION)' PUMA_SUITE='$(PUMA_SUITE)' $(RUBY) gem/tasks/suites $(TESTS)
 
-# What fibers serve (docs/waiting.md): by this Ruby if it can (3.3, with the gem async), else in a root of Debian sid.
+# What fibers serve (docs/waiting.md): by this Ruby if it can (3.3, with the gem async), else in a root of Debian sid, where
+# PostgreSQL begins no cluster of its own.
 .PHONY: fibers test-fibers
 fibers:
 	@if $(RUBY) -e 'exit RUBY_VERSION >= "3.3" && Gem::Specification.any? { |it| it.name == "async" }'; then \
 	  $(MAKE) test-fibers; \
 	elif [ -x '$(DEBIAN_ROOT)' ]; then \
+	  '$(DEBIAN_ROOT)' sid -- sh -c 'd=/etc/postgresql-common/createcluster.d; mkdir -p $$d; echo "create_main_cluster = false" >$$d/none.conf'; \
 	  '$(DEBIAN_ROOT)' sid -p '$(subst ?,,$(BUILD_PACKAGES) $(FIBER_PACKAGES)) curl procps' -- \
 	    $(MAKE) -C '$(CURDIR)' BUILD_PACKAGES= test-fibers; \
 	else \
