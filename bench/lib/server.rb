@@ -31,7 +31,8 @@ class BenchServer
     @folder = Dir.mktmpdir("bench-server")
     # A Gemfile that is not there: Falcon would otherwise resolve this project's.
     @pid = Process.spawn({ "RACK_ENV" => "production", "RAILS_ENV" => "production",
-                           "BUNDLE_GEMFILE" => File.join(@folder, "Gemfile"), "LD_PRELOAD" => library },
+                           "BUNDLE_GEMFILE" => File.join(@folder, "Gemfile"), "LD_PRELOAD" => library,
+                           **workload.fetch(:env, {}) },
                          "taskset", "-c", core, RbConfig.ruby,
                          *Peers.command(name, workload, port:, address:, folder: @folder),
                          in: File::NULL, out: log, err: %i[child out])
@@ -60,12 +61,13 @@ class BenchServer
     Usage.new(all.sum(&:cpu), all.sum(&:switches))
   end
 
-  # @return [Hash] pss: proportional share of all processes together; private: what a process that serves has written
-  #   to and shares with none, the mean of them (bytes)
+  # @return [Hash] pss: proportional share of all processes together; of those that serve, the mean: worker_pss, and
+  #   private, what one has written to and shares with none (bytes)
   def memory
     all = processes.filter_map { |pid| rollup(pid) }
     serving = all.size > 1 ? all.drop(1) : all
-    { pss: all.sum { |one| one["Pss"] }, private: serving.sum { |one| one["Private_Dirty"] } / serving.size }
+    { pss: all.sum { |one| one["Pss"] }, worker_pss: serving.sum { |one| one["Pss"] } / serving.size,
+      private: serving.sum { |one| one["Private_Dirty"] } / serving.size }
   end
 
   private
