@@ -164,7 +164,7 @@ bench: compile
 	bench/run --svg docs/benchmark.svg $(BENCH)
 
 arena: compile
-	@gem/tasks/packages $(BENCH_PACKAGES) ruby-sinatra
+	@gem/tasks/packages $(BENCH_PACKAGES) ruby-sinatra postgresql ruby-pg ruby-websocket-driver
 	bench/run --table arena --svg docs/arena.svg $(BENCH)
 
 matrix:

@@ -27,6 +27,14 @@ class Arena < Sinatra::Base
     JSON.generate(count: ITEMS.size, items: ITEMS.map { |item| item.merge(total: item[:price] * 2) })
   end
 
+  get "/items" do
+    content_type :json
+    items = Database.pool.with do |database|
+      database.exec_params("SELECT id, name, price FROM items WHERE price >= $1 ORDER BY price LIMIT 50", [rand(5000)])
+    end
+    JSON.generate(count: items.ntuples, items: items.to_a)
+  end
+
   private
 
   def text(body)
@@ -44,4 +52,55 @@ class Arena < Sinatra::Base
   end
 end
 
-run Arena
+# Connections that threads borrow, as many as there are threads.
+class Database
+  MUTEX = Mutex.new
+  private_constant :MUTEX
+
+  # @return [Database] made after the fork
+  def self.pool = MUTEX.synchronize { @pool ||= new(5) }
+
+  def initialize(size)
+    require "pg"
+    @free = Thread::Queue.new(Array.new(size) { PG.connect })
+  end
+
+  def with
+    connection = @free.pop
+    yield connection
+  ensure
+    @free << connection if connection
+  end
+end
+
+# What comes by a WebSocket goes back by it. A thread for each, as apps without an event loop have.
+class Echo
+  attr_reader :env, :url
+
+  def self.call(env)
+    require "websocket/driver"
+    echo = new(env)
+    Thread.new { echo.serve }
+    [200, {}, []]
+  end
+
+  def initialize(env)
+    @env = env
+    @url = "ws://localhost/echo"
+    @socket = env["rack.hijack"].call
+  end
+
+  def write(octets) = @socket.write(octets)
+
+  def serve
+    driver = WebSocket::Driver.rack(self)
+    driver.on(:message) { |message| driver.text(message.data) }
+    driver.start
+    loop { driver.parse(@socket.readpartial(4096)) }
+  rescue EOFError, SystemCallError
+    @socket.close
+  end
+end
+
+map("/echo") { run Echo }
+map("/") { run Arena }

@@ -46,9 +46,11 @@ ARENA = {
   "files" => { lua: ArenaScripts::FILES, connections: 32 },
   "upload 20 MB" => { path: "/upload", method: "POST", lua: ArenaScripts::UPLOAD, connections: 4,
                       headers: { "Content-Type" => "application/octet-stream" } },
+  "database" => { path: "/items", connections: 32, database: true },
+  "WebSocket" => { path: "/echo", connections: 16, echo: true },
   "waits 1 s" => { path: "/fast", rate: 200, connections: 100, slow_every: 100, slow_path: "/wait" },
   "mix 2x5" => { lua: ArenaScripts::MIX, connections: 64, workers: 2 },
-  "mix 8x5" => { lua: ArenaScripts::MIX, connections: 64, workers: 8 }
+  "mix 8x5" => { lua: ArenaScripts::MIX, connections: 64, workers: 8, control: true }
 }.transform_values do |workload|
   { **DEFAULT_WORKLOAD, app: "bench/arena.ru", rserve_config: "bench/arena.rb", path: "/fast", **workload }
 end.freeze

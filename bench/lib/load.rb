@@ -3,6 +3,7 @@
 require_relative "other_clients"
 require_relative "handshake_client"
 require_relative "paced_client"
+require_relative "web_socket_client"
 require_relative "wrk"
 
 # Loads a server for a number of seconds and reads off what it used.
@@ -13,8 +14,8 @@ class Load
   end
 
   # @return [Hash] rate (requests/s), cpu (server's processor time for a request, in µs), switches (context switches of
-  #   the server for a request), p50, p99, p999 (ms), errors (failed requests), pss and private (bytes), paced (whether
-  #   the rate was the client's choice)
+  #   the server for a request), p50, p99, p999 (ms), errors (failed requests), pss and private (bytes), busiest (see
+  #   BenchServer#busiest), paced (whether the rate was the client's choice)
   def measure(server, workload)
     client = client_for(workload)
     OtherClients.beside(server, workload) do
@@ -22,7 +23,8 @@ class Load
       rest(server) unless workload[:slow]
       before = server.usage
       result = client.run(server, workload, @seconds)
-      { **figures(result, server.usage - before), **server.memory, paced: workload.key?(:rate) }
+      used = server.usage - before
+      { **figures(result, used), **server.memory, busiest: server.busiest, paced: workload.key?(:rate) }
     end
   end
 
@@ -30,6 +32,7 @@ class Load
 
   def client_for(workload)
     return PacedClient.new if workload[:rate]
+    return WebSocketClient.new if workload[:echo]
 
     workload[:new_sessions] ? HandshakeClient.new : Wrk.new
   end

@@ -21,6 +21,9 @@ module Peers
   # Those that are measured over TLS too.
   TLS = %w[rserve puma].freeze
 
+  # Those whose applications may take the socket.
+  HIJACK = %w[rserve puma].freeze
+
   # @param name [String] of one that is a gem
   def self.version(name) = Gem::Specification.find_by_name(GEMS.fetch(name, name)).version.to_s
 
@@ -46,6 +49,7 @@ module Peers
     def puma(config = workload.fetch(:config, "-"))
       threads = "#{workload[:threads]}:#{workload[:threads]}"
       ["-b", address, "-w", workload[:workers].to_s, "-t", threads, *("--preload" if workload[:preload]),
+       *(["--control-url", "unix://#{folder}/control", "--control-token", "none"] if workload[:control]),
        "-C", config, "-e", "production", "-q", workload[:app]]
     end
 

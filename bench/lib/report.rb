@@ -4,10 +4,10 @@ require "etc"
 
 # Medians over the rounds, as a table and as data. Ratios are to the last server named.
 class Report
-  FIGURES = %i[rate cpu switches p50 p99 p999 errors pss private].freeze
+  FIGURES = %i[rate cpu switches p50 p99 p999 errors pss private busiest].freeze
   HEADINGS = ["workload", "server", "req/s", "CPU µs/req", "switches", "p50 ms", "p99 ms", "p99.9", "errors", "PSS MB",
-              "own MB", "× by CPU, req/s, p99"].freeze
-  ROW = "%-15s %-9s %8s %10s %9s %8s %8s %8s %7s %7s %7s  %s"
+              "own MB", "busiest", "× by CPU, req/s, p99"].freeze
+  ROW = "%-15s %-9s %8s %10s %9s %8s %8s %8s %7s %7s %7s %7s  %s"
   MEGABYTE = 1024.0 * 1024
   private_constant :ROW, :HEADINGS, :MEGABYTE
 
@@ -42,7 +42,7 @@ class Report
   def medians
     @medians ||= @samples.group_by { |sample| sample[:workload] }.transform_values do |samples|
       samples.group_by { |sample| sample[:server] }.slice(*@servers).transform_values do |rounds|
-        FIGURES.to_h { |figure| [figure, median(rounds.map { |round| round[figure] })] }
+        FIGURES.to_h { |figure| [figure, median(rounds.filter_map { |round| round[figure] })] }
       end
     end
   end
@@ -71,10 +71,12 @@ class Report
     format(ROW, workload, server, figures[:rate].round, figures[:cpu].round(1), figures[:switches].round(2),
            *figures.values_at(:p50, :p99, :p999).map { |time| time.round(2) }, figures[:errors].to_i,
            *figures.values_at(:pss, :private).map { |octets| (octets / MEGABYTE).round(1) },
-           (compared unless server == @servers.last))
+           figures[:busiest]&.round(2) || "-", (compared unless server == @servers.last))
   end
 
   def median(values)
+    return if values.empty?
+
     sorted = values.sort
     middle = sorted.size / 2
     sorted.size.odd? ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2.0

@@ -2,6 +2,7 @@
 
 require "etc"
 require "fileutils"
+require "json"
 require "openssl"
 require "socket"
 require "tempfile"
@@ -21,7 +22,9 @@ class BenchServer
   attr_reader :name, :port
 
   # Whether a server of this name can run that workload.
-  def self.able?(name, workload) = !workload[:tls] || Peers::TLS.include?(name)
+  def self.able?(name, workload)
+    (!workload[:tls] || Peers::TLS.include?(name)) && (!workload[:echo] || Peers::HIJACK.include?(name))
+  end
 
   # @param library [String, nil] loaded before all others
   def initialize(name, workload, core:, library: nil)
@@ -29,6 +32,7 @@ class BenchServer
     @port = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
     @tls = workload[:tls]
     @folder = Dir.mktmpdir("bench-server")
+    @control = workload[:control] && %w[rserve puma].include?(name)
     # A Gemfile that is not there: Falcon would otherwise resolve this project's.
     @pid = Process.spawn({ "RACK_ENV" => "production", "RAILS_ENV" => "production",
                            "BUNDLE_GEMFILE" => File.join(@folder, "Gemfile"), "LD_PRELOAD" => library,
@@ -70,11 +74,23 @@ class BenchServer
       private: serving.sum { |one| one["Private_Dirty"] } / serving.size }
   end
 
+  # @return [Float, nil] requests of the worker that had most, by the median; where the workload has a control server
+  def busiest
+    return unless @control
+
+    sleep 6 # workers tell their figures every five seconds
+    said = UNIXSocket.open(control) { |socket| socket.tap { socket.write("GET /stats HTTP/1.0\r\n\r\n") }.read }
+    counts = JSON.parse(said.split("\r\n\r\n", 2).last).fetch("worker_status")
+                 .map { |worker| worker.fetch("last_status").fetch("requests_count") }.sort
+    counts.last / ((counts[(counts.size - 1) / 2] + counts[counts.size / 2]) / 2.0)
+  end
+
   private
 
   TICKS_PER_SECOND = Etc.sysconf(Etc::SC_CLK_TCK).to_f
   private_constant :TICKS_PER_SECOND
 
+  def control = File.join(@folder, "control")
   def log = File.join(@folder, "log")
 
   def address

@@ -6,11 +6,14 @@
 # workers      processes; 0 is single mode
 # preload      whether the application is loaded before they are forked
 # threads      Ruby threads of each
+# control      whether it has a control server, which tells what each worker has served
 # tls          whether over TLS; a session for each request with `new_sessions: true`
 # connections  clients at a time; 5 unless the name says otherwise
 # headers      of each request
 # path, method, body of each request; a fresh connection for each request with `close: true`
 # lua          how wrk chooses its requests, instead of one all the time
+# database     whether there is a PostgreSQL
+# echo         whether the path is a WebSocket's, which sends back what it is sent
 # rate         requests a second, however fast they are answered; without it, as many as are answered
 # slow_path    one in `slow_every` requests is for it, and not timed
 # idle, slow   other clients meanwhile: connected and silent ones, and ones on slow lines
