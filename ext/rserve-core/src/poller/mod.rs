@@ -10,6 +10,7 @@ mod accept;
 mod carry;
 mod deadlines;
 mod drain;
+mod gaps;
 mod readers;
 mod uploads;
 
@@ -32,6 +33,7 @@ use crate::net::listener::Listener;
 use crate::shared::{Notice, Shared, Status};
 use crate::tuning::TURN;
 
+use gaps::Gaps;
 use uploads::Uploads;
 
 const WAKER: Token = Token(usize::MAX);
@@ -71,6 +73,8 @@ pub(crate) struct Poller {
     /// This turn did something that may have taken long.
     took_long: bool,
     draining: bool,
+    /// Of the threads that poll when they have nothing else to do.
+    pub(crate) gaps: Gaps,
 }
 
 impl Poller {
@@ -98,6 +102,7 @@ impl Poller {
             uploads: Uploads::default(),
             took_long: false,
             draining: false,
+            gaps: Gaps::default(),
         };
         Ok((poller, registry, waker))
     }

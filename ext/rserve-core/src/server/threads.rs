@@ -11,6 +11,7 @@ use crate::connection::request::Request;
 use crate::poller::Poller;
 use crate::pool::Seat;
 use crate::pool::staffing;
+use crate::tuning::SPIN;
 
 /// A pool thread polls at least this often, however many requests are ready: a client that pipelines must not keep the
 /// queue full and everybody else out.
@@ -149,6 +150,10 @@ impl Server {
         // woken for it.
         thread::yield_now();
         self.shared.polling.lead(true);
+        let began = Instant::now();
+        if until.is_none() && poller.gaps.are_short() && self.shared.threads.busy() == 0 {
+            self.spin(&mut poller, seat, began);
+        }
         while self.shared.backlog.len() == 0 && !seat.is_interrupted() && self.may_wait() {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
@@ -156,10 +161,23 @@ impl Server {
             }
             poller.turn(&self.shared, left);
         }
+        poller.gaps.note(began.elapsed());
         // Before the next one may set it.
         self.shared.polling.lead(false);
         drop(poller);
         self.shared.monitor.rouse();
+    }
+
+    /// Polls once or more without sleeping, until [`SPIN`] after `began` or until there is something to do. Whoever else
+    /// wants this processor gets it.
+    fn spin(&self, poller: &mut Poller, seat: &Seat, began: Instant) {
+        loop {
+            poller.turn(&self.shared, Some(Duration::ZERO));
+            if self.shared.backlog.len() > 0 || seat.is_interrupted() || began.elapsed() >= SPIN {
+                return;
+            }
+            thread::yield_now();
+        }
     }
 
     /// Makes [`Server::wait`] or [`Server::manage_wait`] by the thread of `seat` return; may be called from anywhere.

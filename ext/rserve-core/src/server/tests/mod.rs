@@ -17,6 +17,7 @@ use crate::pool::large::LARGE;
 
 mod encoders;
 mod overload;
+mod spin;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
