@@ -38,6 +38,7 @@ help:
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma and Unicorn, half an hour (BENCH="--rounds 1 …")'
 	@echo 'make arena    the workloads of public comparisons, in a Sinatra app (BENCH="--servers rserve,puma …")'
+	@echo 'make pages    whole pages of Redmine beside Puma, on Debian 13 (BENCH="--yjit --starts 5 …")'
 	@echo 'make manual   write man/ and completions/ anew, after a change of a command line'
 	@echo 'make models   try what threads tell each other in every order, by loom'
 	@echo 'make fuzz-long  a quarter of an hour of hostile requests (FUZZ_SEEDS=1,2,…)'
@@ -166,6 +167,13 @@ bench: compile
 arena: compile
 	@gem/tasks/packages $(BENCH_PACKAGES) ruby-sinatra postgresql ruby-pg ruby-websocket-driver
 	bench/run --table arena --svg docs/arena.svg $(BENCH)
+
+# Redmine's pages, with Debian 13's Ruby 3.3 and Rails 7.2.
+.PHONY: pages
+pages:
+	@[ -x '$(DEBIAN_ROOT)' ] || { echo 'No tool for Debian roots: make pages DEBIAN_ROOT=TOOL' >&2; exit 1; }
+	'$(DEBIAN_ROOT)' trixie -p '$(subst ?,,$(BUILD_PACKAGES)) wrk puma ruby-rails util-linux procps redmine redmine-sqlite' -- \
+	  sh -c '$(MAKE) -C "$(CURDIR)" BUILD_PACKAGES= compile && "$(CURDIR)/bench/pages" $(BENCH)'
 
 matrix:
 	@DEBIAN_ROOT='$(DEBIAN_ROOT)' BUILD_PACKAGES='$(BUILD_PACKAGES)' gem/tasks/matrix $(filter-out ruby,$(RUBY))

@@ -6,7 +6,7 @@ require "/usr/share/redmine/config/environment"
 
 ActiveRecord::Base.logger = nil
 ActiveRecord::Migration.verbose = false
-ActiveRecord::Base.connection_pool.migration_context.migrate
+Dir.chdir(Rails.root) { ActiveRecord::Base.connection_pool.migration_context.migrate }
 [User, Issue, Project, Tracker, IssueStatus, Role].each(&:reset_column_information)
 Redmine::DefaultData::Loader.load("en") if Redmine::DefaultData::Loader.no_data?
 
@@ -23,3 +23,6 @@ end
                 priority: IssuePriority.all.to_a.sample(random:), subject: "Issue #{number} of <some> & others",
                 description: "As it was seen by somebody. " * 10)
 end
+
+# SQLite's last connection puts everything into the one file.
+ActiveRecord::Base.connection_handler.clear_all_connections!(:all)
