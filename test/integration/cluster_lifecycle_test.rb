@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "json"
 require_relative "../helpers/server_case"
 
 # What a cluster tells of its life: hooks, events, titles, log lines, and the workers that gems look for.
@@ -233,6 +234,18 @@ class ClusterLifecycleTest < ServerCase
       spawn_server "-w", "2", config: "#{words}\n#{warm_up}"
       2.times { |index| server.wait_for_log(/Worker #{index} .*booted/) }
       assert_equal warmed ? ["warmed up by #{server.pid}"] : [], server.log.scan(/warmed up by \d+/), words
+    end
+  end
+
+  def test_what_is_preloaded_is_old_to_the_collector_of_a_worker
+    path = file("app.ru", <<~RUBY)
+      require "objspace"
+      loaded = Object.new
+      run ->(_) { [200, {}, [ObjectSpace.dump(loaded)]] }
+    RUBY
+    { "preload_app!" => true, "preload_app! false" => false }.each do |words, old|
+      spawn_server "-w", "1", config: words, app: path
+      assert_equal old, JSON.parse(get("/").body)["flags"].fetch("old", false), words
     end
   end
 

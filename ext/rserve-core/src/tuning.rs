@@ -87,6 +87,10 @@ pub const LONGEST_LEFT: Duration = Duration::from_millis(30);
 /// The threads of a worker that has begun no request for so long are not about to.
 pub const STALLED: Duration = Duration::from_millis(10);
 
+/// A new worker that has not answered its first request after so long is given others beside it: the first page of Rails
+/// takes 30 ms, and one that waits for news never ends.
+pub const FIRST_TAKES: Duration = Duration::from_millis(250);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +111,8 @@ mod tests {
     const RAILS_PAGE: u64 = 7_200_000;
     /// What hello takes with one client more than with many.
     const SLEEP: u64 = 28_000;
+    /// By the first thread of a new worker of a preloaded app.
+    const FIRST_RAILS_PAGE: u64 = 30 * MS;
     /// The workload's.
     const APP_SLEEPS: u64 = 5 * MS;
     const CHECKSUM_HAS_PROCESSOR: u64 = 10 * MS;
@@ -203,6 +209,9 @@ mod tests {
             ("LOOK_AGAIN", nanos(LOOK_AGAIN), |it| share_of_looks(it, 5.0) && it < APP_SLEEPS),
             ("STUCK_AFTER", nanos(STUCK_AFTER), |it| (2 * HEALTHY_WAKES_UP..=NOTICED).contains(&it)),
             ("LONGEST_LEFT", nanos(LONGEST_LEFT), |it| (20 * MS / 2..nanos(STUCK_AFTER)).contains(&it)),
+            ("FIRST_TAKES", nanos(FIRST_TAKES), |it| {
+                (4 * FIRST_RAILS_PAGE..20 * FIRST_RAILS_PAGE).contains(&it)
+            }),
             ("STALLED", nanos(STALLED), |it| (RAILS_PAGE..nanos(STUCK_AFTER)).contains(&it)),
         ]
     }

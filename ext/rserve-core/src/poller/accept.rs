@@ -144,7 +144,11 @@ impl Poller {
     /// Connections come in by all listeners from now on, and the idle time begins.
     pub(super) fn open(&mut self, shared: &Shared, now: Instant) {
         let known = self.in_use();
-        self.held = false;
+        if std::mem::replace(&mut self.held, false)
+            && let Some(gate) = &mut self.gate
+        {
+            gate.succeeds_others();
+        }
         shared.touch(now);
         shared.deadlines.begin();
         self.watch_all(shared, known.end..self.listeners.len());

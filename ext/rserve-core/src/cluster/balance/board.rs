@@ -29,6 +29,7 @@ const TURNS: usize = 3;
 const BEGUN: usize = 4;
 const LARGE: usize = 5;
 const COLLECTS: usize = 6;
+const COLD: usize = 7;
 
 /// In the first line: why the last worker that could not boot could not, as a number; 0 for none.
 const REASON: usize = 1;
@@ -110,6 +111,7 @@ impl Board {
             turns: read(TURNS),
             large: read(LARGE) == SERVES,
             collects: read(COLLECTS) == SERVES,
+            cold: read(COLD) != 0,
         }
     }
 
@@ -133,6 +135,7 @@ impl Place {
         self.report(0, 0, 0);
         self.end_large();
         self.end_collecting();
+        self.write(COLD, 1);
         self.write(THREADS, threads.max(1));
         self.board.used().fetch_max(self.id.0 + 1, Ordering::Relaxed);
     }
@@ -192,6 +195,11 @@ impl Place {
     /// This worker serves no large request any more.
     pub fn end_large(&self) {
         self.write(LARGE, 0);
+    }
+
+    /// It has answered a request, see [`WorkerLoad::cold`].
+    pub fn end_cold(&self) {
+        self.write(COLD, 0);
     }
 
     /// As [`Place::begin_large`], of leaving what comes to the others, to collect garbage.
@@ -286,12 +294,14 @@ mod tests {
             turns: 2,
             large: false,
             collects: false,
+            cold: true,
         };
         assert_eq!(others(&one), [want]);
         assert_eq!(other.own(), want);
         other.show_work(|| 1);
         other.one_connection_less();
-        assert_eq!(others(&one), [WorkerLoad { work: 1, connections: 6, ..want }]);
+        other.end_cold();
+        assert_eq!(others(&one), [WorkerLoad { work: 1, connections: 6, cold: false, ..want }]);
         one.report(0, 0, u32::MAX);
         assert_eq!(one.begun_by_all(), 8);
         board.vacate(place);

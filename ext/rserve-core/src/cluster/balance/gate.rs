@@ -27,6 +27,10 @@ pub struct Gate {
     begun_at: Option<Instant>,
     /// See [`Balancer::queue_after`].
     takes_without_threads: bool,
+    /// See [`WorkerLoad::cold`].
+    cold: bool,
+    /// Workers serve that are not on the board: those of the generation before.
+    succeeds: bool,
 }
 
 impl Gate {
@@ -41,6 +45,8 @@ impl Gate {
             weighed_at: None,
             begun_at: None,
             takes_without_threads: false,
+            cold: true,
+            succeeds: false,
         }
     }
 
@@ -49,6 +55,11 @@ impl Gate {
     #[must_use]
     pub fn taking_without_threads(self, answer: bool) -> Self {
         Self { takes_without_threads: answer, ..self }
+    }
+
+    /// The workers of another generation serve until this one does.
+    pub fn succeeds_others(&mut self) {
+        self.succeeds = true;
     }
 
     /// Where connections wait that workers pass on to each other.
@@ -87,6 +98,10 @@ impl Gate {
         self.balancer.has_begun(begun);
         let figure = |count| u32::try_from(count).unwrap_or(u32::MAX);
         self.place.report(figure(work), figure(connections), begun.wrapping_sub(large) as u32);
+        if self.cold && Balancer::is_warm(begun, figure(work), self.stalled(now)) {
+            self.cold = false;
+            self.place.end_cold();
+        }
     }
 
     /// Whether a connection on which a request begins now had better be passed on, by the figures last reported.
@@ -108,11 +123,20 @@ impl Gate {
         self.begun_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
     }
 
+    /// This worker beside those last read.
+    fn own(&mut self) -> WorkerLoad {
+        let mut own = self.place.own();
+        if !self.succeeds {
+            Balancer::all_begin_together(&mut own, &mut self.others);
+        }
+        own
+    }
+
     fn weigh(&mut self, now: Instant) {
         let stalled = self.stalled(now);
         self.weighed_at = Some(now);
         self.place.others(&mut self.others);
-        let own = self.place.own();
+        let own = self.own();
         self.surplus = self.balancer.surplus(own, &self.others, stalled);
         // Those on their way count for nobody yet.
         if self.surplus > 0 && !own.is_slow() && crate::sys::is_readable(self.transfers().as_fd()) {
@@ -132,7 +156,9 @@ impl Gate {
         if self.takes_without_threads {
             self.balancer.queue_after(Some(self.stalled(now).min(LONGEST_UNQUEUED)));
         }
-        match self.balancer.verdict(self.place.own(), &self.others, self.place.has_siblings(), now) {
+        let own = self.own();
+        let siblings = self.place.has_siblings() || (own.cold && self.succeeds);
+        match self.balancer.verdict(own, &self.others, siblings, now) {
             Verdict::Accept => Ok(()),
             Verdict::Leave { look_again } => Err(one_waits().then_some(look_again)),
         }
@@ -152,6 +178,7 @@ mod tests {
     use crate::cluster::PlaceId;
     use crate::cluster::balance::Board;
     use crate::net::Peer;
+    use crate::tuning::LOOK_AGAIN;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -164,8 +191,9 @@ mod tests {
 
     #[test]
     fn requests_are_passed_on_that_would_wait_for_threads_that_hang() {
-        let [mut own, _other] = gates();
+        let [mut own, mut other] = gates();
         let now = Instant::now();
+        other.report(0, 0, 1, 0, now);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ticket = Ticket { peer: Peer::Unknown, listener: 0, serial: 0, client: None };
         own.report(2, 3, 2, 0, now);
@@ -185,5 +213,25 @@ mod tests {
         assert!(own.has_surplus(now + 23 * MS));
         own.close();
         assert!(!own.has_surplus(now + 24 * MS), "who ends keeps what it has");
+    }
+
+    #[test]
+    fn successor_of_others_takes_one_request_until_it_has_answered_it() {
+        let board = Board::new().unwrap();
+        let mut gate = Gate::new(board.place(PlaceId(0)).unwrap());
+        gate.open(5);
+        gate.succeeds_others();
+        let now = Instant::now();
+        let left = Err(Some(LOOK_AGAIN));
+        assert_eq!(gate.ask(|| true, now), Ok(()));
+        gate.report(1, 1, 0, 0, now);
+        assert_eq!(gate.ask(|| true, now), left, "one waits for a thread");
+        gate.report(1, 1, 1, 0, now + MS);
+        assert_eq!(gate.ask(|| true, now + MS), left, "a thread serves it");
+        gate.report(0, 1, 1, 0, now + 2 * MS);
+        assert_eq!(gate.ask(|| true, now + 2 * MS), Ok(()), "it is answered");
+        gate.report(4, 4, 5, 0, now + 3 * MS);
+        assert_eq!(gate.ask(|| true, now + 3 * MS), Ok(()), "from then on, as many as there are threads");
+        assert!(!board.place(PlaceId(0)).unwrap().own().cold);
     }
 }

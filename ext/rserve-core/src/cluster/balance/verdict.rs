@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::PlaceId;
-use crate::tuning::{LONGEST_LEFT, LOOK_AGAIN, STALLED, STUCK_AFTER};
+use crate::tuning::{FIRST_TAKES, LONGEST_LEFT, LOOK_AGAIN, STALLED, STUCK_AFTER};
 
 /// How many more connections a worker may have before it leaves them to another;
 /// beyond 16 times this, in proportion.
@@ -36,11 +36,20 @@ pub struct WorkerLoad {
     pub large: bool,
     /// It has left what comes to the others, to collect garbage.
     pub collects: bool,
+    /// It has not answered its first request yet, which takes longer than any other: code is read, connections are made,
+    /// memory that it shares with its master is copied. It gets one at a time.
+    pub cold: bool,
 }
 
 impl WorkerLoad {
     pub(super) fn is_full(&self) -> bool {
-        self.work >= self.threads
+        self.idle_threads() == 0
+    }
+
+    /// How many requests more it should be given.
+    fn idle_threads(&self) -> u32 {
+        let threads = if self.cold { self.threads.min(1) } else { self.threads };
+        threads.saturating_sub(self.work)
     }
 
     /// Any other worker with a thread serves sooner.
@@ -144,12 +153,26 @@ impl Balancer {
             return if takers().next().is_some() { u32::MAX } else { 0 };
         }
         if own.is_full() && stalled >= STALLED {
-            return takers().map(|other| other.threads - other.work).sum();
+            return takers().map(|other| other.idle_threads()).sum();
         }
         let lighter = takers().filter(|other| other.work <= own.work);
         let fewest = lighter.map(|other| other.connections).min().unwrap_or(u32::MAX);
         let slack = SKEW.max(own.connections / 4);
         own.connections.saturating_sub(fewest).saturating_sub(slack).div_ceil(2)
+    }
+
+    /// Whether a worker is not [`WorkerLoad::cold`] any more that has begun so many requests, of which so many are not
+    /// answered, the last one so long ago. A first request that takes for ever tells nothing of the next.
+    pub fn is_warm(begun: u64, work: u32, stalled: Duration) -> bool {
+        begun > 1 || (begun == 1 && (work == 0 || stalled >= FIRST_TAKES))
+    }
+
+    /// Where nobody has answered a request yet, nobody spares anybody.
+    pub fn all_begin_together(own: &mut WorkerLoad, others: &mut [WorkerLoad]) {
+        if own.cold && others.iter().all(|other| other.cold) {
+            own.cold = false;
+            others.iter_mut().for_each(|other| other.cold = false);
+        }
     }
 
     /// The worker's threads have begun so many requests so far.
@@ -218,6 +241,7 @@ mod tests {
             turns: 0,
             large: false,
             collects: false,
+            cold: false,
         }
     }
 
@@ -268,6 +292,47 @@ mod tests {
         );
         balancer.has_begun(1);
         assert_eq!(balancer.verdict(load(5, 5), &[], true, now + STUCK_AFTER), Verdict::Accept, "they do");
+    }
+
+    #[test]
+    fn worker_that_has_answered_nothing_yet_gets_one_request_at_a_time() {
+        let cold = |load| WorkerLoad { cold: true, ..load };
+        for (own, other, want, why) in [
+            (cold(load(0, 0)), load(1, 1), Verdict::Accept, "it has none"),
+            (cold(load(1, 1)), load(1, 1), LEAVE, "it has one"),
+            (cold(load(1, 1)), load(5, 5), LEAVE, "the other answers sooner, though it has no thread"),
+            (cold(load(1, 1)), cold(load(1, 1)), Verdict::Accept, "both begin"),
+            (load(1, 9), cold(load(0, 0)), LEAVE, "the other has none"),
+            (load(2, 9), cold(load(1, 0)), Verdict::Accept, "the other has one"),
+        ] {
+            let (mut own, mut others) = (own, [WorkerLoad { place: PlaceId(1), ..other }]);
+            Balancer::all_begin_together(&mut own, &mut others);
+            let got = Balancer::default().verdict(own, &others, true, Instant::now());
+            assert_eq!(got, want, "{why}");
+        }
+        let hung = load(5, 9);
+        let [new, busy] = [(0, 0), (1, 1)].map(|(work, connections)| cold(load(work, connections)));
+        assert_eq!(Balancer::default().surplus(hung, &[new], STALLED), 1, "not one for each thread");
+        assert_eq!(Balancer::default().surplus(hung, &[busy], STALLED), 0);
+    }
+
+    #[test]
+    fn first_request_counts_as_answered_when_it_takes_for_ever() {
+        let shorter = FIRST_TAKES - Duration::from_millis(1);
+        for (begun, work, stalled, want) in [
+            (0, 0, Duration::MAX, false),
+            (0, 1, Duration::MAX, false),
+            (1, 1, shorter, false),
+            (1, 1, FIRST_TAKES, true),
+            (1, 0, Duration::ZERO, true),
+            (2, 2, Duration::ZERO, true),
+        ] {
+            assert_eq!(
+                Balancer::is_warm(begun, work, stalled),
+                want,
+                "{begun} begun, {work} not answered, {stalled:?}"
+            );
+        }
     }
 
     #[test]
