@@ -83,7 +83,7 @@ class ExitsTest < ServerCase
         thread = WAITS.pop
         sleep 0.01 until thread.stop?
         thread.kill
-        thread.join(Patience.for(10))
+        thread.join(10)
         next [200, {}, ["#{thread.alive? ? "alive" : "dead"} #{STATE.size}"]]
       when "/" then next [200, {}, ["fine"]]
       end

@@ -29,7 +29,7 @@ class TLSTest < ServerCase
         io.write("HTTP/1.1 200 OK\r\n\r\n")
         Thread.new do
           octets = +""
-          octets << io.read_nonblock(100) while octets.size < 20_000 && io.to_io.wait_readable(Patience.for(10))
+          octets << io.read_nonblock(100) while octets.size < 20_000 && io.to_io.wait_readable(10)
           io.write(octets.size.to_s)
           io.close
         end
