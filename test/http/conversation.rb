@@ -104,7 +104,8 @@ class Conversation
       rest = rest.byteslice(head[/^content-length: (\d+)\r$/i, 1].to_i..) unless method == "HEAD"
       return "an answer's body is cut short" unless rest
     end
-    refusal_fault(outcome.refusal, rest)
+    # Who has closed its half is asked whether it is there, when its request has waited for long.
+    refusal_fault(outcome.refusal, rest.delete_prefix("HTTP/1.1 100 Continue\r\n\r\n"))
   end
 
   def refusal_fault(status, answer)

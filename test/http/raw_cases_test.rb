@@ -94,7 +94,9 @@ class RawCasesTest < ServerCase
   end
 
   def assert_read_while_they_come(level)
-    assert_cases(READ_AS_THEY_COME.map { |kase| [kase, []] }, config: <<~RUBY)
+    # From Puma 7 on HTTP_VERSION is a client's field where Rack is 3.
+    cases = READ_AS_THEY_COME.reject { |kase| kase.env&.key?("HTTP_VERSION") }
+    assert_cases(cases.map { |kase| [kase, []] }, config: <<~RUBY)
       puma_compat #{level}
       rserve { stream_uploads '/*' }
     RUBY
