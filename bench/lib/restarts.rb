@@ -20,10 +20,16 @@ class Restarts
     syntax: "def broken(", missing_gem: "require 'no_such_gem'", raise: "raise 'no database'", hang: "sleep",
     crash: "Thread.new { sleep 0.01 until Rails.application.initialized?; sleep 0.7; exit! 7 }"
   }.freeze
-  private_constant :ROOT, :GEMS, :CLIENTS, :Restart, :BROKEN
+  # Seconds before each restart that it is compared with, since machines are not as fast at all times; those after it,
+  # in which the old generation may still end.
+  BEFORE = 3
+  AFTER = 0.5
+  private_constant :ROOT, :GEMS, :CLIENTS, :Restart, :BROKEN, :BEFORE, :AFTER
 
-  def initialize(count)
+  # @param rate [Integer] requests a second
+  def initialize(count, rate)
     @count = count
+    @period = CLIENTS.values.sum.fdiv(rate)
   end
 
   # @return [Boolean] nothing was lost
@@ -71,24 +77,24 @@ class Restarts
   end
 
   def measure
-    clients = SteadyClients.start(@port, CLIENTS)
-    warm_up = clock + 3
-    sleep 18
+    clients = SteadyClients.start(@port, CLIENTS, period: @period)
+    began = clock
+    sleep 5
     quiet_memory = memory
     files = descriptors
-    began = clock
     @peaks = []
-    statuses = Array.new(@count) { |index| restart(index) }
-    sleep 3
+    restarts = Array.new(@count) { |index| restart(index) }
+    sleep AFTER
     ended = clock
     result = SteadyClients.stop(clients)
     clients = nil
-    report(statuses, quiet_memory, files, result, [warm_up, began, ended])
+    report(restarts, quiet_memory, files, result, ended - began)
   ensure
     SteadyClients.stop(clients) if clients
   end
 
   def restart(index)
+    sleep AFTER + BEFORE
     kind = BROKEN.keys[(index / 5) % BROKEN.size] if index % 5 == 4
     path = "#{@app}/config/initializers/deployed.rb"
     File.write(path, kind ? BROKEN[kind] : "DEPLOYED = #{index}\n")
@@ -138,14 +144,14 @@ class Restarts
 
   def descriptors = Dir.children("/proc/#{@server.pid}/fd").size
 
-  def report(restarts, quiet_memory, files, result, moments)
+  def report(restarts, quiet_memory, files, result, seconds)
     @server.wait_until("the last generation is gone", 40) { family.size == 4 }
     wrong = restarts.reject { |it| it.status == (it.kind ? 1 : 0) }
     pid = File.read("#{@app}/server.pid").strip == @server.pid.to_s ? "same pid" : "another pid"
     share = @peaks.max.fdiv(quiet_memory).round(2)
-    puts "requests: #{result.times.size} answered, lost: #{result.lost.inspect}", *latencies(result, moments),
+    puts "requests: #{result.times.size} answered, lost: #{result.lost.inspect}", *latencies(restarts, result),
          "seconds of a restart to a deployment that is fine: #{durations(restarts)}",
-         "the clients' processor time: #{(result.cpu / (moments.last - moments.first) * 100).round(1)} % of one",
+         "the clients' processor time: #{(result.cpu / seconds * 100).round(1)} % of one",
          "statuses of --wait that are wrong: #{wrong.inspect}; 1 of them: #{restarts.count { |it| it.status == 1 }}",
          "processes left: #{family.size} of 4; descriptors of the keeper: #{files} before, #{descriptors} after",
          "keeper: #{private_memory} kB private; #{pid}",
@@ -153,9 +159,13 @@ class Restarts
     result.lost.empty? && wrong.empty?
   end
 
-  def latencies(result, (warm_up, began, ended))
-    { "before" => warm_up...began, "meanwhile" => began...ended }.map do |name, span|
-      times = result.times.filter_map { |due, took| took * 1e3 if span.cover?(due) }
+  def latencies(restarts, result)
+    spans = {
+      "before" => restarts.map { |it| (it.began - BEFORE)...it.began },
+      "meanwhile" => restarts.map { |it| it.began...(it.began + it.took + AFTER) }
+    }
+    spans.map do |name, some|
+      times = result.times.filter_map { |due, took| took * 1e3 if some.any? { |span| span.cover?(due) } }
       summary = Latencies.summary(times).map { |key, value| "#{key} #{value.round(1)} ms" }.join(", ")
       "#{name}: #{times.size} requests, #{summary}, longest #{times.max.round} ms"
     end

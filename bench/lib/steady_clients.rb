@@ -2,9 +2,9 @@
 
 require "socket"
 
-# Clients of which each asks at fixed times, ten a second, whether it has been answered or not; some keep their
-# connections, the others make one for each request. They are one thread of a process of their own, so that neither each
-# other nor whoever starts them is part of what they measure.
+# Clients of which each asks at fixed times, whether it has been answered or not; some keep their connections, others
+# make one for each request. They are one thread of a process of their own, so that neither each other nor whoever
+# starts them is part of what they measure.
 #
 # A time counts from when the request was due ("coordinated omission", see PacedClient). They are kept as octets: an old
 # Array that grows is looked through by each collection of this process, and so the longer a run is the more it takes
@@ -21,19 +21,19 @@ class SteadyClients
   Client = Struct.new(:kind, :due, :socket, :began, :answer)
   private_constant :Client
 
-  PERIOD = 0.1
   PATIENCE = 30
-  private_constant :PERIOD, :PATIENCE
+  private_constant :PATIENCE
 
   # @param kinds [Hash{Symbol => Integer}] how many keep_alive, and fresh
+  # @param period [Float] seconds between two requests of a client
   # @return [SteadyClients] that ask until `stop`
-  def self.start(port, kinds)
+  def self.start(port, kinds, period: 0.1)
     stop_reader, stop_writer = IO.pipe
     result_reader, result_writer = IO.pipe(binmode: true)
     pid = fork do
       [stop_writer, result_reader].each(&:close)
       give_it_the_processor
-      result = new(port, kinds, stop_reader).run
+      result = new(port, kinds, period, stop_reader).run
       Marshal.dump(result.to_a, result_writer)
       exit!(0)
     end
@@ -59,12 +59,13 @@ class SteadyClients
   end
   private_class_method :give_it_the_processor
 
-  def initialize(port, kinds, stop)
+  def initialize(port, kinds, period, stop)
     @port = port
+    @period = period
     @stop = stop
     now = clock
     clients = kinds.flat_map do |kind, count|
-      Array.new(count) { |index| Client.new(kind, now + (PERIOD * index / count)) }
+      Array.new(count) { |index| Client.new(kind, now + (period * index / count)) }
     end
     @idle = clients.sort_by(&:due)
     @waiting = {}
@@ -87,7 +88,7 @@ class SteadyClients
 
   def ask(client)
     client.began = client.due
-    client.due += PERIOD
+    client.due += @period
     client.answer = +""
     client.socket ||= TCPSocket.new("127.0.0.1", @port).tap { |socket| socket.setsockopt(:TCP, :NODELAY, true) }
     close = "Connection: close\r\n" if client.kind == :fresh
