@@ -33,4 +33,4 @@ mod sys;
 pub mod telemetry;
 pub mod tuning;
 
-pub use sys::{could_make_threads, duplicate, limit_arenas, release_stack, write_log};
+pub use sys::{could_make_threads, duplicate, limit_arenas, release_stack, trim_heap, write_log};

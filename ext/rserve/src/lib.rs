@@ -35,6 +35,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     early_hints::init(native)?;
     native.define_singleton_method("limit_arenas", function!(rserve_core::limit_arenas, 1))?;
     native.define_singleton_method("release_stack", function!(rserve_core::release_stack, 0))?;
+    native.define_singleton_method("trim_heap", function!(rserve_core::trim_heap, 0))?;
     native.define_singleton_method("spare_threads?", function!(rserve_core::could_make_threads, 1))?;
     native.define_singleton_method("reason_phrases", function!(reason_phrases, 0))?;
     command_line::init(native)?;

@@ -331,6 +331,7 @@ module Rserve
       return Process.warmup if Process.respond_to?(:warmup) && @options[:process_warmup]
 
       AGES.times { GC.start(full_mark: false) }
+      Native.trim_heap
     end
 
     def bind_only

@@ -37,7 +37,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 pub use bell::Bell;
 pub(crate) use beneath::open_beneath;
 pub use log::write_log;
-pub use malloc::limit_arenas;
+pub use malloc::{limit_arenas, trim_heap};
 pub(crate) use packets::{Packets, packet_pair, stream_pair};
 pub(crate) use parking::Parking;
 pub use peer::Peer;
