@@ -135,7 +135,7 @@ impl Place {
         self.report(0, 0, 0);
         self.end_large();
         self.end_collecting();
-        self.write(COLD, 1);
+        self.end_cold();
         self.write(THREADS, threads.max(1));
         self.board.used().fetch_max(self.id.0 + 1, Ordering::Relaxed);
     }
@@ -195,6 +195,11 @@ impl Place {
     /// This worker serves no large request any more.
     pub fn end_large(&self) {
         self.write(LARGE, 0);
+    }
+
+    /// Others have answered requests and this one has not, see [`WorkerLoad::cold`].
+    pub fn begin_cold(&self) {
+        self.write(COLD, 1);
     }
 
     /// It has answered a request, see [`WorkerLoad::cold`].
@@ -284,6 +289,7 @@ mod tests {
         assert_eq!(others(&one), []);
         other.open(1);
         other.resize(3);
+        other.begin_cold();
         other.report(2, 7, 9);
         let place = PlaceId(Board::PLACES - 1);
         let want = WorkerLoad {

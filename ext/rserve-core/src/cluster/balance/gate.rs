@@ -45,7 +45,7 @@ impl Gate {
             weighed_at: None,
             begun_at: None,
             takes_without_threads: false,
-            cold: true,
+            cold: false,
             succeeds: false,
         }
     }
@@ -60,6 +60,9 @@ impl Gate {
     /// The workers of another generation serve until this one does.
     pub fn succeeds_others(&mut self) {
         self.succeeds = true;
+        if self.balancer.begun() == 0 {
+            self.begin_cold();
+        }
     }
 
     /// Where connections wait that workers pass on to each other.
@@ -76,7 +79,16 @@ impl Gate {
     pub fn open(&mut self, threads: usize) {
         if !std::mem::replace(&mut self.open, true) {
             self.place.open(u32::try_from(threads).unwrap_or(u32::MAX));
+            // Workers that begin together have nobody to leave a connection to.
+            if self.place.begun_by_all() > 0 {
+                self.begin_cold();
+            }
         }
+    }
+
+    fn begin_cold(&mut self) {
+        self.cold = true;
+        self.place.begin_cold();
     }
 
     /// From now on it takes none. `true` when other workers do: they may have what waits.
@@ -123,20 +135,11 @@ impl Gate {
         self.begun_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
     }
 
-    /// This worker beside those last read.
-    fn own(&mut self) -> WorkerLoad {
-        let mut own = self.place.own();
-        if !self.succeeds {
-            Balancer::all_begin_together(&mut own, &mut self.others);
-        }
-        own
-    }
-
     fn weigh(&mut self, now: Instant) {
         let stalled = self.stalled(now);
         self.weighed_at = Some(now);
         self.place.others(&mut self.others);
-        let own = self.own();
+        let own = self.place.own();
         self.surplus = self.balancer.surplus(own, &self.others, stalled);
         // Those on their way count for nobody yet.
         if self.surplus > 0 && !own.is_slow() && crate::sys::is_readable(self.transfers().as_fd()) {
@@ -156,7 +159,8 @@ impl Gate {
         if self.takes_without_threads {
             self.balancer.queue_after(Some(self.stalled(now).min(LONGEST_UNQUEUED)));
         }
-        let own = self.own();
+        let mut own = self.place.own();
+        own.cold &= self.succeeds || !self.others.is_empty();
         let siblings = self.place.has_siblings() || (own.cold && self.succeeds);
         match self.balancer.verdict(own, &self.others, siblings, now) {
             Verdict::Accept => Ok(()),
@@ -220,6 +224,7 @@ mod tests {
         let board = Board::new().unwrap();
         let mut gate = Gate::new(board.place(PlaceId(0)).unwrap());
         gate.open(5);
+        assert!(!gate.place().own().cold, "nobody else is there");
         gate.succeeds_others();
         let now = Instant::now();
         let left = Err(Some(LOOK_AGAIN));
@@ -233,5 +238,26 @@ mod tests {
         gate.report(4, 4, 5, 0, now + 3 * MS);
         assert_eq!(gate.ask(|| true, now + 3 * MS), Ok(()), "from then on, as many as there are threads");
         assert!(!board.place(PlaceId(0)).unwrap().own().cold);
+    }
+
+    #[test]
+    fn worker_is_new_beside_others_that_have_begun_requests() {
+        let board = Board::new().unwrap();
+        let mut gates = [0, 1, 2].map(|index| Gate::new(board.place(PlaceId(index)).unwrap()));
+        let now = Instant::now();
+        gates[0].open(5);
+        gates[1].open(5);
+        gates[0].report(0, 0, 1, 0, now);
+        gates[2].open(5);
+        gates[2].open(5);
+        let [_, _, mut new] = gates;
+        assert_eq!(
+            [0, 1, 2].map(|index| board.place(PlaceId(index)).unwrap().own().cold),
+            [false, false, true]
+        );
+        new.report(1, 1, 0, 0, now);
+        assert_eq!(new.ask(|| true, now), Err(Some(LOOK_AGAIN)));
+        [0, 1].into_iter().for_each(|index| board.vacate(PlaceId(index)));
+        assert_eq!(new.ask(|| true, now), Ok(()), "the others are gone");
     }
 }

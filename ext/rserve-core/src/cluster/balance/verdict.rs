@@ -36,7 +36,7 @@ pub struct WorkerLoad {
     pub large: bool,
     /// It has left what comes to the others, to collect garbage.
     pub collects: bool,
-    /// It has not answered its first request yet, which takes longer than any other: code is read, connections are made,
+    /// Others have, but it has not answered its first request yet, which takes longer than any other: code is read, connections are made,
     /// memory that it shares with its master is copied. It gets one at a time.
     pub cold: bool,
 }
@@ -167,14 +167,6 @@ impl Balancer {
         begun > 1 || (begun == 1 && (work == 0 || stalled >= FIRST_TAKES))
     }
 
-    /// Where nobody has answered a request yet, nobody spares anybody.
-    pub fn all_begin_together(own: &mut WorkerLoad, others: &mut [WorkerLoad]) {
-        if own.cold && others.iter().all(|other| other.cold) {
-            own.cold = false;
-            others.iter_mut().for_each(|other| other.cold = false);
-        }
-    }
-
     /// The worker's threads have begun so many requests so far.
     pub fn has_begun(&mut self, requests: u64) {
         self.begun = requests;
@@ -301,12 +293,11 @@ mod tests {
             (cold(load(0, 0)), load(1, 1), Verdict::Accept, "it has none"),
             (cold(load(1, 1)), load(1, 1), LEAVE, "it has one"),
             (cold(load(1, 1)), load(5, 5), LEAVE, "the other answers sooner, though it has no thread"),
-            (cold(load(1, 1)), cold(load(1, 1)), Verdict::Accept, "both begin"),
+            (cold(load(1, 1)), cold(load(1, 1)), LEAVE, "both are new, others are not"),
             (load(1, 9), cold(load(0, 0)), LEAVE, "the other has none"),
             (load(2, 9), cold(load(1, 0)), Verdict::Accept, "the other has one"),
         ] {
-            let (mut own, mut others) = (own, [WorkerLoad { place: PlaceId(1), ..other }]);
-            Balancer::all_begin_together(&mut own, &mut others);
+            let others = [WorkerLoad { place: PlaceId(1), ..other }];
             let got = Balancer::default().verdict(own, &others, true, Instant::now());
             assert_eq!(got, want, "{why}");
         }
