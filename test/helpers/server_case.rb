@@ -41,6 +41,10 @@ class ServerCase < TimedTestCase
     command += ["-b", unix ? "unix://#{path}" : "tcp://127.0.0.1:#{port}"] if listen
     command += ["-C", config ? file("config.rb", config) : config_file]
     start_process(command + arguments + [app].compact, wait:, port:, path:, env:, chdir:)
+    # It listens a moment after the server says that it is there.
+    controlled = arguments.include?("--control-url") || config&.match?(/^\s*activate_control_app/)
+    server.wait_for_log(/Starting control server/) if wait && controlled
+    server
   end
 
   # @param command [Array<String>] any command that starts a server
