@@ -80,7 +80,6 @@ class Restarts
     clients = SteadyClients.start(@port, CLIENTS, period: @period)
     began = clock
     sleep 5
-    quiet_memory = memory
     files = descriptors
     @peaks = []
     restarts = Array.new(@count) { |index| restart(index) }
@@ -88,7 +87,7 @@ class Restarts
     ended = clock
     result = SteadyClients.stop(clients)
     clients = nil
-    report(restarts, quiet_memory, files, result, ended - began)
+    report(restarts, files, result, ended - began)
   ensure
     SteadyClients.stop(clients) if clients
   end
@@ -96,6 +95,7 @@ class Restarts
   def restart(index)
     sleep AFTER + BEFORE
     kind = BROKEN.keys[(index / 5) % BROKEN.size] if index % 5 == 4
+    quiet = memory
     path = "#{@app}/config/initializers/deployed.rb"
     File.write(path, kind ? BROKEN[kind] : "DEPLOYED = #{index}\n")
     peak = watch_memory
@@ -103,7 +103,8 @@ class Restarts
     text, status = Open3.capture2e(@env, RbConfig.ruby, "-I#{ROOT}/lib", "#{ROOT}/gem/exe/rservectl", "-S",
                                    "#{@app}/server.state", "restart", "--wait")
     took = clock - began
-    @peaks << peak.call unless kind
+    most = peak.call
+    @peaks << [quiet, most] unless kind
     puts format("%2d: %.2f s, %s: %d %s", index + 1, took, kind || "fine", status.exitstatus, text)
     Restart.new(kind, status.exitstatus, text, began, took)
   end
@@ -144,18 +145,18 @@ class Restarts
 
   def descriptors = Dir.children("/proc/#{@server.pid}/fd").size
 
-  def report(restarts, quiet_memory, files, result, seconds)
+  def report(restarts, files, result, seconds)
     @server.wait_until("the last generation is gone", 40) { family.size == 4 }
     wrong = restarts.reject { |it| it.status == (it.kind ? 1 : 0) }
     pid = File.read("#{@app}/server.pid").strip == @server.pid.to_s ? "same pid" : "another pid"
-    share = @peaks.max.fdiv(quiet_memory).round(2)
+    quiet, most = @peaks.max_by { |before, meanwhile| meanwhile.fdiv(before) }
     puts "requests: #{result.times.size} answered, lost: #{result.lost.inspect}", *latencies(restarts, result),
          "seconds of a restart to a deployment that is fine: #{durations(restarts)}",
          "the clients' processor time: #{(result.cpu / seconds * 100).round(1)} % of one",
          "statuses of --wait that are wrong: #{wrong.inspect}; 1 of them: #{restarts.count { |it| it.status == 1 }}",
          "processes left: #{family.size} of 4; descriptors of the keeper: #{files} before, #{descriptors} after",
          "keeper: #{private_memory} kB private; #{pid}",
-         "sum of PSS: #{quiet_memory} kB, at most #{@peaks.max} kB (#{share} times) in a restart"
+         "sum of PSS: at most #{most.fdiv(quiet).round(2)} times in a restart, from #{quiet} to #{most} kB"
     result.lost.empty? && wrong.empty?
   end
 
