@@ -70,7 +70,8 @@ class Restarts
   def assert(fine, message) = fine || abort(message)
 
   def serve
-    env = @env.merge("APP_DATA" => "#{@app}/data", "RACK_ENV" => "production")
+    @temporary = FileUtils.mkdir_p("#{@app}/temporary").first
+    env = @env.merge("APP_DATA" => "#{@app}/data", "RACK_ENV" => "production", "TMPDIR" => @temporary)
     command = [RbConfig.ruby, "-S", "bundle", "exec", "rserve"]
     @server = ServerProcess.new(command, port: @port, chdir: @app, env: env.merge("PWD" => @app))
     @server.wait_for_log(/Worker 1 \(PID: \d+\) booted/, timeout: 60)
@@ -154,7 +155,8 @@ class Restarts
          "seconds of a restart to a deployment that is fine: #{durations(restarts)}",
          "the clients' processor time: #{(result.cpu / seconds * 100).round(1)} % of one",
          "statuses of --wait that are wrong: #{wrong.inspect}; 1 of them: #{restarts.count { |it| it.status == 1 }}",
-         "processes left: #{family.size} of 4; descriptors of the keeper: #{files} before, #{descriptors} after",
+         "processes left: #{family.size} of 4; descriptors of the keeper: #{files} before, #{descriptors} after; " \
+         "temporary files: #{Dir.glob("#{@temporary}/**/*", File::FNM_DOTMATCH).count { |path| File.file?(path) }}",
          "keeper: #{private_memory} kB private; #{pid}",
          "sum of PSS: at most #{most.fdiv(quiet).round(2)} times in a restart, from #{quiet} to #{most} kB"
     result.lost.empty? && wrong.empty?
