@@ -233,6 +233,18 @@ class OverlapRestartTest < ServerCase
     assert_leaves_nothing
   end
 
+  def test_a_worker_of_each_may_be_killed
+    serve
+    deploy("File.write('booting', '1'); sleep 0.01 until File.exist?('go')\n#{format(APP, "two")}")
+    server.signal(:USR2)
+    server.wait_until("it boots", 20) { File.exist?("#{@root}/booting") }
+    assert_worker_is_replaced "one"
+    File.write("#{@root}/go", "")
+    assert_log(/Generation 2 serves/)
+    assert_worker_is_replaced "two"
+    assert_leaves_nothing
+  end
+
   def test_a_newer_restart_supersedes_one_that_serves_nobody
     serve
     deploy("File.write('booting', '1'); sleep")
@@ -479,6 +491,15 @@ class OverlapRestartTest < ServerCase
     !File.read("/proc/#{pid}/stat").match?(/\) Z /)
   rescue SystemCallError
     false
+  end
+
+  # @param text [String] of the generation whose worker was the last one to boot
+  def assert_worker_is_replaced(text)
+    mark = server.mark
+    index, pid = server.log.scan(/Worker (\d) \(PID: (\d+)\) booted/).last
+    Process.kill(:KILL, Integer(pid))
+    server.wait_for_log(/Worker #{index} \(PID: (?!#{pid})\d+\) booted/, after: mark)
+    assert_serves_again text
   end
 
   # What a killed worker has taken is lost; what comes after it is not.
