@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "workloads"
+
 # How each server is started to do the same work: as many processes and threads, by its own recommended means.
 # A server stands here under the name of its command.
 module Peers
@@ -12,6 +14,7 @@ module Peers
     "pitchfork" => -> { ["-S", "pitchfork"] },
     "unicorn" => -> { ["-S", "unicorn"] },
     "thruster" => -> { ["-e", "exec(*ARGV)"] },
+    "bare" => -> { ["-e", "exec(*ARGV)", BARE] },
     "puma" => -> { [Gem.bin_path("puma", "puma")] }
   }.freeze
 
@@ -24,11 +27,43 @@ module Peers
   # Those whose applications may take the socket.
   HIJACK = %w[rserve puma].freeze
 
-  # @param name [String] of one that is a gem
-  def self.version(name) = Gem::Specification.find_by_name(GEMS.fetch(name, name)).version.to_s
+  # No server, but a loop over mio that says hello: what is left to save.
+  BARE = "target/bare/release/bare"
 
-  # @return [Array<String>] names that can be measured here
-  def self.there = COMMANDS.keys.select { |name| name == "rserve" || system("command -v #{name} >/dev/null") }
+  # @param name [String]
+  # @param workload [Hash] see WORKLOADS
+  # @return [Boolean] whether a server of this name can do that
+  def self.able?(name, workload)
+    return hello?(workload) if name == "bare"
+
+    (!workload[:tls] || TLS.include?(name)) && (!workload[:echo] || HIJACK.include?(name))
+  end
+
+  # Whether it is but a hello, on connections that are kept, by one process.
+  def self.hello?(workload)
+    workload.values_at(:app, :workers, :tls, :close) == DEFAULT_WORKLOAD.values_at(:app, :workers, :tls, :close)
+  end
+  private_class_method :hello?
+
+  # @param names [Array<String>] of those that will be measured
+  def self.prepare(names)
+    return unless names.include?("bare")
+
+    system("cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", "bench/bare/Cargo.toml",
+           "--target-dir", "target/bare", exception: true)
+  end
+
+  # @param name [String]
+  def self.version(name)
+    case name
+    when "rserve" then File.read("Cargo.toml")[/^version = "(.*)"/, 1]
+    when "bare" then "mio #{File.read("bench/bare/Cargo.lock")[/name = "mio"\nversion = "(.*)"/, 1]}"
+    else Gem::Specification.find_by_name(GEMS.fetch(name, name)).version.to_s
+    end
+  end
+
+  # @return [Array<String>] names of servers that can be measured here
+  def self.there = COMMANDS.keys.select { |name| name == "rserve" || system("command -v #{name} >/dev/null 2>&1") }
 
   # @param name [String]
   # @param workload [Hash] see WORKLOADS
@@ -73,6 +108,8 @@ module Peers
       ["env", "HTTP_PORT=#{port}", "TARGET_PORT=#{behind}", "LOG_REQUESTS=false", "H2C_ENABLED=true",
        "thrust", RbConfig.ruby, Gem.bin_path("puma", "puma"), *ours.puma]
     end
+
+    def bare = [address.delete_prefix("tcp://")]
 
     # A fiber for each request, as many as come.
     def falcon

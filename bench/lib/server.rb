@@ -21,11 +21,6 @@ class BenchServer
 
   attr_reader :name, :port
 
-  # Whether a server of this name can run that workload.
-  def self.able?(name, workload)
-    (!workload[:tls] || Peers::TLS.include?(name)) && (!workload[:echo] || Peers::HIJACK.include?(name))
-  end
-
   # @param library [String, nil] loaded before all others
   def initialize(name, workload, core:, library: nil)
     @name = name
@@ -154,8 +149,9 @@ class BenchServer
     socket = TCPSocket.new("127.0.0.1", port)
     socket = OpenSSL::SSL::SSLSocket.new(socket).tap { |tls| tls.sync_close = true }.connect if @tls
     socket.write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    socket.read.match?(%r{\AHTTP/1\.[01] [1-4]}) # what stands in front of a server answers 502 before it is there
-  rescue Errno::ECONNREFUSED, Errno::ECONNRESET, OpenSSL::SSL::SSLError
+    # What stands in front of a server answers 502 before it is there.
+    socket.readpartial(4096).match?(%r{\AHTTP/1\.[01] [1-4]})
+  rescue EOFError, Errno::ECONNREFUSED, Errno::ECONNRESET, OpenSSL::SSL::SSLError
     false
   ensure
     socket&.close
