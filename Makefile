@@ -38,7 +38,7 @@ help:
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma and Unicorn, half an hour (BENCH="--rounds 1 …")'
 	@echo 'make arena    the workloads of public comparisons, in a Sinatra app (BENCH="--servers rserve,puma …")'
-	@echo 'make pages    whole pages of Redmine beside Puma, on Debian 13 (BENCH="--yjit --starts 5 …")'
+	@echo 'make pages    whole pages of Redmine beside Puma, on Debian 13 (BENCH="--starts 5 --preload LIBRARY …")'
 	@echo 'make manual   write man/ and completions/ anew, after a change of a command line'
 	@echo 'make models   try what threads tell each other in every order, by loom'
 	@echo 'make fuzz-long  a quarter of an hour of hostile requests (FUZZ_SEEDS=1,2,…)'
@@ -172,7 +172,7 @@ arena: compile
 .PHONY: pages
 pages:
 	@[ -x '$(DEBIAN_ROOT)' ] || { echo 'No tool for Debian roots: make pages DEBIAN_ROOT=TOOL' >&2; exit 1; }
-	'$(DEBIAN_ROOT)' trixie -p '$(subst ?,,$(BUILD_PACKAGES)) wrk puma ruby-rails util-linux procps redmine redmine-sqlite' -- \
+	'$(DEBIAN_ROOT)' trixie -p '$(subst ?,,$(BUILD_PACKAGES)) wrk puma ruby-rails util-linux procps redmine redmine-sqlite libjemalloc2' -- \
 	  sh -c '$(MAKE) -C "$(CURDIR)" BUILD_PACKAGES= compile && "$(CURDIR)/bench/pages" $(BENCH)'
 
 matrix:

@@ -21,6 +21,12 @@ class BenchServer
 
   attr_reader :name, :port
 
+  # @return [Hash] the environment of a Ruby with YJIT, or without
+  def self.yjit(asked)
+    abort "#{RUBY_DESCRIPTION} is built without YJIT" if asked && !defined?(RubyVM::YJIT)
+    { "RUBY_YJIT_ENABLE" => asked ? "1" : "0" }
+  end
+
   # @param library [String, nil] loaded before all others
   def initialize(name, workload, core:, library: nil)
     @name = name
