@@ -37,7 +37,7 @@ help:
 	@echo 'make mission  run the mission'"'"'s cluster tests (MISSION=FILE)'
 	@echo 'make upstream run Puma'"'"'s own suite (UPSTREAM=NAME,… for some of its files)'
 	@echo 'make bench    compare with Puma and Unicorn, half an hour (BENCH="--rounds 1 …")'
-	@echo 'make arena    the workloads of public comparisons, in a Sinatra app (BENCH="--servers rserve,puma …")'
+	@echo 'make arena    the workloads of public comparisons, in apps of Sinatra, Roda and Rails (BENCH="--servers rserve,puma …")'
 	@echo 'make pages    whole pages of Redmine beside Puma, on Debian 13 (BENCH="--starts 5 --preload LIBRARY …")'
 	@echo 'make manual   write man/ and completions/ anew, after a change of a command line'
 	@echo 'make models   try what threads tell each other in every order, by loom'
@@ -165,7 +165,7 @@ bench: compile
 	bench/run --svg docs/benchmark.svg $(BENCH)
 
 arena: compile
-	@gem/tasks/packages $(BENCH_PACKAGES) ruby-sinatra postgresql ruby-pg ruby-websocket-driver
+	@gem/tasks/packages $(BENCH_PACKAGES) ruby-sinatra ruby-roda? postgresql ruby-pg ruby-websocket-driver
 	bench/run --table arena --svg docs/arena.svg $(BENCH)
 
 # Redmine's pages, with Debian 13's Ruby 3.3 and Rails 7.2.

@@ -18,7 +18,7 @@ module ArenaScripts
   end
 
   def self.get(path, headers = "nil") = "wrk.format('GET', '#{path}', #{headers})"
-  def self.post(path, body) = "wrk.format('POST', '#{path}', nil, '#{body}')"
+  def self.post(path, body) = "wrk.format('POST', '#{path}', {['Content-Type'] = 'text/plain'}, '#{body}')"
 
   SUMS = [get("/sum?a=13&b=42"), post("/sum?a=13&b=42", "20"), get("/sum?a=1&b=2")].freeze
   MIX = rotate(*SUMS, get("/json"), get("/fast"), get("/json", "{['Accept-Encoding'] = 'gzip'}"), get("/servers.svg"))
@@ -35,22 +35,68 @@ module ArenaScripts
   UPLOAD = "wrk.body = string.rep('u', 20 * 1024 * 1024)"
 end
 
-# The profiles of public comparisons, for bench/arena.ru: see DEFAULT_WORKLOAD.
-ARENA = {
-  "sum" => { lua: ArenaScripts.rotate(*ArenaScripts::SUMS), connections: 32 },
-  "short" => { lua: ArenaScripts::SHORT, connections: 32 },
-  "pipelined" => { lua: ArenaScripts::PIPELINE, connections: 8 },
-  "json" => { path: "/json", connections: 32 },
-  "json gzip" => { path: "/json", connections: 32, headers: { "Accept-Encoding" => "gzip" } },
-  "json tls" => { path: "/json", connections: 32, tls: true },
-  "files" => { lua: ArenaScripts::FILES, connections: 32 },
-  "upload 20 MB" => { path: "/upload", method: "POST", lua: ArenaScripts::UPLOAD, connections: 4,
-                      headers: { "Content-Type" => "application/octet-stream" } },
-  "database" => { path: "/items", connections: 32, database: true },
-  "WebSocket" => { path: "/echo", connections: 16, echo: true },
-  "waits 1 s" => { path: "/fast", rate: 200, connections: 100, slow_every: 100, slow_path: "/wait" },
-  "mix 2x5" => { lua: ArenaScripts::MIX, connections: 64, workers: 2 },
-  "mix 8x5" => { lua: ArenaScripts::MIX, connections: 64, workers: 8, control: true }
-}.transform_values do |workload|
-  { **DEFAULT_WORKLOAD, app: "bench/arena.ru", rserve_config: "bench/arena.rb", path: "/fast", **workload }
-end.freeze
+# The profiles of public comparisons, by kind, each in every app of bench/arena: see DEFAULT_WORKLOAD.
+module Arena
+  # App => the gem that it wants, in place of one of its name.
+  APPS = { "sinatra" => "sinatra", "roda" => "roda", "rails" => "railties" }.freeze
+
+  # Family => what its picture is called.
+  FAMILIES = {
+    "small" => "Small answers", "bodies" => "Larger bodies, out and in", "files" => "Files", "tls" => "TLS",
+    "database" => "Fifty rows of PostgreSQL", "waiting" => "A fast page beside requests that wait for a second",
+    "sockets" => "WebSockets, and requests that do not wait for answers", "pages" => "A page of each framework's",
+    "mix" => "A mix, by all cores"
+  }.freeze
+
+  PROFILES = {
+    "small" => {
+      "sum" => { lua: ArenaScripts.rotate(*ArenaScripts::SUMS) },
+      "short" => { lua: ArenaScripts::SHORT },
+      "json" => { path: "/json" }
+    },
+    "bodies" => {
+      "json gzip" => { path: "/json", headers: { "Accept-Encoding" => "gzip" } },
+      "upload 20 MB" => { path: "/upload", method: "POST", lua: ArenaScripts::UPLOAD, connections: 4,
+                          headers: { "Content-Type" => "application/octet-stream" } }
+    },
+    "files" => { "files" => { lua: ArenaScripts::FILES } },
+    "tls" => {
+      "json tls" => { path: "/json", tls: true },
+      "tls new" => { tls: true, new_sessions: true, connections: 5 },
+      "tls resumed" => { tls: true, close: true, connections: 5 }
+    },
+    "database" => { "database" => { path: "/items", database: true } },
+    "waiting" => { "waits 1 s" => { rate: 200, connections: 100, slow_every: 100, slow_path: "/wait" } },
+    "sockets" => {
+      "WebSocket" => { path: "/echo", connections: 16, echo: true },
+      "pipelined" => { lua: ArenaScripts::PIPELINE, connections: 8 }
+    },
+    "pages" => { "page" => { path: "/page" } },
+    "mix" => {
+      "mix 2x5" => { lua: ArenaScripts::MIX, connections: 64, workers: 2, preload: true },
+      "mix 8x5" => { lua: ArenaScripts::MIX, connections: 64, workers: 8, preload: true, control: true }
+    }
+  }.freeze
+
+  # @param app [String]
+  # @return [Boolean] whether its framework is there
+  def self.there?(app) = Gem::Specification.find_all_by_name(APPS.fetch(app)).any?
+
+  # @param apps [Array<String>]
+  # @param families [Array<String>]
+  # @return [Array<String>] names of workloads
+  def self.names(apps, families)
+    WORKLOADS.select { |_, workload| apps.include?(workload[:framework]) && families.include?(workload[:family]) }.keys
+  end
+
+  # Those of Sinatra's app have the profile's name alone.
+  WORKLOADS = APPS.keys.flat_map do |app|
+    PROFILES.flat_map do |family, profiles|
+      profiles.map do |name, workload|
+        [[*(app unless app == "sinatra"), name].join(" "),
+         { **DEFAULT_WORKLOAD, app: "bench/arena/#{app}.ru", rserve_config: "bench/arena/rserve.rb", path: "/fast",
+                               connections: 32, framework: app, family:, **workload }]
+      end
+    end
+  end.to_h.freeze
+end

@@ -21,10 +21,10 @@ class BenchServer
 
   attr_reader :name, :port
 
-  # @return [Hash] the environment of a Ruby with YJIT, or without
+  # @return [Hash] the environment of a Ruby with YJIT, or without: Ruby 3.1 has it whatever the variable says
   def self.yjit(asked)
     abort "#{RUBY_DESCRIPTION} is built without YJIT" if asked && !defined?(RubyVM::YJIT)
-    { "RUBY_YJIT_ENABLE" => asked ? "1" : "0" }
+    { "RUBY_YJIT_ENABLE" => asked ? "1" : nil }
   end
 
   # @param library [String, nil] loaded before all others

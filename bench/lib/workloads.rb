@@ -10,6 +10,7 @@
 # tls          whether over TLS; a session for each request with `new_sessions: true`
 # connections  clients at a time; 5 unless the name says otherwise
 # headers      of each request
+# framework, family  of one of the arena's
 # path, method, body of each request; a fresh connection for each request with `close: true`
 # lua          how wrk chooses its requests, instead of one all the time
 # database     whether there is a PostgreSQL

@@ -1,7 +1,0 @@
-# frozen_string_literal: true
-
-# rserve's configuration for bench/arena.ru: what it does by itself there.
-rserve do
-  static File.expand_path("../docs", __dir__)
-  compress
-end
