@@ -8,7 +8,7 @@ RAILS_PACKAGES = ruby-rails ruby-sqlite3 ruby-capybara? ruby-selenium-webdriver?
   ruby-sinatra? ruby-faye-websocket? ruby-rack-timeout? ruby-async?
 # What fibers serve, and what waits in them.
 FIBER_PACKAGES = ruby-async ruby-async-http? ruby-sqlite3 ruby-websocket-driver ruby-sinatra? ruby-pg postgresql
-FIBER_TESTS = fiber_lane fiber_refusal fiber_streams fiber_postgresql stream_uploads
+FIBER_TESTS = fiber_lane fiber_clients fiber_refusal fiber_streams fiber_postgresql stream_uploads
 TEST_PACKAGES = rubocop puma curl procps nginx? haproxy? nghttp2-client? $(RAILS_PACKAGES)
 DOCS_PACKAGES = yard
 BENCH_PACKAGES = wrk puma unicorn? ruby-rails util-linux procps

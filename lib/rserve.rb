@@ -20,8 +20,8 @@ module Rserve
     "log/common_logger" => %i[CommonLogger], "config/config_error" => %i[ConfigError OperatorError],
     "config/configuration" => %i[Configuration], "control/cli" => %i[ControlCLI], "control/server" => %i[ControlServer],
     "dsl" => %i[DSL], "log/error_logger" => %i[ErrorLogger], "process/events" => %i[Events],
-    "server/http_errors" => %i[BodyAborted BodyError BodyTimeout BodyTooLarge ConnectionError HttpParserError
-                               HttpParserError501], "process/launcher" => %i[Launcher],
+    "server/http_errors" => %i[BodyAborted BodyError BodyTimeout BodyTooLarge ClientGone ConnectionError
+                               HttpParserError HttpParserError501], "process/launcher" => %i[Launcher],
     "server/listener_owner" => %i[ListenerOwner], "log/log_stream" => %i[LogStream], "log/log_writer" => %i[LogWriter],
     "mini_ssl" => %i[MiniSSL], "puma/null_io" => %i[NullIO], "config/options" => %i[UserFileDefaultOptions],
     "plugin" => %i[Plugin PluginLoader PluginRegistry Plugins UnknownPlugin], "rack_handler" => %i[RackHandler],

@@ -39,6 +39,7 @@ module Rserve
       # @return [Array, nil] nil when nobody is left to be answered
       def answer_error(error, env)
         return answer_body_error(error, env) if error.is_a?(BodyError)
+        return if error.is_a?(ClientGone)
 
         tell_of(error, env)
         lowlevel_error(error, env, error.is_a?(ThreadPool::ForceShutdown) ? 503 : 500)
@@ -47,7 +48,7 @@ module Rserve
       # The application raised when it is too late for a response: after it took the connection away, or when a part of
       # its body was out. It is reported like any other error.
       def late_error(error, env)
-        return if error.is_a?(BodyError)
+        return if error.is_a?(BodyError) || error.is_a?(ClientGone)
 
         tell_of(error, env)
         lowlevel_error(error, env)

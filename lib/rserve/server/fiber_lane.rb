@@ -28,7 +28,9 @@ module Rserve
       @options = options
       @scheduler = FiberSchedulerClass.of(options).tap(&:check).resolve
       @control = ServerPluginControl.new(server)
-      @fibers = {}.compare_by_identity
+      @interrupts = @scheduler.method_defined?(:fiber_interrupt)
+      @fibers = {}
+      @number = @told = 0
       @grace_time = Float(options[:pool_shutdown_grace_time] || ThreadPool::SHUTDOWN_GRACE_TIME)
     end
 
@@ -111,11 +113,12 @@ module Rserve
       bell = IO.for_fd(@reactor.fiber_bell)
       begun = 0
       loop do
-        interrupt if @forced
+        force_all if @forced
         case @reactor.pump
         when :begin
           begin_one
           rest if ((begun += 1) % ROW).zero?
+        when :interrupt then tell_of_clients
         when :wait then wait_for(bell)
         when :pause then sleep PAUSE
         when :leave then break
@@ -149,24 +152,30 @@ module Rserve
     end
 
     def serve
-      @fibers[Fiber.current] = true
-      @reactor.serve_in_fiber
-    rescue ThreadPool::ForceShutdown
+      number = @number += 1
+      @fibers[number] = Fiber.current
+      @reactor.serve_in_fiber(@interrupts ? number : 0)
+    rescue ThreadPool::ForceShutdown, ClientGone
       nil # it was done already
     rescue Exception => e # rubocop:disable Lint/RescueException
       @server.log_writer.unknown_error(e, nil, "Fibers")
     ensure
-      @fibers.delete(Fiber.current)
+      @fibers.delete(number)
+    end
+
+    # Those whose clients are gone, wherever they wait.
+    def tell_of_clients
+      @reactor.take_gone.each do |number|
+        fiber = @fibers[number]
+        raise_in(fiber, ClientGone.new("the client closed the connection")) if fiber
+      end
     end
 
     # Each fiber is told once.
-    def interrupt
-      @fibers.each_key.to_a.each do |fiber|
-        next unless @fibers[fiber]
-
-        @fibers[fiber] = false
-        raise_in(fiber, ThreadPool::ForceShutdown.new("Detected force shutdown of a thread"))
-      end
+    def force_all
+      untold = @fibers.select { |number,| number > @told }.values
+      @told = @number
+      untold.each { |fiber| raise_in(fiber, ThreadPool::ForceShutdown.new("Detected force shutdown of a thread")) }
     end
 
     def raise_in(fiber, exception)

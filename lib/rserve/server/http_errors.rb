@@ -4,6 +4,9 @@ module Rserve
   # The client went away, or would not read, while a response was being sent.
   class ConnectionError < RuntimeError; end
 
+  # The client went away while the fiber that serves it waited for something else; raised where it waits.
+  class ClientGone < ConnectionError; end
+
   # No more of a body can be read that is read while it comes (`stream_uploads`): itself, if that is malformed.
   class BodyError < IOError
     # @return [Integer, nil] of the response, if the application leaves that to the server; nil where nobody is left

@@ -16,7 +16,7 @@ pub mod request;
 pub(crate) mod slots;
 pub(crate) mod unread;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
@@ -57,6 +57,8 @@ pub struct Connection {
     pub(crate) queued: AtomicBool,
     /// The rest of its response is made by a thread of the application's own: a stop waits for no such.
     apart: AtomicBool,
+    /// By what Ruby knows the fiber that serves its request and is to hear when the client goes; 0 when there is none.
+    fiber: AtomicU64,
     /// Which connection carries it, if it is one of several requests of HTTP/2.
     carrier: Option<ConnectionId>,
     exchange: Mutex<Exchange>,
@@ -96,6 +98,7 @@ impl Connection {
             owner: Ownership::new(),
             queued: AtomicBool::new(false),
             apart: AtomicBool::new(false),
+            fiber: AtomicU64::new(0),
             carrier: None,
             exchange,
         }
@@ -110,6 +113,7 @@ impl Connection {
             owner: Ownership::new(),
             queued: AtomicBool::new(false),
             apart: AtomicBool::new(false),
+            fiber: AtomicU64::new(0),
             carrier: Some(self.id),
             exchange: Mutex::new(exchange),
         }
@@ -180,5 +184,15 @@ impl Connection {
 
     pub(crate) fn set_apart(&self, apart: bool) {
         self.apart.store(apart, Ordering::Release);
+    }
+
+    /// The fiber that is to hear when the client goes; 0 when there is none.
+    pub(crate) fn fiber(&self) -> u64 {
+        self.fiber.load(Ordering::Acquire)
+    }
+
+    /// From now on that is `fiber`, or nobody (0). By that fiber's thread.
+    pub(crate) fn set_fiber(&self, fiber: u64) {
+        self.fiber.store(fiber, Ordering::Release);
     }
 }

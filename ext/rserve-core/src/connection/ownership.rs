@@ -1,7 +1,7 @@
 //! Which thread owns a connection, what edges its owner has not seen, and when it is given up: in atomics, without a
 //! socket.
 
-use crate::net::edges::{EDGES, WRITABLE};
+use crate::net::edges::{EDGES, ENDED, WRITABLE};
 use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 
 /// Owned by a Ruby thread, or queued for one; beside the edges that came meanwhile.
@@ -68,8 +68,14 @@ impl Ownership {
         self.state.fetch_and(!WRITABLE, Ordering::AcqRel) & WRITABLE != 0
     }
 
+    /// Whether the peer's end is among the edges that the busy owner has not looked at.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state.load(Ordering::Acquire) & ENDED != 0
+    }
+
     /// Between [`Ownership::saw`] and looking whether the exchange is free, and between leaving the exchange and
-    /// [`Ownership::take_writable`]: one of the two sees the other.
+    /// [`Ownership::take_writable`]: one of the two sees the other. The same holds for who is to be told of the peer's end,
+    /// and [`Ownership::has_ended`].
     pub(crate) fn see_each_other() {
         fence(Ordering::SeqCst);
     }

@@ -127,7 +127,7 @@ impl Poller {
         idle.sort_by_key(|connection| connection.owner.deadline());
         idle.truncate(ACCEPT_BATCH);
         for connection in &idle {
-            self.close(connection, &mut connection.exchange());
+            self.close(shared, connection, &mut connection.exchange());
         }
         !idle.is_empty()
     }

@@ -8,7 +8,7 @@ use rserve_http2::Event;
 use super::Poller;
 use crate::connection::exchange::{Brought, Due, Exchange, Outcome};
 use crate::connection::{Connection, ConnectionId};
-use crate::net::edges::WRITABLE;
+use crate::net::edges::{ENDED, WRITABLE};
 use crate::net::http2::{Lane, Wire};
 use crate::shared::{Shared, Status};
 use crate::tuning::READ_BUDGET;
@@ -48,7 +48,7 @@ impl Poller {
         }
         let over = self.settle_carriage(shared, &mut exchange, &wire, now);
         match next {
-            Next::Lost => self.close(connection, &mut exchange),
+            Next::Lost => self.close(shared, connection, &mut exchange),
             Next::Over => self.end_carriage(shared, connection, exchange, now),
             _ if over => self.end_carriage(shared, connection, exchange, now),
             Next::Wait | Next::Again => {
@@ -180,7 +180,7 @@ impl Poller {
                 Event::End { stream } => self.data(shared, exchange, stream, &[], true, now),
                 Event::Reset { stream } => {
                     if let Some(request) = self.carried(exchange, stream) {
-                        self.give_up_request(&request);
+                        self.give_up_request(shared, &request);
                     }
                 }
             }
@@ -230,19 +230,20 @@ impl Poller {
     }
 
     /// Nobody waits for this request any more. Whoever makes its response sees that, or, if it waits, is told.
-    fn give_up_request(&mut self, request: &Arc<Connection>) {
-        if request.owner.saw(WRITABLE) {
-            self.close(request, &mut request.exchange());
+    fn give_up_request(&mut self, shared: &Shared, request: &Arc<Connection>) {
+        if request.owner.saw(WRITABLE | ENDED) {
+            self.close(shared, request, &mut request.exchange());
         } else {
             request.send_more_if_free();
+            shared.doubt_client(request);
         }
     }
 
     /// The requests that a connection carries, which is over, are, too.
-    pub(super) fn give_up_requests(&mut self, requests: Vec<ConnectionId>) {
+    pub(super) fn give_up_requests(&mut self, shared: &Shared, requests: Vec<ConnectionId>) {
         for id in requests {
             if let Some(request) = self.slots.get(id).map(Arc::clone) {
-                self.give_up_request(&request);
+                self.give_up_request(shared, &request);
             }
         }
     }
@@ -259,7 +260,7 @@ impl Poller {
         let requests: Vec<_> = exchange.carriage().map_or_else(Vec::new, |it| it.streams().collect());
         exchange.carriage_lingers();
         drop(exchange);
-        self.give_up_requests(requests);
+        self.give_up_requests(shared, requests);
         connection.owner.set_deadline(crate::connection::ownership::NEVER);
         self.run(shared, connection, true, now);
     }
@@ -296,7 +297,7 @@ impl Poller {
                     client_addr = %connection.peer().ip(),
                     "a client of HTTP/2 is late"
                 );
-                self.close(connection, &mut exchange);
+                self.close(shared, connection, &mut exchange);
             }
             (_, Due::Leave | Due::Idle) => {
                 carriage.wire().leave();

@@ -64,7 +64,7 @@ impl Poller {
             drop(exchange);
             self.run(shared, connection, true, now);
         } else {
-            self.close(connection, &mut exchange);
+            self.close(shared, connection, &mut exchange);
         }
     }
 }

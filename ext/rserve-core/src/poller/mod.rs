@@ -255,6 +255,9 @@ impl Poller {
             if seen & WRITABLE != 0 && connection.send_more_if_free() {
                 self.put_off(&connection);
             }
+            if seen & ENDED != 0 {
+                shared.doubt_client(&connection);
+            }
             return;
         }
         let mut exchange = connection.exchange();
@@ -343,15 +346,15 @@ impl Poller {
                 self.put_off(connection);
             }
             Outcome::Carry => self.carry(shared, connection, exchange, now),
-            Outcome::Close => self.close(connection, &mut exchange),
+            Outcome::Close => self.close(shared, connection, &mut exchange),
         }
     }
 
-    fn close(&mut self, connection: &Connection, exchange: &mut Exchange) {
+    fn close(&mut self, shared: &Shared, connection: &Connection, exchange: &mut Exchange) {
         let requests: Vec<_> = exchange.carriage().map_or_else(Vec::new, |it| it.streams().collect());
         exchange.close();
         self.forget(connection.id());
-        self.give_up_requests(requests);
+        self.give_up_requests(shared, requests);
     }
 
     /// Forgets what Ruby threads closed or hijacked, and goes on with what they left to be sent.

@@ -41,7 +41,7 @@ impl Poller {
         shared.figures.count_reader_cut();
         // A thread that makes its response closes it.
         if connection.owner.saw(0) {
-            self.close(connection, &mut exchange);
+            self.close(shared, connection, &mut exchange);
         }
     }
 

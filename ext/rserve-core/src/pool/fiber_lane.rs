@@ -29,6 +29,9 @@ pub(crate) struct FiberLane<C = Arc<Connection>> {
     asleep: AtomicBool,
     bell: Bell,
     queue: Mutex<Queue<C>>,
+    /// Those that fibers serve and whose clients may be gone, and whether there are any.
+    perhaps_gone: Mutex<Vec<C>>,
+    has_perhaps_gone: AtomicBool,
 }
 
 impl FiberLane {
@@ -55,6 +58,8 @@ impl<C> FiberLane<C> {
             asleep: AtomicBool::new(false),
             bell: Bell::new()?,
             queue: Mutex::new(queue),
+            perhaps_gone: Mutex::default(),
+            has_perhaps_gone: AtomicBool::new(false),
         })
     }
 
@@ -140,6 +145,31 @@ impl<C> FiberLane<C> {
         before
     }
 
+    fn perhaps_gone(&self) -> MutexGuard<'_, Vec<C>> {
+        self.perhaps_gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client of a request that a fiber serves may be gone: the pump is to look.
+    pub(crate) fn doubt(&self, request: C) {
+        let mut perhaps_gone = self.perhaps_gone();
+        perhaps_gone.push(request);
+        self.has_perhaps_gone.store(true, Ordering::SeqCst);
+        drop(perhaps_gone);
+        self.rouse();
+    }
+
+    /// Whether [`FiberLane::take_perhaps_gone`] has any.
+    pub(crate) fn has_perhaps_gone(&self) -> bool {
+        self.has_perhaps_gone.load(Ordering::SeqCst)
+    }
+
+    /// Requests whose clients may be gone.
+    pub(crate) fn take_perhaps_gone(&self) -> Vec<C> {
+        let mut perhaps_gone = self.perhaps_gone();
+        self.has_perhaps_gone.store(false, Ordering::SeqCst);
+        std::mem::take(&mut perhaps_gone)
+    }
+
     /// Requests may be turned away ([`FiberLane::turn_away`]).
     pub(crate) fn is_limited(&self) -> bool {
         self.limited
@@ -167,7 +197,7 @@ impl<C> FiberLane<C> {
         self.asleep.store(true, Ordering::SeqCst);
         // Whoever makes a request ready looks at the flag afterwards: one sees the other.
         fence(Ordering::SeqCst);
-        if self.is_ready() {
+        if self.is_ready() || self.has_perhaps_gone() {
             self.asleep.store(false, Ordering::SeqCst);
             return false;
         }
@@ -225,6 +255,19 @@ mod tests {
         assert!(is_readable(lane.descriptor()), "one may be begun");
         lane.get_up();
         assert_eq!((begin(), begin(), lane.len()), (Some(3), None, 1));
+    }
+
+    #[test]
+    fn a_pump_that_waits_is_roused_for_a_client_that_may_be_gone() {
+        let lane = lane(2, &QueueLimits::default());
+        assert!(lane.lie_down());
+        lane.doubt(7);
+        assert!(is_readable(lane.descriptor()));
+        lane.get_up();
+        assert!(!lane.lie_down(), "it has not looked");
+        assert_eq!((lane.take_perhaps_gone(), lane.has_perhaps_gone()), (vec![7], false));
+        assert!(lane.lie_down());
+        assert!(!is_readable(lane.descriptor()));
     }
 
     #[test]

@@ -25,9 +25,9 @@ impl Server {
     /// The connection is lost; its lease is still to be finished.
     pub fn write(&self, connection: &Connection, slices: &[IoSlice<'_>]) -> io::Result<()> {
         self.check_home()?;
-        connection.exchange().write(slices, &self.shared.options)?;
+        let written = connection.exchange().write(slices, &self.shared.options);
         self.note_unread();
-        Ok(())
+        written.inspect_err(|_| connection.set_fiber(0))
     }
 
     /// As [`Server::write`], for one of the parts of which an application makes many: parts that follow each other
@@ -39,6 +39,11 @@ impl Server {
     /// As [`Server::write`].
     pub fn write_part(&self, connection: &Arc<Connection>, slices: &[IoSlice<'_>]) -> io::Result<bool> {
         self.check_home()?;
+        // A fiber that sees it here need not hear of it.
+        self.send_part(connection, slices).inspect_err(|_| connection.set_fiber(0))
+    }
+
+    fn send_part(&self, connection: &Arc<Connection>, slices: &[IoSlice<'_>]) -> io::Result<bool> {
         let mut exchange = connection.exchange();
         if exchange.write_part(slices, &self.shared.options, Instant::now())? {
             if self.status() == Status::Done {
@@ -74,7 +79,7 @@ impl Server {
 
     /// Sends what the poller left to the caller, who had the exchange meanwhile; `more` when the socket may take more
     /// anyway.
-    fn make_up_for(&self, connection: &Connection, mut more: bool) {
+    pub(super) fn make_up_for(&self, connection: &Connection, mut more: bool) {
         Ownership::see_each_other();
         while connection.owner.take_writable() {
             more |= connection.send_more(&mut connection.exchange());
@@ -92,6 +97,13 @@ impl Server {
             self.make_up_for(connection, false);
         }
         seen
+    }
+
+    /// Whether the client of the request that is served on `connection` is gone for certain.
+    pub(super) fn is_client_gone(&self, connection: &Connection) -> bool {
+        let gone = connection.exchange().is_client_gone();
+        self.make_up_for(connection, false);
+        gone
     }
 
     /// Sends what [`Server::write_part`] held back; `false` when there was nothing.

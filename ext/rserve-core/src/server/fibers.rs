@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::{Lease, Server, Status};
 use crate::connection::Connection;
 use crate::connection::exchange::Audience;
+use crate::connection::ownership::Ownership;
 use crate::connection::request::Request;
 use crate::pool::fiber_lane::FiberLane;
 use crate::pool::queue::Entry;
@@ -17,6 +18,8 @@ use crate::telemetry::Shed;
 pub enum Pump {
     /// Have a fiber call [`Server::begin_in_fiber`].
     Begin,
+    /// Interrupt the fibers that [`Server::take_gone`] names.
+    Interrupt,
     /// Wait until [`Server::fiber_bell`] can be read, then call [`Server::pump_waited`].
     Wait,
     /// Look again in a moment: no request may be begun just now.
@@ -40,11 +43,16 @@ impl Server {
         let Some(lane) = self.lane().filter(|_| self.is_at_home() && self.status() < Status::Done) else {
             return Pump::Leave;
         };
-        if lane.is_ready() {
-            return if self.shared.threads.is_held() { Pump::Pause } else { Pump::Begin };
-        }
-        if !lane.lie_down() {
-            return Pump::Begin;
+        loop {
+            if lane.has_perhaps_gone() {
+                return Pump::Interrupt;
+            }
+            if lane.is_ready() {
+                return if self.shared.threads.is_held() { Pump::Pause } else { Pump::Begin };
+            }
+            if lane.lie_down() {
+                break;
+            }
         }
         // Who ends the server rings after it has said so.
         if self.status() < Status::Done { Pump::Wait } else { Pump::Leave }
@@ -64,9 +72,24 @@ impl Server {
         }
     }
 
+    /// Fibers whose clients are gone for certain, each named once. By the pump: no fiber begins or ends a request meanwhile.
+    pub fn take_gone(&self) -> Vec<u64> {
+        let doubted = self.lane().map(FiberLane::take_perhaps_gone).unwrap_or_default();
+        let gone = doubted.into_iter().filter_map(|connection| {
+            let fiber = connection.fiber();
+            let gone = fiber != 0 && self.is_client_gone(&connection);
+            gone.then(|| {
+                connection.set_fiber(0);
+                fiber
+            })
+        });
+        gone.collect()
+    }
+
     /// The request that the calling fiber is to serve, and then to call [`Server::served_in_fiber`]; to be called with the
-    /// GVL held. `None` when there is none after all.
-    pub fn begin_in_fiber(self: &Arc<Self>) -> Option<(Lease, Request)> {
+    /// GVL held. `None` when there is none after all. A fiber that has a number other than 0 is named by it when the client
+    /// goes while it waits for something else ([`Server::take_gone`]).
+    pub fn begin_in_fiber(self: &Arc<Self>, fiber: u64) -> Option<(Lease, Request)> {
         let lane = self.lane().filter(|_| self.is_at_home())?;
         let now = Instant::now();
         while lane.is_ready() && self.status() < Status::Done {
@@ -80,6 +103,13 @@ impl Server {
                 continue;
             }
             let request = self.take_request(&connection, false);
+            if fiber != 0 {
+                let mut exchange = connection.exchange();
+                // A client that it is not known of goes unseen: that shows at the next write.
+                let _ = self.shared.register(&connection, &mut exchange);
+                drop(exchange);
+                self.watch_client(&connection, fiber);
+            }
             self.tell_wait(&request, now);
             self.show_soon();
             return Some((Lease::in_fiber(self, connection, now), request));
@@ -96,6 +126,19 @@ impl Server {
         self.show_soon();
         if self.status() == Status::Draining && before <= 1 + lane.hung() {
             self.shared.wake_poller();
+        }
+    }
+
+    /// From now on `fiber`, if that is not 0, hears when the client of `connection` goes.
+    pub(super) fn watch_client(&self, connection: &Arc<Connection>, fiber: u64) {
+        if fiber == 0 {
+            return;
+        }
+        connection.set_fiber(fiber);
+        self.make_up_for(connection, false);
+        Ownership::see_each_other();
+        if connection.owner.has_ended() {
+            self.shared.doubt_client(connection);
         }
     }
 

@@ -68,6 +68,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if self.in_fiber {
+            self.connection.set_fiber(0);
+        }
         self.server.finish(&self.connection, self.after);
     }
 }

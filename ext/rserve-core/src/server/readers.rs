@@ -58,17 +58,43 @@ impl Server {
         self.has_caught_up(connection, all)
     }
 
-    /// As [`Server::wait_for_reader`] by a fiber: what it waits for to be readable, `None` when it may go on. Then
-    /// [`Server::has_caught_up`] tells.
+    /// As [`Server::wait_for_reader`] by a fiber: what it waits for to be readable, and the number by which it heard of the
+    /// client until now; `None` when it may go on. Then [`Server::has_waited_in_fiber`] tells.
     ///
     /// # Errors
     ///
     /// As [`Server::wait_for_reader`], or no descriptor is left.
-    pub fn wait_in_fiber(&self, connection: &Arc<Connection>, all: bool) -> io::Result<Option<OwnedFd>> {
+    pub fn wait_in_fiber(
+        &self,
+        connection: &Arc<Connection>,
+        all: bool,
+    ) -> io::Result<Option<(OwnedFd, u64)>> {
         let bell = Arc::new(Bell::new()?);
         let descriptor = bell.descriptor().try_clone_to_owned()?;
+        // The bell tells it, too, when the client goes.
+        let fiber = connection.fiber();
+        connection.set_fiber(0);
         let over = self.leave_to_poller(connection, Waiter::Fiber(bell), all)?;
-        Ok((!over).then_some(descriptor))
+        if over {
+            self.watch_client(connection, fiber);
+        }
+        Ok((!over).then_some((descriptor, fiber)))
+    }
+
+    /// As [`Server::has_caught_up`], by the fiber of this number, which has waited.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost.
+    pub fn has_waited_in_fiber(
+        &self,
+        connection: &Arc<Connection>,
+        all: bool,
+        fiber: u64,
+    ) -> io::Result<bool> {
+        let over = self.has_caught_up(connection, all)?;
+        self.watch_client(connection, fiber);
+        Ok(over)
     }
 
     /// Whether the reader of `connection` has taken so much that who makes its response may go on.

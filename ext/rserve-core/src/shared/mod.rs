@@ -23,6 +23,7 @@ use mio::{Interest, Registry, Waker};
 use crate::cluster::balance::Place;
 use crate::config::options::Options;
 use crate::connection::exchange::{Exchange, Outcome};
+use crate::connection::ownership::Ownership;
 use crate::connection::unread::Unread;
 use crate::connection::{Connection, ConnectionId};
 use crate::content::Site;
@@ -330,6 +331,16 @@ impl Shared {
         if lane.is_limited() {
             // Nobody else looks how long it waits.
             self.monitor.hurry();
+        }
+    }
+
+    /// The client of a request that is being served may be gone: if a fiber serves it, and is to hear of that, the pump looks.
+    pub(crate) fn doubt_client(&self, connection: &Arc<Connection>) {
+        Ownership::see_each_other();
+        if connection.fiber() != 0
+            && let Some(lane) = &self.fiber_lane
+        {
+            lane.doubt(Arc::clone(connection));
         }
     }
 

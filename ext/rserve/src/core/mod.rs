@@ -236,11 +236,12 @@ impl Core {
         bell.map(|bell| bell.map(IntoRawFd::into_raw_fd)).map_err(|failure| error::system(ruby, &failure))
     }
 
-    /// What the pump, the fiber that begins the others, does next: `:begin` (have one call `serve_in_fiber`), `:wait` (for
-    /// the bell, then call `pump_waited`), `:pause` or `:leave`.
+    /// What the pump, the fiber that begins the others, does next: `:begin` (have one call `serve_in_fiber`), `:interrupt`
+    /// (those that `take_gone` names), `:wait` (for the bell, then call `pump_waited`), `:pause` or `:leave`.
     fn pump(ruby: &Ruby, this: &Self) -> Symbol {
         ruby.to_symbol(match this.server.pump() {
             Pump::Begin => "begin",
+            Pump::Interrupt => "interrupt",
             Pump::Wait => "wait",
             Pump::Pause => "pause",
             Pump::Leave => "leave",
@@ -255,10 +256,16 @@ impl Core {
         self.server.rouse_pump();
     }
 
-    /// Serves one request, if there is one, in the calling fiber.
-    fn serve_in_fiber(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+    /// Numbers of fibers whose clients are gone for certain, by the pump.
+    fn take_gone(ruby: &Ruby, this: &Self) -> RArray {
+        ruby.ary_from_iter(this.server.take_gone())
+    }
+
+    /// Serves one request, if there is one, in the calling fiber, which has this number; 0 if it is not to be named by
+    /// `take_gone`.
+    fn serve_in_fiber(ruby: &Ruby, this: Obj<Self>, fiber: u64) -> Result<(), Error> {
         let server = Arc::clone(&this.server);
-        let Some((lease, mut request)) = server.begin_in_fiber() else { return Ok(()) };
+        let Some((lease, mut request)) = server.begin_in_fiber(fiber) else { return Ok(()) };
         let served = this.serve(ruby, lease, &mut request);
         server.served_in_fiber();
         served?;
@@ -441,7 +448,8 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("pump", method!(Core::pump, 0))?;
     class.define_method("pump_waited", method!(Core::pump_waited, 0))?;
     class.define_method("rouse_pump", method!(Core::rouse_pump, 0))?;
-    class.define_method("serve_in_fiber", method!(Core::serve_in_fiber, 0))?;
+    class.define_method("serve_in_fiber", method!(Core::serve_in_fiber, 1))?;
+    class.define_method("take_gone", method!(Core::take_gone, 0))?;
     class.define_method("tick_garbage", method!(Core::tick_garbage, 0))?;
     class.define_method("leave", method!(Core::leave, 0))?;
     class.define_method("spawn_failed", method!(Core::spawn_failed, 0))?;

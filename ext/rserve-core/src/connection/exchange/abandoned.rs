@@ -29,6 +29,13 @@ pub(crate) enum Audience {
 }
 
 impl Exchange {
+    /// Whether the client of a request that is being served is gone for certain. Who reads a body while it comes learns it
+    /// from that.
+    pub(crate) fn is_client_gone(&self) -> bool {
+        let reads = self.upload.as_ref().is_some_and(|upload| !upload.is_read());
+        self.activity == Activity::Ready && !reads && (self.lost || self.peer_state() == PeerState::Gone)
+    }
+
     /// Whether somebody waits for the answer to the complete request.
     #[inline(always)] // for each request, of threads and of fibers
     pub(crate) fn audience(&mut self, options: &Options, now: Instant) -> Audience {

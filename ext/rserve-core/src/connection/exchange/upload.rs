@@ -62,6 +62,13 @@ pub(super) struct Upload {
     failure: Option<BodyFailure>,
 }
 
+impl Upload {
+    /// All of it.
+    pub(super) fn is_read(&self) -> bool {
+        self.ended
+    }
+}
+
 impl Exchange {
     /// Whether the body of the request, whose head is complete, is left to the application; `begun` when some of it came
     /// with the head.

@@ -45,7 +45,13 @@ impl Server {
         let mut exchange = connection.exchange();
         match exchange.read_body(serial, most, into, may_ask, &self.shared.options)? {
             Piece::Octets => return Ok(BodyRead::Octets),
-            Piece::End => return Ok(BodyRead::End),
+            Piece::End => {
+                // It was not watched while it was read from.
+                if connection.fiber() != 0 {
+                    let _ = self.shared.register(connection, &mut exchange);
+                }
+                return Ok(BodyRead::End);
+            }
             Piece::Nothing => {}
         }
         match exchange.await_body(self.shared.options.first_data_timeout) {

@@ -35,13 +35,13 @@ pub(super) fn wait_for_reader(
     limit: Duration,
     all: bool,
 ) -> Result<Option<io::Result<bool>>, Error> {
-    let descriptor = match server.wait_in_fiber(connection, all) {
-        Ok(Some(descriptor)) => descriptor,
+    let (descriptor, fiber) = match server.wait_in_fiber(connection, all) {
+        Ok(Some(waits)) => waits,
         Ok(None) => return Ok(Some(Ok(true))),
         Err(failure) => return Ok(Some(Err(failure))),
     };
     wait_readable(ruby, descriptor, limit)?;
-    Ok(Some(server.has_caught_up(connection, all)))
+    Ok(Some(server.has_waited_in_fiber(connection, all, fiber)))
 }
 
 /// Waits, for `limit` at most, until `descriptor` can be read.
