@@ -166,7 +166,7 @@ bench: compile
 
 arena: compile
 	@gem/tasks/packages $(BENCH_PACKAGES) ruby-sinatra ruby-roda? postgresql ruby-pg ruby-websocket-driver
-	bench/run --table arena --svg docs/arena.svg $(BENCH)
+	bench/run --table arena --pictures docs $(BENCH)
 
 # Redmine's pages, with Debian 13's Ruby 3.3 and Rails 7.2.
 .PHONY: pages

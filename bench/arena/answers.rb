@@ -15,7 +15,7 @@ module Arena
   VIEWS = __dir__
 
   # Whether the server sends files and compresses by itself: whoever cannot has the framework and a middleware for it.
-  SERVER_DOES = defined?(Rserve) ? true : false
+  SERVER_DOES = defined?(Rserve) || defined?(Itsi) ? true : false
 
   class << self
     # @param builder [Rack::Builder] of a rackup file

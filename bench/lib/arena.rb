@@ -78,6 +78,14 @@ module Arena
     }
   }.freeze
 
+  # What pictures call profiles that are not called so.
+  TITLES = {
+    "sum" => "sums", "short" => "10 for a connection", "json" => "JSON", "json gzip" => "JSON, gzip",
+    "json tls" => "JSON, TLS", "tls new" => "new TLS sessions", "tls resumed" => "resumed sessions",
+    "database" => "PostgreSQL", "pipelined" => "16 at a time", "page" => "page of ERB", "mix 2x5" => "mix, 2 workers",
+    "mix 8x5" => "mix, 8 workers"
+  }.freeze
+
   # @param app [String]
   # @return [Boolean] whether its framework is there
   def self.there?(app) = Gem::Specification.find_all_by_name(APPS.fetch(app)).any?
@@ -89,13 +97,16 @@ module Arena
     WORKLOADS.select { |_, workload| apps.include?(workload[:framework]) && families.include?(workload[:family]) }.keys
   end
 
+  COMMON = { **DEFAULT_WORKLOAD, rserve_config: "bench/arena/rserve.rb", files: "docs", path: "/fast",
+                                 connections: 32 }.freeze
+  private_constant :COMMON
+
   # Those of Sinatra's app have the profile's name alone.
   WORKLOADS = APPS.keys.flat_map do |app|
     PROFILES.flat_map do |family, profiles|
       profiles.map do |name, workload|
         [[*(app unless app == "sinatra"), name].join(" "),
-         { **DEFAULT_WORKLOAD, app: "bench/arena/#{app}.ru", rserve_config: "bench/arena/rserve.rb", path: "/fast",
-                               connections: 32, framework: app, family:, **workload }]
+         { **COMMON, app: "bench/arena/#{app}.ru", framework: app, family:, **workload }]
       end
     end
   end.to_h.freeze

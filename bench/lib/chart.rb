@@ -12,9 +12,8 @@ class Chart
   BAR = 12
   GAP = 10
   HEAD = 54
-  COLOURS = ["#c0392b", "#7f8c8d", "#bdc3c7"].freeze
   LONGEST = WIDTH - LABELS - 70
-  private_constant :WIDTH, :LABELS, :BAR, :GAP, :HEAD, :COLOURS, :LONGEST
+  private_constant :WIDTH, :LABELS, :BAR, :GAP, :HEAD, :LONGEST
 
   # @param report [Report]
   def initialize(report)
@@ -39,12 +38,14 @@ class Chart
   def title = "Requests for the same processor time, compared with #{@servers.last} (square root scale)"
 
   def legend
-    versions = @servers.map { |server| "#{server} #{@machine[:versions][server]}" }
-    entries = versions.each_with_index.map do |label, index|
-      left = 8 + (index * 130)
-      "#{bar(left, 30, BAR, index)}#{text(left + BAR + 5, 40, label)}"
+    left = 8
+    entries = @servers.map do |server|
+      label = "#{server} #{@machine[:versions][server]}"
+      entry = "#{bar(left, 30, BAR, server)}#{text(left + BAR + 5, 40, label)}"
+      left += BAR + 20 + width_of(label)
+      entry
     end
-    [*entries, text(8 + (versions.size * 130), 40, @machine[:ruby][/\Aruby [\d.]+/])].join("\n")
+    [*entries, text(left, 40, @machine[:ruby][/\Aruby [\d.]+/])].join("\n")
   end
 
   def row(workload, servers, top)
@@ -52,13 +53,10 @@ class Chart
       y = top + (index * BAR)
       # The square root, so that a tenth more and ten times as much are both to be seen.
       length = Math.sqrt(ratio / @longest) * LONGEST
-      figure = text(LABELS + length + 5, y + BAR - 2, ratio.round(1), size: 10)
-      "#{bar(LABELS, y, length, @servers.index(server))}#{figure}"
+      "#{bar(LABELS, y, length, server)}#{text(LABELS + length + 5, y + BAR - 2, ratio.round(1), size: 10)}"
     end
     [text(8, top + BAR, workload), *bars].join("\n")
   end
 
-  def bar(left, top, length, index)
-    %(<rect x="#{left}" y="#{top}" width="#{length.round(1)}" height="#{BAR - 1}" fill="#{COLOURS[index % 3]}"/>)
-  end
+  def bar(left, top, length, server) = rectangle(left, top, length, BAR - 1, colour(server))
 end

@@ -2,7 +2,8 @@
 
 require_relative "svg"
 
-# One workload drawn as three small charts side by side: processor time, p99 and memory of each server. Less is better.
+# One workload drawn as three small charts side by side: processor time, p99 and memory of each server, medians with the
+# least and the greatest round. Less is better.
 class Panels
   include Svg
 
@@ -21,6 +22,7 @@ class Panels
   def initialize(report, workload, date:)
     @machine = report.machine
     @servers = report.medians.fetch(workload)
+    @spreads = report.spreads.fetch(workload)
     @workload = workload
     @date = date
   end
@@ -42,17 +44,19 @@ class Panels
     values = @servers.transform_values { |figures| figures[figure] / unit }
     longest = values.values.max
     rows = values.each_with_index.map do |(server, value), index|
-      row(left, HEAD + (index * ROW), server, value, value / longest)
+      spread = @spreads.fetch(server).fetch(figure).map { |one| one / unit / longest }
+      row(left, HEAD + (index * ROW), server, value, value / longest, spread)
     end
     [text(left, HEAD - 10, title, size: 11), *rows].join("\n")
   end
 
-  def row(left, top, server, value, share)
-    length = (share * (PANEL - NAMES - 60)).round(1)
-    colour = server == "rserve" ? "#c0392b" : "#7f8c8d"
+  def row(left, top, server, value, share, spread)
+    scale = PANEL - NAMES - 90
+    limit = left + NAMES + scale + 40
+    ends = spread.map { |one| left + NAMES + (one * scale) }
     figure = value >= 100 ? value.round : value.round(1)
     [text(left, top + 12, server),
-     %(<rect x="#{left + NAMES}" y="#{top + 1}" width="#{length}" height="14" fill="#{colour}"/>),
-     text(left + NAMES + length + 4, top + 12, figure, size: 11)].join
+     rectangle(left + NAMES, top + 1, share * scale, 14, colour(server)), whisker(*ends, top + 8, limit:),
+     text([ends.last, limit].min + 4, top + 12, figure, size: 11)].join
   end
 end

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "openssl"
 require_relative "workloads"
 
 # How each server is started to do the same work: as many processes and threads, by its own recommended means.
@@ -18,11 +19,24 @@ module Peers
     "puma" => -> { [Gem.bin_path("puma", "puma")] }
   }.freeze
 
+  # How each is set up, beyond the number of processes and threads that the workload has: what its authors recommend for
+  # production, and their defaults.
+  SETTINGS = {
+    "rserve" => "as many threads as may be at once; `static` and `compress` in the arena",
+    "itsi" => "its reactor has several threads in a single process; `static_assets` and `compress` in the arena",
+    "falcon" => "`falcon host`, a fiber for each request, no preloading; TLS 1.2, as its environment has it",
+    "pitchfork" => "a process for each thread of the others, `refork_after [50, 100, 1000]`, no connection is kept",
+    "unicorn" => "a process for each thread of the others, `preload_app`, no connection is kept",
+    "thruster" => "Puma behind it; no log of requests",
+    "puma" => "as many threads as may be at once",
+    "bare" => "one thread, no Ruby"
+  }.freeze
+
   # Gems that are called otherwise.
   GEMS = { "itsi" => "itsi-server" }.freeze
 
   # Those that are measured over TLS too.
-  TLS = %w[rserve puma].freeze
+  TLS = %w[rserve itsi falcon puma].freeze
 
   # Those whose applications may take the socket.
   HIJACK = %w[rserve puma].freeze
@@ -111,25 +125,69 @@ module Peers
 
     def bare = [address.delete_prefix("tcp://")]
 
-    # A fiber for each request, as many as come.
+    # A fiber for each request, as many as come; by `host`, which its authors made for production.
     def falcon
-      ["serve", "--bind", address.sub("tcp:", "http:"), "--count", processes.to_s, "--config",
-       workload[:app]]
+      ["host", write("falcon.rb", <<~RUBY)]
+        require "falcon/environment/server"
+        require "falcon/environment/rackup"
+        require "falcon/environment/tls"
+
+        service "bench" do
+          include Falcon::Environment::Server
+          include Falcon::Environment::Rackup
+          #{"include Falcon::Environment::TLS" if tls}
+          count #{processes}
+          rackup_path #{File.expand_path(workload[:app]).dump}
+          url #{"#{tls ? "https" : "http"}://127.0.0.1:#{port}".dump}
+          #{falcon_tls if tls}
+        end
+      RUBY
     end
 
+    # As the configuration that it writes at first; it sends files and compresses where the workload has files for it.
     def itsi
       config = write("Itsi.rb", <<~RUBY)
-        bind #{address.sub("tcp:", "http:").dump}
+        bind #{"#{tls ? "https" : "http"}://127.0.0.1:#{port}#{itsi_tls if tls}".dump}
         workers #{processes}
         threads #{workload[:threads]}
         preload #{workload[:preload]}
         log_level :error
+        #{itsi_middleware if workload[:files]}
         rackup_file #{File.expand_path(workload[:app]).dump}
       RUBY
       ["-C", config, "start"]
     end
 
     private
+
+    # @return [Array(String, String), nil] certificate and key
+    def tls = address.match(/cert=(.*)&key=(.*)/)&.captures
+
+    # Its own takes RSA keys alone. What it wants of sockets is in Ruby's openssl since 3.3, which comes with Ruby 3.4.
+    def falcon_tls
+      <<~RUBY
+        wanted = %i[close_on_exec= local_address remote_address timeout timeout= wait wait_readable wait_writable]
+        (wanted - OpenSSL::SSL::SocketForwarder.instance_methods).each do |name|
+          OpenSSL::SSL::SocketForwarder.define_method(name) { |*arguments| to_io.public_send(name, *arguments) }
+        end
+        ssl_certificate_path #{tls.first.dump}
+        ssl_private_key { OpenSSL::PKey.read(File.read(#{tls.last.dump})) }
+        endpoint { Async::HTTP::Endpoint.parse(url, ssl_context: ssl_context, **endpoint_options) }
+      RUBY
+    end
+
+    # Its key is one of PKCS #8.
+    def itsi_tls
+      key = write("pkcs8.key", OpenSSL::PKey.read(File.read(tls.last)).private_to_pem)
+      "?cert=#{tls.first}&key=#{key}"
+    end
+
+    def itsi_middleware
+      <<~RUBY
+        compress min_size: 1024, algorithms: %w[zstd gzip deflate br], mime_types: %w[all], level: "fastest"
+        static_assets root_dir: #{File.expand_path(workload[:files]).dump}, not_found_behavior: "fallthrough"
+      RUBY
+    end
 
     def processes = [workload[:workers], 1].max
 

@@ -19,7 +19,7 @@ class Report
     { ruby: RUBY_DESCRIPTION, cores: Etc.nprocessors, load: File.read("/proc/loadavg").split.first.to_f,
       processor: File.read("/proc/cpuinfo")[/^model name\s*: (.*)/, 1], kernel: Etc.uname[:release],
       system: File.read("/etc/os-release")[/^PRETTY_NAME="(.*)"/, 1], date: Time.now.strftime("%Y-%m-%d"),
-      versions: servers.uniq.to_h { |name| [name, Peers.version(name)] } }
+      versions: servers.uniq.to_h { |name| [name, Peers.version(name)] }, settings: Peers::SETTINGS.slice(*servers) }
   end
 
   # @param paths [Array<String>] what `to_h` of several was written to; of a server and workload that are in more than
@@ -83,9 +83,10 @@ class Report
   private
 
   def about
-    versions = machine[:versions].map { |name, version| "#{name} #{version}" }.join(", ")
-    [*machine.values_at(:ruby, :system), "#{machine[:cores]} × #{machine[:processor]}, Linux #{machine[:kernel]}",
-     "#{machine[:date]}, load before: #{machine[:load]}", versions].compact
+    versions = machine[:versions].map { |name, version| "#{name} #{version}: #{machine[:settings][name]}" }
+    ruby = [machine[:ruby], ("with YJIT" if machine[:yjit]), machine[:preload]].compact.join(", ")
+    [ruby, machine[:system], "#{machine[:cores]} × #{machine[:processor]}, Linux #{machine[:kernel]}",
+     "#{machine[:date]}, load before: #{machine[:load]}", *versions].compact
   end
 
   def over_rounds

@@ -3,6 +3,7 @@
 # What the servers are asked for. Each workload is an app, how the server runs it, and how it is loaded.
 #
 # app          rackup file
+# files        what a server sends by itself if it can; it compresses then, too
 # workers      processes; 0 is single mode
 # preload      whether the application is loaded before they are forked
 # threads      Ruby threads of each
