@@ -11,6 +11,7 @@ mod carry;
 mod deadlines;
 mod drain;
 mod gaps;
+mod offers;
 mod readers;
 mod uploads;
 
@@ -34,6 +35,7 @@ use crate::shared::{Notice, Shared, Status};
 use crate::tuning::TURN;
 
 use gaps::Gaps;
+use offers::Offers;
 use uploads::Uploads;
 
 const WAKER: Token = Token(usize::MAX);
@@ -75,6 +77,7 @@ pub(crate) struct Poller {
     draining: bool,
     /// Of the threads that poll when they have nothing else to do.
     pub(crate) gaps: Gaps,
+    pub(crate) offers: Offers,
 }
 
 impl Poller {
@@ -103,6 +106,7 @@ impl Poller {
             took_long: false,
             draining: false,
             gaps: Gaps::default(),
+            offers: Offers::default(),
         };
         Ok((poller, registry, waker))
     }

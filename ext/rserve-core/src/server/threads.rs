@@ -148,11 +148,15 @@ impl Server {
     fn lead(&self, mut poller: MutexGuard<'_, Poller>, seat: &Seat, until: Option<Instant>) {
         // Clients that wait for this processor may be about to send something; once asleep, this thread would have to be
         // woken for it.
-        thread::yield_now();
+        let mut offer = poller.offers.are_due().then(offer);
         self.shared.polling.lead(true);
         let began = Instant::now();
-        if until.is_none() && poller.gaps.are_short() && self.shared.threads.busy() == 0 {
-            self.spin(&mut poller, seat, began);
+        if let Some(longest) = &mut offer
+            && until.is_none()
+            && poller.gaps.are_short()
+            && self.shared.threads.busy() == 0
+        {
+            self.spin(&mut poller, seat, began, longest);
         }
         while self.shared.backlog.len() == 0 && !seat.is_interrupted() && self.may_wait() {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -162,6 +166,9 @@ impl Server {
             poller.turn(&self.shared, left);
         }
         poller.gaps.note(began.elapsed());
+        if let Some(longest) = offer {
+            poller.offers.note(longest, self.shared.backlog.len());
+        }
         // Before the next one may set it.
         self.shared.polling.lead(false);
         drop(poller);
@@ -169,14 +176,14 @@ impl Server {
     }
 
     /// Polls once or more without sleeping, until [`SPIN`] after `began` or until there is something to do. Whoever else
-    /// wants this processor gets it.
-    fn spin(&self, poller: &mut Poller, seat: &Seat, began: Instant) {
+    /// wants this processor gets it, for so long at most.
+    fn spin(&self, poller: &mut Poller, seat: &Seat, began: Instant, longest: &mut Duration) {
         loop {
             poller.turn(&self.shared, Some(Duration::ZERO));
             if self.shared.backlog.len() > 0 || seat.is_interrupted() || began.elapsed() >= SPIN {
                 return;
             }
-            thread::yield_now();
+            *longest = offer().max(*longest);
         }
     }
 
@@ -320,4 +327,11 @@ impl Server {
             self.shared.wake_poller();
         }
     }
+}
+
+/// Lets whoever wants this processor have it: for how long.
+fn offer() -> Duration {
+    let began = Instant::now();
+    thread::yield_now();
+    began.elapsed()
 }
