@@ -27,6 +27,8 @@ pub(crate) struct Backlog<C = Arc<Connection>> {
     most: AtomicUsize,
     /// How many requests have ended whose threads did not compete: with each, a thread that competed lost its rival.
     rivals: AtomicUsize,
+    /// Threads that were called to compete and have not yet come to take a request: they want the GVL.
+    called: AtomicUsize,
     /// Requests may be turned away.
     limited: bool,
     state: Mutex<Waiting<C>>,
@@ -53,6 +55,7 @@ impl<C> Backlog<C> {
             parked: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
             rivals: AtomicUsize::new(0),
+            called: AtomicUsize::new(0),
             limited: queue.is_limited(),
             state: Mutex::new(Waiting { queue, idle: Vec::new() }),
         }
@@ -188,6 +191,7 @@ impl<C> Backlog<C> {
     }
 
     fn park(&self, seat: &Arc<Seat>, may_wait: impl FnOnce(usize) -> bool) {
+        self.arrived(seat);
         let stays = {
             let mut state = self.state();
             state.idle.push(Arc::clone(seat));
@@ -223,8 +227,23 @@ impl<C> Backlog<C> {
         for seat in woken {
             if compete {
                 seat.competing.store(self.rivals.load(Ordering::Acquire) + 1, Ordering::Release);
+                if !seat.called.swap(true, Ordering::AcqRel) {
+                    self.called.fetch_add(1, Ordering::AcqRel);
+                }
             }
             seat.wake();
+        }
+    }
+
+    /// How many threads are on their way that were called to compete.
+    pub(crate) fn called(&self) -> usize {
+        self.called.load(Ordering::Acquire)
+    }
+
+    /// The thread of `seat` has the GVL, or lies down.
+    pub(crate) fn arrived(&self, seat: &Seat) {
+        if seat.called.load(Ordering::Acquire) && seat.called.swap(false, Ordering::AcqRel) {
+            self.called.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
@@ -272,6 +291,27 @@ mod tests {
         assert!(backlog.competes(&seat), "its own requests end nothing");
         backlog.done(&rival);
         assert!(!backlog.competes(&seat));
+    }
+
+    #[test]
+    fn a_thread_that_is_called_is_on_its_way_until_it_comes() {
+        let backlog = Arc::new(Backlog::<()>::default());
+        let seat = Arc::new(Seat::default());
+        let waits = {
+            let (backlog, seat) = (Arc::clone(&backlog), Arc::clone(&seat));
+            std::thread::spawn(move || backlog.wait(&seat, || true))
+        };
+        while backlog.parked() == 0 {
+            std::thread::yield_now();
+        }
+        backlog.call(1, true);
+        assert_eq!(backlog.called(), 1);
+        backlog.call(1, true);
+        assert_eq!(backlog.called(), 1, "nobody else is there");
+        waits.join().unwrap();
+        backlog.arrived(&seat);
+        backlog.arrived(&seat);
+        assert_eq!(backlog.called(), 0);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Seat {
     /// The thread is to serve even though another one computes; 1 more than the backlog's count of rivals then,
     /// else 0.
     pub(super) competing: AtomicUsize,
+    /// The thread was called to compete and has not come yet.
+    pub(super) called: AtomicBool,
     /// The request that the thread serves is a large one ([`super::large`]).
     pub(super) large: AtomicBool,
     /// Where operators see what the thread does.

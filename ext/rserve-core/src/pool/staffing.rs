@@ -7,12 +7,14 @@
 //! Where Ruby tells when a thread lets go of the GVL in the middle of a request and when it wants it back (3.3 and
 //! later), requests are begun by one thread as long as it can go on: a second one would only take turns with it, at
 //! the price of two context switches for every file that either looks at. Another thread is called when all that serve
-//! are away, at once if absences are usually long enough to be worth it ([`is_long`]), else when the monitor sees it;
-//! and when one computes for longer than [`COMPETE_AFTER`].
+//! are away, at once if absences usually are worth it ([`is_worth_it`]), else when the monitor sees it;
+//! when one computes for longer than [`COMPETE_AFTER`]; and when several do, for longer than [`TURN_OF_EACH`] for each.
 
 use std::time::Duration;
 
-use crate::tuning::{AVERAGED, BRISK, COMPETE_AFTER, LONGEST_TICK, PROBE_EVERY, RELIEF, TICK};
+use crate::tuning::{
+    AVERAGED, BRISK, COMPETE_AFTER, LONGEST_TICK, PROBE_EVERY, RELIEF, TICK, TURN_OF_EACH, WORTH,
+};
 
 /// What the monitor sees at a tick.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -25,8 +27,10 @@ pub struct PoolLoad {
     pub stale: bool,
     /// Threads tell when they let go of the GVL in a request.
     pub told: bool,
-    /// A thread that serves has the GVL, or wants it; only where it is told.
-    pub computing: bool,
+    /// Threads that serve and have the GVL, or want it; only where it is told.
+    pub computing: usize,
+    /// Threads that were called to compete with them, and want the GVL, too.
+    pub called: usize,
     /// Time since a request was last begun.
     pub stalled: Duration,
     /// Threads that are parked.
@@ -51,9 +55,11 @@ pub struct Call {
 impl PoolLoad {
     /// Decides which threads are called.
     pub fn call(self) -> Call {
-        let compete = self.told && self.computing;
+        let compete = self.told && self.computing > 0;
         let wanted = match (self.told, self.polled, self.stale) {
-            _ if compete => usize::from(self.ready > 0 && self.stalled >= COMPETE_AFTER),
+            _ if compete => {
+                usize::from(self.ready > 0 && self.stalled >= patience(self.computing + self.called))
+            }
             (true, polled, _) => usize::from(!polled || self.ready > 0),
             // Requests wait and nobody came for them: one thread each.
             (false, false, _) if self.ready > 0 => self.ready,
@@ -66,14 +72,29 @@ impl PoolLoad {
     }
 }
 
+/// How long requests wait for so many threads that want the GVL before one more is to compete with them.
+fn patience(contending: usize) -> Duration {
+    match u32::try_from(contending) {
+        Ok(0 | 1) => COMPETE_AFTER,
+        several => TURN_OF_EACH * several.unwrap_or(u32::MAX),
+    }
+}
+
 /// Whether one idle thread may go (Puma's trimmer).
 pub fn may_trim(spawned: usize, idle: usize, ready: usize, min_threads: usize) -> bool {
     spawned > min_threads && idle > 0 && ready == 0
 }
 
-/// Whether threads are usually away for long enough to call another one each time.
-pub fn is_long(usual_absence: u64) -> bool {
-    usual_absence > RELIEF
+/// Whether an absence takes longer than to call another thread.
+pub fn is_long(absence: u64) -> bool {
+    absence > RELIEF
+}
+
+/// Whether another thread is called each time that one is away: usually for so long, having computed for so long since it
+/// last was. One that writes a line to a log after five milliseconds would lose the GVL for the time of a whole page, and
+/// the lock of the log is kept meanwhile from all others: they are away, too, and even more would be called.
+pub fn is_worth_it(usual_absence: u64, usual_stretch: u64) -> bool {
+    is_long(usual_absence) && usual_absence * WORTH > usual_stretch
 }
 
 /// How often that is done when an absence took so long by itself: less and less, as long as none turns out to be short.
@@ -82,11 +103,11 @@ pub fn probe_every(before: u64, absence: u64) -> u64 {
 }
 
 /// The average over the last sixty or so.
-pub fn usual_absence(before: u64, latest: u64) -> u64 {
+pub fn usual(before: u64, latest: u64) -> u64 {
     before - before / AVERAGED + latest / AVERAGED
 }
 
-/// Whether the monitor has nothing to do that is urgent: somebody polls, or none of what it may find can be begun before the
+/// Whether the monitor has nothing to do that is urgent: somebody polls, or none of what it may find can be begun before a
 /// thread that computes is done or [`COMPETE_AFTER`] is over.
 pub fn is_calm(on_call: bool, led_or_polled: bool, computing: bool) -> bool {
     !on_call && (led_or_polled || computing)
@@ -135,7 +156,7 @@ mod tests {
     fn a_thread_that_computes_is_given_time_where_one_that_waits_would_tell() {
         let computing = PoolLoad {
             told: true,
-            computing: true,
+            computing: 1,
             ready: 9,
             parked: 4,
             spawned: 5,
@@ -143,6 +164,7 @@ mod tests {
             ..PoolLoad::default()
         };
         let long = COMPETE_AFTER;
+        let several = PoolLoad { computing: 3, stalled: long, ..computing };
         for (load, wake, spawn) in [
             (computing, 0, false),
             (PoolLoad { polled: true, stale: true, ..computing }, 0, false),
@@ -151,10 +173,15 @@ mod tests {
             (PoolLoad { stalled: long, ready: 0, ..computing }, 0, false),
             (PoolLoad { parked: 0, spawned: 1, ..computing }, 0, false),
             (PoolLoad { parked: 0, spawned: 1, stalled: long, ..computing }, 0, true),
+            (PoolLoad { stalled: long, called: 1, ..computing }, 0, false),
+            (PoolLoad { stalled: TURN_OF_EACH * 2, called: 1, ..computing }, 1, false),
+            (several, 0, false),
+            (PoolLoad { stalled: TURN_OF_EACH * 2, ..several }, 0, false),
+            (PoolLoad { stalled: TURN_OF_EACH * 3, ..several }, 1, false),
         ] {
             assert_eq!(load.call(), Call { wake, spawn, compete: true }, "{load:?}");
         }
-        let away = PoolLoad { computing: false, ..computing };
+        let away = PoolLoad { computing: 0, ..computing };
         for (load, wake, spawn) in [
             (away, 1, false),
             (PoolLoad { polled: true, ..away }, 1, false),
@@ -207,7 +234,7 @@ mod tests {
     #[test]
     fn files_are_no_long_absences_and_queries_are() {
         let (file, query) = (3_000, LONGEST_ABSENCE);
-        let again = |usual, absence, times| (0..times).fold(usual, |usual, _| usual_absence(usual, absence));
+        let again = |before, absence, times| (0..times).fold(before, |before, _| usual(before, absence));
         let files = again(0, file, 1000);
         assert!(!is_long(files));
         assert!(!is_long(again(files, query, 1)), "once");
@@ -219,6 +246,19 @@ mod tests {
         let every = (0..20).fold(PROBE_EVERY, |every, _| probe_every(every, query));
         assert_eq!(every, PROBE_EVERY * 64);
         assert_eq!(probe_every(every, file), PROBE_EVERY);
+    }
+
+    #[test]
+    fn absences_that_are_few_beside_what_is_computed_call_nobody() {
+        for (absence, stretch, worth) in [
+            (20_000, 100_000, true),
+            (20_000, 5_000_000, false),
+            (LONGEST_ABSENCE, 1_400_000, true),
+            (LONGEST_ABSENCE, 7_000_000, false),
+            (3_000, 3_000, false),
+        ] {
+            assert_eq!(is_worth_it(absence, stretch), worth, "{absence} after {stretch}");
+        }
     }
 
     #[test]

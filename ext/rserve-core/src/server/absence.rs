@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Server;
 use crate::pool::Seat;
 use crate::pool::staffing;
-use crate::tuning::LONGEST_ABSENCE;
+use crate::tuning::{LONGEST_ABSENCE, LONGEST_STRETCH};
 
 /// In what [`Server::thread_suspended`] gives: how long the absence lasts says nothing about those to come.
 const SHARED: u64 = 1;
@@ -18,19 +18,35 @@ impl Server {
         if !self.is_at_home() {
             return SHARED;
         }
-        self.shared.absences.away.fetch_add(1, Ordering::SeqCst);
-        let absences = self.shared.absences.count.fetch_add(1, Ordering::Relaxed);
+        let absences = &self.shared.absences;
+        absences.away.fetch_add(1, Ordering::SeqCst);
+        let count = absences.count.fetch_add(1, Ordering::Relaxed);
+        let now = self.shared.deadlines.nanos();
         let alone = !self.is_computing();
+        if alone {
+            self.note_stretch(now);
+        }
         let relieved = alone
             && !self.shared.polling.is_led()
-            && staffing::is_long(self.shared.absences.usual.load(Ordering::Relaxed))
-            && !absences.is_multiple_of(self.shared.absences.probe_every.load(Ordering::Relaxed));
+            && staffing::is_worth_it(
+                absences.usual.load(Ordering::Relaxed),
+                absences.usual_stretch.load(Ordering::Relaxed),
+            )
+            && !count.is_multiple_of(absences.probe_every.load(Ordering::Relaxed));
         if relieved {
             self.relieve();
         }
         // With another thread on the processor even a look at a file takes long.
         let shared = if alone && !relieved { 0 } else { SHARED };
-        (self.shared.deadlines.nanos() & !SHARED).max(SHARED << 1) | shared
+        (now & !SHARED).max(SHARED << 1) | shared
+    }
+
+    fn note_stretch(&self, now: u64) {
+        let absences = &self.shared.absences;
+        let stretch =
+            now.saturating_sub(absences.computes_since.load(Ordering::Relaxed)).min(LONGEST_STRETCH);
+        let before = absences.usual_stretch.load(Ordering::Relaxed);
+        absences.usual_stretch.store(staffing::usual(before, stretch), Ordering::Relaxed);
     }
 
     /// A thread of which [`Server::thread_suspended`] told wants the GVL back, or has it. May be called from anywhere.
@@ -38,22 +54,37 @@ impl Server {
         if !self.is_at_home() {
             return;
         }
-        self.shared.absences.away.fetch_sub(1, Ordering::SeqCst);
+        let absences = &self.shared.absences;
+        let now = self.shared.deadlines.nanos();
+        if !self.is_computing() {
+            absences.computes_since.store(now, Ordering::Relaxed);
+        }
+        absences.away.fetch_sub(1, Ordering::SeqCst);
         if left & SHARED != 0 {
             return;
         }
-        let absence = self.shared.deadlines.nanos().saturating_sub(left).min(LONGEST_ABSENCE);
-        let every = self.shared.absences.probe_every.load(Ordering::Relaxed);
-        self.shared.absences.probe_every.store(staffing::probe_every(every, absence), Ordering::Relaxed);
+        let absence = now.saturating_sub(left).min(LONGEST_ABSENCE);
+        let every = absences.probe_every.load(Ordering::Relaxed);
+        absences.probe_every.store(staffing::probe_every(every, absence), Ordering::Relaxed);
         // Two that come back at once may lose one of the two: it is an average.
-        let usual = self.shared.absences.usual.load(Ordering::Relaxed);
-        self.shared.absences.usual.store(staffing::usual_absence(usual, absence), Ordering::Relaxed);
+        let before = absences.usual.load(Ordering::Relaxed);
+        absences.usual.store(staffing::usual(before, absence), Ordering::Relaxed);
     }
 
     /// A thread that serves has the GVL, or wants it; only where absences are told.
     pub(crate) fn is_computing(&self) -> bool {
-        self.shared.options.suspensions_told
-            && self.shared.threads.busy() > self.shared.absences.away.load(Ordering::SeqCst)
+        self.computing() > 0
+    }
+
+    /// How many do.
+    pub(crate) fn computing(&self) -> usize {
+        match self.shared.options.suspensions_told {
+            true => {
+                let busy = self.shared.threads.busy();
+                busy.saturating_sub(self.shared.absences.away.load(Ordering::SeqCst))
+            }
+            false => 0,
+        }
     }
 
     /// Whether the calling thread, which does not serve, leaves what there is to one that does.

@@ -56,6 +56,12 @@ impl Server {
             let request = self.take_request(&connection, seat.serves_large());
             self.tell_begin(seat, &request, now);
             readers::note_serving(true);
+            if self.computing() == 1 {
+                self.shared
+                    .absences
+                    .computes_since
+                    .store(self.shared.deadlines.nanos_at(now), Ordering::Relaxed);
+            }
             return Next::Serve(Lease::new(self, connection, now), request);
         }
         self.rest(seat)
@@ -209,8 +215,10 @@ impl Server {
         connection.exchange().recycle(request);
     }
 
-    /// Whether [`Server::interrupt`] was called for `seat` since the last time.
+    /// The thread of `seat` has waited and holds the GVL again: whether [`Server::interrupt`] was called for it since the last
+    /// time.
     pub fn take_interrupt(&self, seat: &Seat) -> bool {
+        self.shared.backlog.arrived(seat);
         seat.take_interrupt()
     }
 

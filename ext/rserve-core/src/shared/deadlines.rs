@@ -43,7 +43,12 @@ impl Deadlines {
 
     /// The server's time in nanoseconds.
     pub(crate) fn nanos(&self) -> u64 {
-        let nanos = Instant::now().saturating_duration_since(self.epoch).as_nanos();
+        self.nanos_at(Instant::now())
+    }
+
+    /// As [`Deadlines::nanos`], at `now`.
+    pub(crate) fn nanos_at(&self, now: Instant) -> u64 {
+        let nanos = now.saturating_duration_since(self.epoch).as_nanos();
         u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 
