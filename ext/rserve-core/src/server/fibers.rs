@@ -89,7 +89,7 @@ impl Server {
     /// The request that the calling fiber is to serve, and then to call [`Server::served_in_fiber`]; to be called with the
     /// GVL held. `None` when there is none after all. A fiber that has a number other than 0 is named by it when the client
     /// goes while it waits for something else ([`Server::take_gone`]).
-    pub fn begin_in_fiber(self: &Arc<Self>, fiber: u64) -> Option<(Lease, Request)> {
+    pub fn begin_in_fiber(self: &Arc<Self>, fiber: u64) -> Option<(Lease, Box<Request>)> {
         let lane = self.lane().filter(|_| self.is_at_home())?;
         let now = Instant::now();
         while lane.is_ready() && self.status() < Status::Done {
@@ -102,7 +102,8 @@ impl Server {
             if self.lane_passes_over(lane, &connection, now) {
                 continue;
             }
-            let request = self.take_request(&connection, false);
+            // Not on the stack, which each collection looks through while the fiber waits.
+            let request = Box::new(self.take_request(&connection, false));
             if fiber != 0 {
                 let mut exchange = connection.exchange();
                 // A client that it is not known of goes unseen: that shows at the next write.

@@ -85,6 +85,10 @@ impl Client {
         }
     }
 
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
     /// The thread that served the request is done with it, and so with its body: nobody knows when the garbage collector
     /// would come for a file.
     pub(crate) fn settle(&self, ruby: &Ruby) -> Result<(), Error> {

@@ -1,7 +1,8 @@
 //! One request: environment, application, response, and whatever of it goes wrong.
 
+mod send;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::value::{LazyId, ReprValue};
@@ -10,16 +11,13 @@ use rserve_core::connection::exchange::AfterSending;
 use rserve_core::connection::request::{Refusal, Request};
 use rserve_core::observe::line::Octets;
 use rserve_core::server::{InHand, Lease};
-use rserve_http1::ResponseFraming;
 
 use super::Core;
 use crate::core::checked::Checked;
 use crate::core::client::Client;
 use crate::core::env::{self, Extras};
 use crate::core::response::{self, Body, ResponseContext};
-use crate::core::stream::Stream;
 use crate::core::writer::Writer;
-use crate::vm::gvl::without_gvl;
 use crate::vm::{error, protect};
 
 /// What the thread has to do once the response is out or given up and the connection was let go: an error is no
@@ -61,9 +59,18 @@ impl Core {
         if !request.is_supported(self.server.options()) {
             return self.unsupported(ruby, lease, request, context);
         }
-        let client: Obj<Client> =
-            ruby.obj_wrap(Client::new(&self.server, lease.connection(), request.head.takes_interim()));
+        let client = self.client(ruby, &lease, request);
         let outcome = self.run(ruby, lease, request, context, client);
+        Self::settle(ruby, outcome, client)
+    }
+
+    #[inline(never)]
+    fn client(&self, ruby: &Ruby, lease: &Lease, request: &Request) -> Obj<Client> {
+        ruby.obj_wrap(Client::new(&self.server, lease.connection(), request.head.takes_interim()))
+    }
+
+    #[inline(never)]
+    fn settle(ruby: &Ruby, outcome: Result<(), Error>, client: Obj<Client>) -> Result<(), Error> {
         protect::ensure(outcome, || error::forgive(client.settle(ruby)))
     }
 
@@ -102,12 +109,14 @@ impl Core {
 
     /// Whether the connection may be kept, of whose request the application reads the body while that comes. A response
     /// whose body is an Array is made: nobody will read more.
+    #[inline(never)]
     fn is_body_read(&self, lease: &Lease, outcome: &Result<Value, Error>) -> bool {
         let made = |triple: &Value| body_of(*triple).is_none_or(|body| RArray::from_value(body).is_some());
         self.server.is_body_read(lease.connection(), outcome.as_ref().map_or(true, made))
     }
 
     /// The application gives a request back whose client the server has answered in its place.
+    #[inline(never)]
     fn too_late(
         &self,
         ruby: &Ruby,
@@ -129,6 +138,7 @@ impl Core {
         }
     }
 
+    #[inline(never)]
     fn environment(
         &self,
         ruby: &Ruby,
@@ -170,6 +180,7 @@ impl Core {
     }
 
     /// The application failed before anything was sent: `lowlevel_error` says what the client gets.
+    #[inline(never)]
     fn failed(
         &self,
         ruby: &Ruby,
@@ -215,6 +226,7 @@ impl Core {
     }
 
     /// A request whose method the operator does not want served (RFC 9110 §15.6.2).
+    #[inline(never)]
     fn unsupported(
         &self,
         ruby: &Ruby,
@@ -222,8 +234,7 @@ impl Core {
         request: &Request,
         context: ResponseContext,
     ) -> Result<(), Error> {
-        let client: Obj<Client> =
-            ruby.obj_wrap(Client::new(&self.server, lease.connection(), request.head.takes_interim()));
+        let client = self.client(ruby, &lease, request);
         let octets = request.octets.as_slice();
         let about = (
             ruby.str_from_slice(request.head.method.of(octets)),
@@ -240,6 +251,7 @@ impl Core {
     }
 
     /// A request that the server itself answers.
+    #[inline(never)]
     fn refuse(
         &self,
         ruby: &Ruby,
@@ -315,10 +327,24 @@ impl Core {
     ) -> Result<(), Error> {
         if client.is_hijacked() {
             lease.finish(AfterSending::Close);
-            self.close(ruby, body_of(triple), env)?;
-            return self.after(ruby, Some(env), client, Some(triple), None);
+            return self.end(ruby, Ok(Ok(())), context, triple, env, client);
         }
-        match self.send(ruby, lease, context, Ok(triple), Some(env), client) {
+        let sent = self.send(ruby, lease, context, Ok(triple), Some(env), client);
+        self.end(ruby, sent, context, triple, env, client)
+    }
+
+    /// The response was sent, or turned out to be none.
+    #[inline(never)]
+    fn end(
+        &self,
+        ruby: &Ruby,
+        sent: Result<Sent, Unsent>,
+        context: ResponseContext,
+        triple: Value,
+        env: RHash,
+        client: Obj<Client>,
+    ) -> Result<(), Error> {
+        match sent {
             Ok(sent) => {
                 protect::ensure(sent, || self.close(ruby, body_of(triple), env))?;
                 self.after(ruby, Some(env), client, Some(triple), None)
@@ -330,107 +356,6 @@ impl Core {
         }
     }
 
-    /// Sends `triple`.
-    fn send(
-        &self,
-        ruby: &Ruby,
-        lease: Lease,
-        context: ResponseContext,
-        triple: Result<Value, Error>,
-        env: Option<RHash>,
-        client: Obj<Client>,
-    ) -> Result<Sent, Unsent> {
-        let checked = match triple.and_then(|triple| self.check(ruby, context, triple, env)) {
-            Ok(checked) => checked,
-            Err(failure) => return Err((lease, failure)),
-        };
-        let Some(Checked { status, body, plan, head, coder }) = checked else {
-            // Puma's asynchronous response: the application answers on the socket, or never.
-            client.keep_input();
-            client.end();
-            lease.finish(AfterSending::Close);
-            return Ok(Ok(()));
-        };
-        self.server.note_status(lease.connection(), status);
-        if !matches!(body, Body::Hijack(_)) {
-            client.answer();
-        }
-        let body = match body {
-            Body::Whole(whole) => {
-                client.end();
-                whole.send(lease, context, status, self.spelling);
-                return Ok(Ok(()));
-            }
-            body => body,
-        };
-        let mut writer = Writer::new(lease, plan.framing, head, plan.keep_alive);
-        writer.code_with(coder);
-        let bodiless = plan.framing == ResponseFraming::None;
-        let outcome = match body {
-            Body::Hijack(callable) => return Ok(self.hand_over(ruby, writer, callable, env, client)),
-            Body::Strings(strings, length) => {
-                response::send_strings(&mut writer, strings, length);
-                Ok(())
-            }
-            Body::File(_) | Body::Stored(..) => {
-                let written = match body {
-                    Body::File(file) => writer.write_file(ruby, file),
-                    Body::Stored(file, parts) => writer.write_stored(ruby, &file, parts),
-                    _ => Ok(()),
-                };
-                client.end();
-                if let Err(failure) = written {
-                    let lost = writer.has_failed();
-                    writer.abort();
-                    return Ok(self.cut_short(ruby, failure, env, lost));
-                }
-                // The file may have to come from a disk.
-                let mut writer = Some(writer);
-                let mut finish = || writer.take().map_or((), Writer::finish);
-                if without_gvl(&mut finish, &|| {}).is_none() {
-                    finish();
-                }
-                return Ok(Ok(()));
-            }
-            Body::Call(callable) if !bodiless => {
-                return Ok(self.stream(ruby, writer, callable, env, client));
-            }
-            Body::Each(each) if !bodiless => {
-                client.writer.put(writer);
-                let outcome = response::send_each(client, each);
-                let Some(back) = client.writer.take() else {
-                    // Another thread still has it: the response ends with what that one writes.
-                    client.keep_input();
-                    client.end();
-                    return Ok(outcome.or_else(|failure| self.cut_short(ruby, failure, env, false)));
-                };
-                writer = back;
-                outcome
-            }
-            Body::Each(_) | Body::Call(_) | Body::Empty | Body::Whole(_) => Ok(()),
-        };
-        match outcome {
-            Ok(()) => {
-                client.end();
-                match context.linger && !plan.keep_alive {
-                    true => writer.finish_lingering(),
-                    false => writer.finish(),
-                }
-                Ok(Ok(()))
-            }
-            // Nothing has left: there is still time for a proper error.
-            Err(failure) if writer.is_unsent() && error::exception(&failure).is_some() => {
-                Err((writer.into_lease(), failure))
-            }
-            Err(failure) => {
-                client.end();
-                let lost = writer.has_failed();
-                writer.abort();
-                Ok(self.cut_short(ruby, failure, env, lost))
-            }
-        }
-    }
-
     /// It failed when part of the response was out: all that is left is to log it, and to report it as an error.
     fn cut_short(&self, ruby: &Ruby, failure: Error, env: Option<RHash>, lost: bool) -> Result<(), Error> {
         let Some(exception) = error::exception(&failure) else { return Err(failure) };
@@ -438,65 +363,6 @@ impl Core {
             error::forgive(self.handler(ruby).funcall::<_, _, Value>("late_error", (exception, env)))?;
         }
         Ok(())
-    }
-
-    /// A streaming body (Rack 3): called with a stream that may live longer than the call.
-    fn stream(
-        &self,
-        ruby: &Ruby,
-        writer: Writer,
-        callable: Value,
-        env: Option<RHash>,
-        client: Obj<Client>,
-    ) -> Sent {
-        let connection = Arc::clone(writer.connection());
-        let stream: Obj<Stream> = ruby.obj_wrap(Stream::new(writer));
-        client.keep_input();
-        let outcome = callable.funcall::<_, _, Value>("call", (stream,));
-        client.end();
-        if let Err(failure) = outcome {
-            let mut lost = true;
-            if let Some(writer) = stream.take() {
-                lost = writer.has_failed();
-                writer.abort();
-            }
-            return self.cut_short(ruby, failure, env, lost);
-        }
-        if !stream.is_closed() {
-            self.server.leave_to_application(&connection);
-        }
-        // The head must not wait for the first write of a stream that was only put aside.
-        stream.flush_head(ruby)
-    }
-
-    /// Partial hijack: the head goes out, then the application gets the socket.
-    fn hand_over(
-        &self,
-        ruby: &Ruby,
-        mut writer: Writer,
-        callable: Value,
-        env: Option<RHash>,
-        client: Obj<Client>,
-    ) -> Sent {
-        let flushed = writer.flush(ruby).and_then(|()| writer.wait(ruby));
-        if let Err(failure) = flushed {
-            client.end();
-            let lost = writer.has_failed();
-            writer.abort();
-            return self.cut_short(ruby, failure, env, lost);
-        }
-        client.keep_input();
-        let socket: Result<Value, Error> = client.funcall("call", ());
-        let outcome = socket.and_then(|socket| callable.funcall::<_, _, Value>("call", (socket,)));
-        writer.into_lease().finish(AfterSending::Close);
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(failure) => {
-                let told = self.cut_short(ruby, failure, env, false);
-                // Nobody has the socket now.
-                protect::ensure(told, || error::forgive(client.funcall::<_, _, Value>("close", ())))
-            }
-        }
     }
 
     /// `body.close`, once, whatever happened.

@@ -12,7 +12,7 @@ use crate::vm::{error, text};
 /// Holds the response's writer until the stream is closed. If it is forgotten without, the client sees an incomplete
 /// response: a writer that is dropped aborts it.
 #[derive(TypedData)]
-#[magnus(class = "Rserve::Stream", free_immediately)]
+#[magnus(class = "Rserve::Stream", free_immediately, wb_protected)]
 pub(crate) struct Stream {
     writer: WriterSlot,
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use magnus::{Error, RString, Ruby};
-use rserve_core::connection::Connection;
 use rserve_core::connection::exchange::AfterSending;
 use rserve_core::content::StoredFile;
 use rserve_core::content::coder::Coder;
@@ -244,10 +243,6 @@ impl Writer {
     /// The body will never be complete: the client must see that, so no end is written.
     pub(crate) fn abort(self) {
         self.lease.finish(AfterSending::Abort);
-    }
-
-    pub(crate) fn connection(&self) -> &Arc<Connection> {
-        self.lease.connection()
     }
 
     /// The connection without the rest of the response.
