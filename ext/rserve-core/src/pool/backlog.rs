@@ -240,7 +240,7 @@ impl<C> Backlog<C> {
         self.called.load(Ordering::Acquire)
     }
 
-    /// The thread of `seat` has the GVL, or lies down.
+    /// The thread of `seat` has the GVL, or waits again and does not want it.
     pub(crate) fn arrived(&self, seat: &Seat) {
         if seat.called.load(Ordering::Acquire) && seat.called.swap(false, Ordering::AcqRel) {
             self.called.fetch_sub(1, Ordering::AcqRel);

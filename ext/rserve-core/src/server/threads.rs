@@ -135,6 +135,7 @@ impl Server {
             } else if self.shared.backlog.len() > 0 {
                 break;
             } else if let Some(poller) = self.try_poller() {
+                self.shared.backlog.arrived(seat);
                 self.lead(poller, seat, None);
             } else {
                 // A thread that is woken without a request is to poll, which needs no GVL.

@@ -223,6 +223,28 @@ fn absences_in_which_another_thread_was_called_say_nothing() {
     answer(lease, &seat);
 }
 
+/// A line of a log in a page that computes for long: another page would take the GVL for as long.
+#[test]
+fn nobody_is_called_for_absences_that_are_few_beside_what_is_computed() {
+    let (server, address) = server(Options { suspensions_told: true, ..Options::default() });
+    server.shared.begin();
+    let _client = client(address, REQUEST);
+    poll_until(&server, "the request", || server.shared.backlog.len() == 1);
+    let seat = Seat::default();
+    let (lease, _) = taken(server.next(&seat)).expect("the request");
+    let absences = &server.shared.absences;
+    absences.usual.store(crate::tuning::LONGEST_ABSENCE, Ordering::Relaxed);
+    absences.usual_stretch.store(crate::tuning::LONGEST_STRETCH, Ordering::Relaxed);
+    let called = (0..20).filter(|_| {
+        let before = absences.usual.load(Ordering::Relaxed);
+        server.thread_back(server.thread_suspended());
+        // One in which another thread was called does not count.
+        absences.usual.load(Ordering::Relaxed) == before
+    });
+    assert_eq!(called.count(), 0);
+    answer(lease, &seat);
+}
+
 #[test]
 fn one_large_request_is_served_at_a_time_and_small_ones_pass() {
     let (server, address) = server(Options { max_threads: 5, ..Options::default() });
