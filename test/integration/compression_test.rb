@@ -81,6 +81,17 @@ class CompressionTest < ServerCase
     assert_equal '"x"', ask("/", "", { "ETag" => '"x"' })["ETag"]
   end
 
+  # Lines before it become longer, shorter or go.
+  def test_connection_of_the_application_stands_on_a_line_of_its_own
+    start
+    before = [{ "ETag" => '"x"' }, { "Accept-Ranges" => "bytes" }, { "Content-Encoding" => "identity" }, {}]
+    before.product(%w[/ /each]).each do |fields, path|
+      response = ask(path, "gzip", fields.merge("Connection" => "x-option", "X-Last" => "last of them"))
+      assert_equal ["x-option", "last of them", "gzip"],
+                   [response["Connection"], response["X-Last"], response["Content-Encoding"]], fields
+    end
+  end
+
   def test_streams_part_by_part
     gate = File.join(folder, "gate")
     start(env: { "GATE" => gate })

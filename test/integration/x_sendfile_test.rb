@@ -68,6 +68,19 @@ class XSendfileTest < ServerCase
     assert_equal [200, "0123456789"], [posted.status, posted.body]
   end
 
+  def test_connection_of_the_application_stands_on_a_line_of_its_own
+    start
+    after = { "X-App-Connection" => "x-option", "X-App-X-Last" => "last of them" }
+    [{ "X-App-Transfer-Encoding" => "chunked" }, { "X-App-Content-Range" => "bytes 0-1/2" }, {}].each do |before|
+      fields = before.merge(after)
+      [["bytes=2-4", "234"], ["bytes=0-1,-1", /\r\n\r\n9\r\n--/], ["", "0123456789"]].each do |range, body|
+        response = ask("ab/file", fields.merge("Range" => range))
+        assert_equal ["x-option", "last of them"], [response["Connection"], response["X-Last"]], "#{fields} #{range}"
+        assert_operator body, :===, response.body
+      end
+    end
+  end
+
   def test_what_is_in_no_folder_is_an_error
     File.mkfifo(File.join(@storage, "fifo"))
     start

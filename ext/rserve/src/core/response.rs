@@ -41,7 +41,7 @@ pub(crate) struct Fields {
     /// Where in `lines` it says Transfer-Encoding, which not every client may be told.
     coding: Range<usize>,
     pub(crate) connection: ConnectionOptions,
-    /// Where in `lines` it said Connection first, and the name in its spelling.
+    /// Where in `lines` it said Connection first, or their end once they have changed, and the name in its spelling.
     connection_at: usize,
     connection_name: Vec<u8>,
     /// It set a Date.
@@ -233,7 +233,7 @@ impl Fields {
     /// The content becomes another one.
     pub(crate) fn change(&mut self, change: Change, spelling: Spelling) {
         self.lines = field_lines::changed(&self.lines, change, spelling);
-        self.connection_at = self.connection_at.min(self.lines.len());
+        self.connection_at = self.lines.len();
     }
 
     /// The content is a file's.
@@ -253,7 +253,7 @@ impl Fields {
             }
         }
         self.coding = 0..0;
-        self.connection_at = self.connection_at.min(self.lines.len());
+        self.connection_at = self.lines.len();
     }
 
     /// Gives the buffers back.
