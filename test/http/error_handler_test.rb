@@ -55,6 +55,23 @@ class ErrorHandlerTest < ServerCase
     end
   end
 
+  # From level 8 on a method that is not supported counts as an error, and what follows the request is read for a while.
+  def test_a_body_of_the_handlers_that_comes_in_parts_is_whole
+    config = <<~'RUBY'
+      lowlevel_error_handler do |_error, env, status|
+        [status, {}, env["QUERY_STRING"].to_i.times.lazy.map { |part| "part #{part}," }]
+      end
+    RUBY
+    spawn_server "--compat", "8", app: file("faults.ru", APP), config: config
+    ["FOO /", "GET /call"].each do |line|
+      3.times do |parts|
+        response = request("#{line}?#{parts} HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert_equal [line.start_with?("FOO") ? 501 : 500, Array.new(parts) { |part| "part #{part}," }.join],
+                     [response.status, response.body]
+      end
+    end
+  end
+
   # Rails' reporter is told, too, from where it takes a source on.
   def test_rails_is_told_once_of_each
     {

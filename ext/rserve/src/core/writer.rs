@@ -205,7 +205,12 @@ impl Writer {
     }
 
     /// The body is complete: ends its framing and lets go of the connection.
-    pub(crate) fn finish(mut self) {
+    pub(crate) fn finish(self) {
+        self.end(AfterSending::Close);
+    }
+
+    /// As [`Writer::finish`]; a connection that is not kept ends by `closing`.
+    fn end(mut self, closing: AfterSending) {
         if let Some(coder) = self.coder.take() {
             let mut last = Vec::new();
             if self.failed || coder.end(&mut last).is_err() {
@@ -222,7 +227,7 @@ impl Writer {
         }
         self.lease.finish(match self.body.after(self.keep_alive && !self.failed) {
             AfterBody::KeepAlive => AfterSending::KeepAlive,
-            AfterBody::Close => AfterSending::Close,
+            AfterBody::Close => closing,
             AfterBody::Abort => AfterSending::Abort,
         });
     }
@@ -236,8 +241,9 @@ impl Writer {
 
     /// As [`Writer::finish`], and never keeps the connection; what the client still sends is read for a while, so that
     /// it sees the answer.
-    pub(crate) fn finish_lingering(self) {
-        self.lease.finish(AfterSending::Linger);
+    pub(crate) fn finish_lingering(mut self) {
+        self.keep_alive = false;
+        self.end(AfterSending::Linger);
     }
 
     /// The body will never be complete: the client must see that, so no end is written.
