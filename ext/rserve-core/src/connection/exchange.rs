@@ -357,11 +357,10 @@ impl Exchange {
                         return Outcome::Wait;
                     }
                     Ok(Flushed::More) => return Outcome::Again,
-                    Ok(Flushed::Changed) => {
+                    Ok(Flushed::Changed) | Err(_) => {
                         self.after_sending = AfterSending::Abort;
                         return Outcome::Close;
                     }
-                    Err(_) => return Outcome::Close,
                 },
                 Activity::Lingering => return self.discard(now),
                 Activity::Ready => return Outcome::Wait,

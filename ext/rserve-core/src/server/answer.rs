@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::{Server, Status, told};
+use super::{Notice, Server, Status, told};
 use crate::connection::Connection;
 use crate::connection::access;
 use crate::connection::exchange::{AfterSending, Exchange, Outcome};
@@ -27,7 +27,7 @@ impl Server {
         self.check_home()?;
         let written = connection.exchange().write(slices, &self.shared.options);
         self.note_unread();
-        written.inspect_err(|_| connection.set_fiber(0))
+        written.inspect_err(|failure| self.note_failure(connection, failure))
     }
 
     /// As [`Server::write`], for one of the parts of which an application makes many: parts that follow each other
@@ -40,7 +40,14 @@ impl Server {
     pub fn write_part(&self, connection: &Arc<Connection>, slices: &[IoSlice<'_>]) -> io::Result<bool> {
         self.check_home()?;
         // A fiber that sees it here need not hear of it.
-        self.send_part(connection, slices).inspect_err(|_| connection.set_fiber(0))
+        self.send_part(connection, slices).inspect_err(|failure| self.note_failure(connection, failure))
+    }
+
+    fn note_failure(&self, connection: &Connection, failure: &io::Error) {
+        connection.set_fiber(0);
+        if failure.kind() == io::ErrorKind::StorageFull {
+            self.shared.notify(Notice::NotHeld(failure.to_string()));
+        }
     }
 
     fn send_part(&self, connection: &Arc<Connection>, slices: &[IoSlice<'_>]) -> io::Result<bool> {

@@ -15,6 +15,8 @@ use crate::net::tls::Fault;
 pub enum Notice {
     /// No connection can be taken at the moment.
     AcceptFailed(Errno),
+    /// What a client has not read yet could not be stored, and its response was cut.
+    NotHeld(String),
     /// epoll itself failed.
     PollFailed(io::Error),
     /// So many clients were cut off, because they read too slowly.
@@ -36,6 +38,7 @@ impl Notice {
             Notice::TimedOut(peer, _) | Notice::TlsFailed(peer, _) => Some(peer.ip()),
             Notice::AcceptFailed(_)
             | Notice::GivenUp(_)
+            | Notice::NotHeld(_)
             | Notice::PollFailed(_)
             | Notice::ReadersCut(_)
             | Notice::Stalled(_) => None,
@@ -51,6 +54,10 @@ impl fmt::Display for Notice {
                 formatter,
                 "{late} was answered 504: the application has had it for {:.1} s",
                 late.age.as_secs_f64()
+            ),
+            Notice::NotHeld(failure) => write!(
+                formatter,
+                "a response was cut: what its client has not read yet cannot be stored in the temporary folder: {failure}"
             ),
             Notice::PollFailed(failure) => write!(formatter, "cannot wait for connections: {failure}"),
             Notice::ReadersCut(count) => {

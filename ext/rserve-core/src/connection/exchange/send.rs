@@ -49,7 +49,7 @@ impl Exchange {
                 return Ok(());
             }
         }
-        self.outgoing.push(slices, sent, &options.temp_folder)
+        self.hold(slices, sent, options)
     }
 
     /// Queues `slices`, of a response that the caller is about to finish: they go out with what is queued after them.
@@ -57,7 +57,16 @@ impl Exchange {
         if let Some(access) = &mut self.access {
             access.add(slices);
         }
-        self.outgoing.push(slices, 0, &options.temp_folder)
+        self.hold(slices, 0, options)
+    }
+
+    /// Queues what is left of `slices` after their first `sent` octets. Without room for it the response ends here: what came next
+    /// would be read in its place.
+    fn hold(&mut self, slices: &[IoSlice<'_>], sent: usize, options: &Options) -> io::Result<()> {
+        self.outgoing.push(slices, sent, &options.temp_folder).map_err(|failure| {
+            self.lost = true;
+            io::Error::new(io::ErrorKind::StorageFull, failure)
+        })
     }
 
     /// As [`Exchange::write`], for one of many small parts: one that follows another closely is held back, so that they
@@ -75,7 +84,7 @@ impl Exchange {
             if let Some(access) = &mut self.access {
                 access.add(slices);
             }
-            self.outgoing.push(slices, 0, &options.temp_folder)?;
+            self.hold(slices, 0, options)?;
             return Ok(!mem::replace(&mut self.corked, true));
         }
         self.sent_at = Some(now);

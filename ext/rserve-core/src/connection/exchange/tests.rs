@@ -253,6 +253,23 @@ fn a_client_that_sends_and_does_not_read_makes_no_progress() {
 }
 
 #[test]
+fn a_response_that_cannot_be_held_ends_where_it_is() {
+    let options = Options { temp_folder: "/nowhere".into(), ..Options::default() };
+    let (mut client, mut exchange) = connected(&options);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+    let body = vec![b'b'; 4 << 20];
+    let failure = exchange.write(&[IoSlice::new(&body)], &options).unwrap_err();
+    assert_eq!(failure.kind(), io::ErrorKind::StorageFull);
+    assert!(exchange.write(&[IoSlice::new(b"the end")], &options).is_err());
+    exchange.finish(AfterSending::KeepAlive);
+    assert_eq!(until_no_more(&mut exchange, &options), Outcome::Close);
+    assert_eq!(exchange.after_sending, AfterSending::Abort);
+    exchange.close();
+    assert!(received(&mut client).iter().all(|&octet| octet == b'b'));
+}
+
+#[test]
 fn a_fast_sender_lets_others_have_their_turn() {
     let options = Options::default();
     let (mut client, mut exchange) = connected(&options);
