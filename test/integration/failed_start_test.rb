@@ -94,6 +94,16 @@ class FailedStartTest < ServerCase
     ].each { |arguments, reason| assert_told(/\Arserve: #{Regexp.escape(reason)}.*\n\z/, *arguments, app: broken) }
   end
 
+  def test_full_disk_is_told_in_one_line
+    { "--pidfile" => "pidfile", "--state" => "state_path" }.each do |option, name|
+      [[], %w[-w 1]].each do |mode|
+        spawn_server(option, "/dev/full", *mode, wait: false)
+        assert_exits 1
+        assert_match(%r{^rserve: #{name} /dev/full: No space left on device\n\z}, server.log)
+      end
+    end
+  end
+
   def test_folder_of_somebody_else_is_told
     skip "root may write everywhere" if Process.uid.zero?
     place = folder

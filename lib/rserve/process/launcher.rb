@@ -262,17 +262,11 @@ module Rserve
     def generation_booted; end
 
     # Writes the pid file and the state file, where they are asked for.
+    #
+    # @raise [ConfigError] when one cannot be written
     def write_state
-      write_pid
-      path = @options[:state]
-      return unless path
-
-      state = StateFile.new
-      state.pid = server_pid
-      state.control_url = @options[:control_url]
-      state.control_auth_token = @options[:control_auth_token]
-      state.running_from = File.expand_path(".")
-      state.save(path, @options[:state_permission])
+      write_own_file("pidfile", @options[:pidfile]) { |path| write_pid(path) }
+      write_own_file("state_path", @options[:state]) { |path| save_state(path) }
     end
 
     # Removes the pid file.
@@ -449,13 +443,26 @@ module Rserve
       CompatLevel.restart_hook(@config.compat_level)
     end
 
-    def write_pid
-      path = @options[:pidfile]
-      return unless path
+    # That it may be written has been looked at ({OwnFilesCheck}); whether there is room shows here.
+    def write_own_file(name, path)
+      yield path if path
+    rescue SystemCallError => e
+      raise ConfigError, "#{name} #{path}: #{SystemCallError.new(nil, e.errno).message}"
+    end
 
+    def write_pid(path)
       pid = Process.pid
       OwnFile.write(path, pid)
       at_exit { delete_own_pidfile if pid == Process.pid }
+    end
+
+    def save_state(path)
+      state = StateFile.new
+      state.pid = server_pid
+      state.control_url = @options[:control_url]
+      state.control_auth_token = @options[:control_auth_token]
+      state.running_from = File.expand_path(".")
+      state.save(path, @options[:state_permission])
     end
 
     def set_process_title

@@ -183,9 +183,8 @@ module Rserve
       end
 
       # The keeper removes it.
-      def write_pid
-        path = @options[:pidfile]
-        OwnFile.write(path, server_pid) if path
+      def write_pid(path)
+        OwnFile.write(path, server_pid)
       end
 
       # The listeners are the keeper's, and others may serve on them.
