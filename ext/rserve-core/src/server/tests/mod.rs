@@ -202,30 +202,9 @@ fn threads_beyond_new_bounds_leave_and_missing_ones_are_made() {
     assert_eq!(server.stats().max_threads, 2);
 }
 
-/// Otherwise absences that are short would look long for ever, once another thread has been called for a few that were.
-#[test]
-fn absences_in_which_another_thread_was_called_say_nothing() {
-    let (server, address) = server(Options { suspensions_told: true, ..Options::default() });
-    server.shared.begin();
-    let _client = client(address, REQUEST);
-    poll_until(&server, "the request", || server.shared.backlog.len() == 1);
-    let seat = Seat::default();
-    let (lease, _) = taken(server.next(&seat)).expect("the request");
-    let long = crate::tuning::LONGEST_ABSENCE;
-    server.shared.absences.usual.store(long, Ordering::Relaxed);
-    let counted = (0..160).filter(|_| {
-        let before = server.shared.absences.usual.load(Ordering::Relaxed);
-        server.thread_back(server.thread_suspended());
-        server.shared.absences.usual.load(Ordering::Relaxed) != before
-    });
-    assert_eq!(counted.count(), 10);
-    assert!(server.shared.absences.usual.load(Ordering::Relaxed) < long);
-    answer(lease, &seat);
-}
-
-/// A line of a log in a page that computes for long: another page would take the GVL for as long.
-#[test]
-fn nobody_is_called_for_absences_that_are_few_beside_what_is_computed() {
+/// How many of so many absences of a thread that serves count for the average, which begins with long ones; no other thread was
+/// called for those.
+fn absences_that_count(usual_stretch: u64, times: usize) -> usize {
     let (server, address) = server(Options { suspensions_told: true, ..Options::default() });
     server.shared.begin();
     let _client = client(address, REQUEST);
@@ -233,16 +212,31 @@ fn nobody_is_called_for_absences_that_are_few_beside_what_is_computed() {
     let seat = Seat::default();
     let (lease, _) = taken(server.next(&seat)).expect("the request");
     let absences = &server.shared.absences;
-    absences.usual.store(crate::tuning::LONGEST_ABSENCE, Ordering::Relaxed);
-    absences.usual_stretch.store(crate::tuning::LONGEST_STRETCH, Ordering::Relaxed);
-    let called = (0..20).filter(|_| {
+    // More than any absence counts as: each that counts changes it.
+    let long = 2 * crate::tuning::LONGEST_ABSENCE;
+    absences.usual.store(long, Ordering::Relaxed);
+    absences.usual_stretch.store(usual_stretch, Ordering::Relaxed);
+    let counted = (0..times).filter(|_| {
         let before = absences.usual.load(Ordering::Relaxed);
         server.thread_back(server.thread_suspended());
-        // One in which another thread was called does not count.
-        absences.usual.load(Ordering::Relaxed) == before
+        absences.usual.load(Ordering::Relaxed) != before
     });
-    assert_eq!(called.count(), 0);
+    let counted = counted.count();
+    assert!(absences.usual.load(Ordering::Relaxed) < long);
     answer(lease, &seat);
+    counted
+}
+
+/// Otherwise absences that are short would look long for ever, once another thread has been called for a few that were.
+#[test]
+fn absences_in_which_another_thread_was_called_say_nothing() {
+    assert_eq!(absences_that_count(0, 160), 10);
+}
+
+/// A line of a log in a page that computes for long: another page would take the GVL for as long.
+#[test]
+fn nobody_is_called_for_absences_that_are_few_beside_what_is_computed() {
+    assert_eq!(absences_that_count(crate::tuning::LONGEST_STRETCH, 20), 20);
 }
 
 #[test]
