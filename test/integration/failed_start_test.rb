@@ -104,6 +104,32 @@ class FailedStartTest < ServerCase
     end
   end
 
+  # A server that serves goes on, with a line for each.
+  def test_own_files_that_cannot_be_written_end_no_restart
+    [[], %w[-w 1], %w[-w 1 --preload --overlap]].each do |mode|
+      place = folder
+      overlap = mode.delete("--overlap") && "rserve { overlap_restart }"
+      config = <<~RUBY
+        #{overlap}
+        full = File.exist?("#{place}/restarts")
+        pidfile full ? "/dev/full" : "#{place}/pid"
+        state_path full ? "#{place}/no/state" : "#{place}/state"
+        stdout_redirect "#{place}/no/log" if full
+      RUBY
+      spawn_server(*mode, config:)
+      FileUtils.touch("#{place}/restarts")
+      hot_restart
+      missing = "No such file or directory"
+      ["pidfile /dev/full: No space left on device", "state_path #{place}/no/state: #{missing}",
+       "Cannot redirect STDOUT to #{place}/no/log: #{missing}"].each do |line|
+        assert_log(/! #{line}\n/)
+        assert_equal 1, server.log.scan(line).size
+      end
+      assert_serving
+      assert server.stop
+    end
+  end
+
   def test_folder_of_somebody_else_is_told
     skip "root may write everywhere" if Process.uid.zero?
     place = folder

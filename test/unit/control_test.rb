@@ -236,6 +236,60 @@ class ControlTest < TimedTestCase
     end
   end
 
+  def test_a_file_for_which_there_is_no_room_stays_as_it_was
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "pid")
+      File.write(path, "1")
+      File.chmod(0o640, path)
+      child = fork do
+        Signal.trap("XFSZ", "IGNORE")
+        Process.setrlimit(:FSIZE, 0)
+        Rserve::OwnFile.write(path, "2")
+      rescue Errno::EFBIG
+        exit!(3)
+      ensure
+        exit!(1)
+      end
+      assert_equal 3, Process.wait2(child).last.exitstatus
+      assert_equal [["pid"], "1"], [Dir.children(folder), File.read(path)]
+      Rserve::OwnFile.write(path, "2")
+      assert_equal [["pid"], "2", 0o640], [Dir.children(folder), File.read(path), File.stat(path).mode & 0o777]
+    end
+  end
+
+  # What reads it meanwhile sees the old one or the new one.
+  def test_a_file_is_written_beside_the_old_one
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "state")
+      File.write(path, "old text")
+      File.open(path) do |old|
+        Rserve::OwnFile.write(path, "new")
+        assert_equal ["old text", "new"], [old.read, File.read(path)]
+      end
+    end
+  end
+
+  def test_a_file_in_a_folder_that_may_not_be_written_to_is_written_where_it_is
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "pid")
+      File.write(path, "12345")
+      File.chmod(0o666, path)
+      File.chmod(0o555, folder)
+      child = fork do
+        Dir.chdir(folder) # the folders above are this user's
+        Process::Sys.setuid(65_534) if Process.uid.zero?
+        Rserve::OwnFile.write("pid", "2")
+        exit!(0)
+      ensure
+        exit!(1)
+      end
+      assert_predicate Process.wait2(child).last, :success?
+      assert_equal "2", File.read(path)
+    ensure
+      File.chmod(0o755, folder)
+    end
+  end
+
   def test_a_file_that_is_none_stays_what_it_is
     Rserve::OwnFile.write("/dev/null", "1", 0o600)
     assert File.chardev?("/dev/null")

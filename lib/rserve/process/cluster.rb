@@ -164,7 +164,7 @@ module Rserve
       log "Use Ctrl-C to stop"
       warn_single_worker
       warn_ruby_mn_threads
-      redirect_io
+      begin_redirect
       Plugins.fire_background
       proves_itself? ? open_control : show_itself
       @launcher.hand_over_listeners

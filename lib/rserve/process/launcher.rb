@@ -96,7 +96,7 @@ module Rserve
     # @raise [SignalException] SIGTERM, when that is what ended it and `raise_exception_on_sigterm` is set
     def run
       @run_thread = Thread.current
-      OwnFilesCheck.new(@options).run
+      OwnFilesCheck.new(@options, restarted: @restarted).run
       FrontDoorCheck.new(@options).run
       FiberSchedulerClass.of(@options)&.check
       join_succession
@@ -261,9 +261,19 @@ module Rserve
     # All workers have booted.
     def generation_booted; end
 
+    # After a restart the server goes on also where a file of its own cannot be written.
+    #
+    # @param fault [ConfigError]
+    # @raise [ConfigError] at a first start
+    def bear(fault)
+      raise fault unless @restarted
+
+      log "! #{fault.message}"
+    end
+
     # Writes the pid file and the state file, where they are asked for.
     #
-    # @raise [ConfigError] when one cannot be written
+    # @raise [ConfigError] when one cannot be written at a first start
     def write_state
       write_own_file("pidfile", @options[:pidfile]) { |path| write_pid(path) }
       write_own_file("state_path", @options[:state]) { |path| save_state(path) }
@@ -387,7 +397,9 @@ module Rserve
 
     # Listeners of an earlier incarnation, and of systemd. The variables that name them mean nothing to children.
     def adopt_listeners
-      [@binder.create_inherited_fds(@env), @binder.create_activated_fds(@env)].flatten.each { |name| @env.delete(name) }
+      inherited = @binder.create_inherited_fds(@env)
+      @restarted = !inherited.empty? # a server has served before it
+      [*inherited, *@binder.create_activated_fds(@env)].each { |name| @env.delete(name) }
       activated = @options[:bind_to_activated_sockets]
       return unless activated
 
@@ -447,13 +459,13 @@ module Rserve
     def write_own_file(name, path)
       yield path if path
     rescue SystemCallError => e
-      raise ConfigError, "#{name} #{path}: #{SystemCallError.new(nil, e.errno).message}"
+      bear(ConfigError.new("#{name} #{path}: #{SystemCallError.new(nil, e.errno).message}"))
     end
 
     def write_pid(path)
       pid = Process.pid
+      at_exit { delete_own_pidfile if pid == Process.pid } # also the one that is there since before a restart
       OwnFile.write(path, pid)
-      at_exit { delete_own_pidfile if pid == Process.pid }
     end
 
     def save_state(path)

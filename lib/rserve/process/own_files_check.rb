@@ -17,19 +17,17 @@ module Rserve
     private_constant :FILES, :REPLACING, :LEEWAY
 
     # @param options [UserFileDefaultOptions]
-    def initialize(options)
+    # @param restarted [Boolean] the server goes on without what it cannot write, and says so then
+    def initialize(options, restarted: false)
       @options = options
+      @restarted = restarted
     end
 
     # @yieldparam pid [Integer] of a process that lives and is in the pid file
     # @yieldreturn [Boolean] whether that is no mistake
     # @raise [ConfigError]
     def run
-      FILES.each do |option, name|
-        path = @options[option]
-        reason = fault(path, REPLACING.include?(option)) if path
-        raise ConfigError, "#{name} #{path}: #{reason}" if reason
-      end
+      look_at_files unless @restarted
       pid = running
       return unless pid && !(block_given? && yield(pid))
 
@@ -38,6 +36,14 @@ module Rserve
     end
 
     private
+
+    def look_at_files
+      FILES.each do |option, name|
+        path = @options[option]
+        reason = fault(path, REPLACING.include?(option)) if path
+        raise ConfigError, "#{name} #{path}: #{reason}" if reason
+      end
+    end
 
     # @return [String, nil]
     def fault(path, replacing)

@@ -100,6 +100,15 @@ module Rserve
       !(@options[:redirect_stdout] || @options[:redirect_stderr]).nil? || @launcher.access_log.file?
     end
 
+    # Opens the files of `stdout_redirect` for the first time, when there are any.
+    #
+    # @raise [ConfigError] when one cannot be opened at a first start
+    def begin_redirect
+      redirect_io
+    rescue ConfigError => e
+      @launcher.bear(e)
+    end
+
     # Opens the files of `stdout_redirect`, when there are any.
     #
     # @raise [ConfigError] when one cannot be opened

@@ -96,7 +96,7 @@ module Rserve
       @launcher.begin_serving { @server = server } # from here on signals stop the server, not this thread
       log "Use Ctrl-C to stop"
       warn_ruby_mn_threads
-      redirect_io
+      begin_redirect
       @events.fire_after_booted!
       debug_loaded_extensions "Loaded Extensions:" if @log_writer.debug?
       Native.release_stack
