@@ -3,6 +3,7 @@
 require "zlib"
 require "open3"
 require_relative "../helpers/gc_stress"
+require_relative "../helpers/http2_client"
 require_relative "../helpers/server_case"
 
 # `compress`: responses in a coding that the client takes.
@@ -21,7 +22,8 @@ class CompressionTest < ServerCase
     stream = ->(out) { 3.times { |at| out.write("part \#{at}\\n") }; out.close }
     bodies = { "/" => -> { [TEXT] }, "/small" => -> { ["x" * 1023] }, "/lines" => -> { TEXT.lines },
                "/each" => -> { parts.call(200) }, "/call" => -> { stream }, "/waits" => -> { waiting },
-               "/breaks" => -> { breaking }, "/huge" => -> { [TEXT * 50] }, "/long-part" => -> { [TEXT * 20].each } }
+               "/breaks" => -> { breaking }, "/huge" => -> { [TEXT * 50] }, "/long-part" => -> { [TEXT * 20].each },
+               "/none" => -> { [] }, "/nothing" => -> {} }
     run lambda { |env|
       fields = { "Content-Type" => "text/html; charset=utf-8" }
       env.each { |name, value| fields[name[11..].tr("_", "-")] = value if name.start_with?("HTTP_X_APP_") }
@@ -74,11 +76,41 @@ class CompressionTest < ServerCase
       text = { "/" => TEXT, "/small" => "x" * 1023 }.fetch(path)
       assert_decoded(fields["Status"] == "204" ? "" : text, response) unless coding == "x"
     end
-    head = request("HEAD / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n", head_only: true)
-    assert_equal [nil, "Accept-Encoding"], [head["Content-Encoding"], head["Vary"]]
     strong = ask("/", "gzip", { "ETag" => '"x"', "Accept-Ranges" => "bytes" })
     assert_equal ['W/"x"', nil], [strong["ETag"], strong["Accept-Ranges"]]
     assert_equal '"x"', ask("/", "", { "ETag" => '"x"' })["ETag"]
+  end
+
+  # Fields of a HEAD and of a 304 are those of the GET, as far as they are known, and none says what is not so.
+  # [method, path, Accept-Encoding, fields, Content-Encoding, Vary, ETag, Content-Length]
+  WITHOUT_CONTENT = [
+    ["HEAD", "/", "gzip", {}, "gzip", "Accept-Encoding", 'W/"x"', nil],
+    ["HEAD", "/lines", "gzip", {}, "gzip", "Accept-Encoding", 'W/"x"', nil],
+    ["HEAD", "/each", "gzip", {}, "gzip", "Accept-Encoding", 'W/"x"', nil],
+    ["HEAD", "/call", "gzip", {}, "gzip", "Accept-Encoding", 'W/"x"', nil],
+    ["HEAD", "/none", "gzip", {}, nil, "Accept-Encoding", 'W/"x"', nil],
+    ["HEAD", "/none", "gzip", { "Content-Length" => "5000" }, nil, "Accept-Encoding", 'W/"x"', nil],
+    ["HEAD", "/none", "gzip", { "Content-Length" => "500" }, nil, nil, '"x"', "500"],
+    ["HEAD", "/none", "gzip", { "Content-Length" => "5000", "Content-Type" => "image/png" }, nil, nil, '"x"', "5000"],
+    ["HEAD", "/small", "gzip", {}, nil, nil, '"x"', "1023"],
+    ["HEAD", "/", "", {}, nil, "Accept-Encoding", '"x"', TEXT.bytesize.to_s],
+    ["HEAD", "/none", "gzip", { "Status" => "204" }, nil, nil, '"x"', nil],
+    ["GET", "/none", "gzip", { "Status" => "304" }, nil, "Accept-Encoding", 'W/"x"', nil],
+    ["GET", "/none", "gzip", { "Status" => "304", "Content-Length" => "5000" }, nil, "Accept-Encoding", 'W/"x"', nil],
+    ["GET", "/none", "gzip", { "Status" => "304", "Content-Type" => "image/png" }, nil, nil, '"x"', "0"],
+    ["GET", "/nothing", "gzip", { "Status" => "304" }, nil, "Accept-Encoding", 'W/"x"', nil],
+    ["GET", "/none", "", { "Status" => "304" }, nil, "Accept-Encoding", '"x"', "0"]
+  ].freeze
+
+  def test_what_is_said_of_a_content_that_is_not_sent
+    start(words: "compress; http2")
+    WITHOUT_CONTENT.each do |method, path, accepted, fields, *want|
+      said = said_without_content(method, path, accepted, fields.merge("ETag" => '"x"'), "If-None-Match" => 'W/"x"')
+      assert_equal want, said, "#{method} #{path} #{accepted} #{fields}"
+    end
+    unmodified = { "ETag" => '"x"', "Status" => "304" }
+    assert_equal [nil, "Accept-Encoding", '"x"', nil],
+                 said_without_content("GET", "/none", "gzip", unmodified, { "If-None-Match" => '"y", "x"' })
   end
 
   # Lines before it become longer, shorter or go.
@@ -198,6 +230,21 @@ class CompressionTest < ServerCase
   end
 
   private
+
+  # What is said of the content, by either version of HTTP.
+  def said_without_content(method, path, accepted, fields, condition)
+    fields = fields.transform_keys { |name| "X-App-#{name}" }.merge("Accept-Encoding" => accepted, **condition)
+    lines = fields.map { |name, value| "#{name}: #{value}\r\n" }.join
+    names = %w[Content-Encoding Vary ETag Content-Length]
+    one = request("#{method} #{path} HTTP/1.1\r\nHost: a\r\n#{lines}\r\n", head_only: method == "HEAD")
+    socket = server.connect
+    two = Http2Client.new(socket).request(path, method:, fields: fields.map { |name, value| [name.downcase, value] })
+    said = names.map { |name| one[name] }
+    assert_equal(said, names.map { |name| two[name.downcase] })
+    said
+  ensure
+    socket&.close
+  end
 
   def start(*arguments, words: "compress", app: APP, **options)
     spawn_server(*arguments, app: file("app.ru", app), config: "rserve { #{words} }\n", **options)

@@ -83,6 +83,11 @@ impl<'a> Question<'a> {
         question
     }
 
+    /// Whether the client has the very octets that `etag` is of.
+    pub fn has(&self, etag: &[u8]) -> bool {
+        self.conditions.has(etag)
+    }
+
     /// What goes out of a content of `length` octets in the state that `validators` tell, at `now`, in seconds since 1970.
     pub fn select(&self, validators: Validators<'_>, length: u64, now: u64) -> Selection {
         if !self.get && !self.head_request {

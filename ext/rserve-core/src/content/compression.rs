@@ -20,6 +20,8 @@ pub enum Decision {
     Varies,
     /// It is sent in this coding, at this level.
     Coded(Coding, u32),
+    /// Its content is not there: it would be sent like this, or as it is.
+    Perhaps,
 }
 
 /// What is known of a response before its body is looked at.
@@ -27,8 +29,9 @@ pub enum Decision {
 pub struct Response {
     /// Its status.
     pub status: u16,
-    /// The request is a HEAD.
-    pub head_request: bool,
+    /// What a GET would give is not there: the application has left it out of the answer to a HEAD, or says that the client
+    /// has it (304).
+    pub absent: bool,
     /// Octets of its body, if that is known.
     pub length: Option<u64>,
 }
@@ -40,11 +43,12 @@ pub fn decide<'a>(
     response: Response,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Decision {
-    let is_whole = response.status != 206 && !status::no_body(response.status);
+    let is_whole = response.status == 304 || (response.status != 206 && !status::no_body(response.status));
     if !is_whole || response.length.is_some_and(|length| length < options.min.max(1)) {
         return Decision::AsItIs;
     }
-    let mut is_text = false;
+    // A 304 need not tell the type.
+    let mut is_text = response.status == 304;
     for (name, value) in fields {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         let says = |option: &[u8]| {
@@ -74,9 +78,10 @@ pub fn decide<'a>(
     let mut offered = [Coding::Gzip; 3];
     let count = options.codings.len().min(3);
     offered.iter_mut().zip(&options.codings).for_each(|(slot, (coding, _))| *slot = *coding);
-    let taken = accepted.ranked(&offered[..count]).next().filter(|_| !response.head_request);
+    let taken = accepted.ranked(&offered[..count]).next();
     let level = |coding| options.codings.iter().find(|(other, _)| *other == coding).map(|(_, level)| *level);
     match taken.and_then(|coding| Some((coding, level(coding)?))) {
+        Some(_) if response.absent => Decision::Perhaps,
         Some((coding, level)) => Decision::Coded(coding, level),
         None => Decision::Varies,
     }
@@ -111,7 +116,7 @@ pub fn jitter(options: &Compression, content: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use Coding::{Brotli, Gzip, Zstd};
-    use Decision::{AsItIs, Coded, Varies};
+    use Decision::{AsItIs, Coded, Perhaps, Varies};
 
     fn options() -> Compression {
         Compression { codings: vec![(Zstd, 3), (Brotli, 4), (Gzip, 5)], min: 1024, key: 7 }
@@ -125,7 +130,9 @@ mod tests {
 
     #[test]
     fn text_is_coded_unless_something_speaks_against_it() {
-        let page = Response { status: 200, head_request: false, length: Some(5000) };
+        let page = Response { status: 200, absent: false, length: Some(5000) };
+        let absent = Response { absent: true, length: None, ..page };
+        let unmodified = Response { status: 304, ..absent };
         let html = ("Content-Type", "text/html; charset=utf-8");
         for (accepted, response, fields, want) in [
             ("gzip, deflate, br, zstd", page, &[html][..], Coded(Zstd, 3)),
@@ -140,10 +147,17 @@ mod tests {
             ("gzip", Response { length: Some(0), ..page }, &[html], AsItIs),
             ("gzip", Response { status: 404, ..page }, &[html], Coded(Gzip, 5)),
             ("gzip", Response { status: 204, ..page }, &[html], AsItIs),
-            ("gzip", Response { status: 304, ..page }, &[html], AsItIs),
             ("gzip", Response { status: 206, ..page }, &[html], AsItIs),
             ("gzip", Response { status: 101, ..page }, &[html], AsItIs),
-            ("gzip", Response { head_request: true, ..page }, &[html], Varies),
+            ("gzip", absent, &[html], Perhaps),
+            ("", absent, &[html], Varies),
+            ("gzip", absent, &[], AsItIs),
+            ("gzip", Response { status: 204, ..absent }, &[html], AsItIs),
+            ("gzip", unmodified, &[html], Perhaps),
+            ("gzip", unmodified, &[], Perhaps),
+            ("", unmodified, &[], Varies),
+            ("gzip", unmodified, &[("content-type", "image/png")], AsItIs),
+            ("gzip", unmodified, &[("Cache-Control", "no-transform")], AsItIs),
             ("gzip", page, &[], AsItIs),
             ("gzip", page, &[("content-type", "image/png")], AsItIs),
             ("gzip", page, &[("content-type", "Application/JSON")], Coded(Gzip, 5)),

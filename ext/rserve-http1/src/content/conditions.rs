@@ -59,6 +59,11 @@ impl Conditions<'_> {
         Verdict::Proceed
     }
 
+    /// Whether If-None-Match names `etag`, and it is a strong one: the client has these very octets.
+    pub fn has(&self, etag: &[u8]) -> bool {
+        names(&self.if_none_match, Some(etag), is_same_strongly)
+    }
+
     /// Whether a Range counts: without If-Range, or when it names the state that there is (RFC 9110 §13.1.5). A time does
     /// only if the content cannot have changed again within its second.
     pub fn let_range(&self, validators: Validators<'_>, now: u64) -> bool {

@@ -24,6 +24,8 @@ pub enum Change {
     Varies,
     /// It is coded.
     Coded(Coding),
+    /// It is not there, and nobody knows whether it would be coded.
+    Perhaps,
 }
 
 /// `lines` of a response whose content changes: it says so, and nothing of it that is not true any more.
@@ -44,7 +46,7 @@ pub fn changed(lines: &[u8], change: Change, spelling: Spelling) -> Vec<u8> {
         }
         match change {
             // A strong one would say that the octets are the same (RFC 9110 §8.8.1).
-            Change::Coded(_) if is(b"etag") && !value.starts_with(b"W/") => {
+            Change::Coded(_) | Change::Perhaps if is(b"etag") && !value.starts_with(b"W/") => {
                 field(&mut out, name, &[b"W/", value].concat());
             }
             // Of the coded content no ranges are to be had.
@@ -87,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_content_that_is_coded_is_told_so() {
-        let (coded, varies) = (Change::Coded(Coding::Gzip), Change::Varies);
+        let (coded, varies, perhaps) = (Change::Coded(Coding::Gzip), Change::Varies, Change::Perhaps);
         for (lines, change, want) in [
             ("", coded, "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"),
             ("", varies, "Vary: Accept-Encoding\r\n"),
@@ -105,6 +107,11 @@ mod tests {
                 "ETag: \"x\"\r\nAccept-Ranges: bytes\r\n",
                 varies,
                 "ETag: \"x\"\r\nAccept-Ranges: bytes\r\nVary: Accept-Encoding\r\n",
+            ),
+            (
+                "ETag: \"x\"\r\nAccept-Ranges: bytes\r\n",
+                perhaps,
+                "ETag: W/\"x\"\r\nAccept-Ranges: bytes\r\nVary: Accept-Encoding\r\n",
             ),
             ("accept-ranges: bytes\r\n", coded, "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"),
             ("Content-Encoding: identity\r\n", coded, "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"),

@@ -152,9 +152,16 @@ impl Core {
         let (Some(options), Some(env)) = (&self.server.options().content.compression, env) else {
             return Ok((body, None));
         };
-        let length = match &body {
-            Body::Strings(_, length) => Some(*length),
-            Body::Each(_) | Body::Call(_) => None,
+        let unmodified = status == 304;
+        let (length, absent) = match &body {
+            Body::Stored(..) | Body::Hijack(_) => return Ok((body, None)),
+            _ if unmodified => (None, true),
+            // Middleware leaves the content out of the answer to a HEAD, and may say how long it is; it could be a file, too.
+            Body::Strings(_, 0) if context.head_request => {
+                (fields.content_length.filter(|&length| length > 0), true)
+            }
+            Body::Strings(_, length) => (Some(*length), false),
+            Body::Each(_) | Body::Call(_) => (None, false),
             _ => return Ok((body, None)),
         };
         if fields.transfer_encoding != TransferEncoding::Absent {
@@ -163,7 +170,7 @@ impl Core {
         let accepted = env::accepted(ruby, env)
             .map(|value| text::with_octets(value, |octets| Acceptance::of([octets])))
             .unwrap_or_default();
-        let response = compression::Response { status, head_request: context.head_request, length };
+        let response = compression::Response { status, absent, length };
         let decision = compression::decide(options, accepted, response, field_lines::fields(&fields.lines));
         let (coding, level) = match decision {
             Decision::AsItIs => return Ok((body, None)),
@@ -171,10 +178,19 @@ impl Core {
                 fields.change(Change::Varies, self.spelling);
                 return Ok((body, None));
             }
+            Decision::Perhaps => {
+                let known = unmodified && has_octets(ruby, env, fields);
+                fields.change(if known { Change::Varies } else { Change::Perhaps }, self.spelling);
+                fields.content_length = None;
+                return Ok((body, None));
+            }
             Decision::Coded(coding, level) => (coding, level),
         };
         fields.change(Change::Coded(coding), self.spelling);
         fields.content_length = None;
+        if context.head_request {
+            return Ok((body, None));
+        }
         match body {
             Body::Strings(strings, length) => {
                 let mut octets = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
@@ -196,6 +212,14 @@ impl Core {
             }
         }
     }
+}
+
+/// Whether the client of `env` has the content that `fields` are of, and not coded.
+fn has_octets(ruby: &Ruby, env: RHash, fields: &Fields) -> bool {
+    let (method, asked) = env::question(ruby, env);
+    let question = Question::of_fields(&method, asked.iter().map(|(name, value)| (*name, value.as_slice())));
+    field_lines::fields(&fields.lines)
+        .any(|(name, value)| name.eq_ignore_ascii_case(b"etag") && question.has(value))
 }
 
 impl Whole {
