@@ -52,6 +52,19 @@ answers("a write to a stream of an earlier request", body: "b") do
   end
 end
 
+# Only what says that another protocol follows gives the stream's socket away (RFC 9110 §7.8).
+{ "connection" => "x-option", "upgrade" => "x" }.each do |name, value|
+  answers("a called body beside #{name}: #{value} alone", body: "ab") do
+    streamed.call { |stream| stream.write("ab"); stream.close }.tap { |_, fields, _| fields[name] = value }
+  end
+end
+answers("a called body beside Connection: upgrade alone", body: "ab") do
+  streamed.call { |stream| stream.write("ab"); stream.close }.tap { |_, fields, _| fields["connection"] = "upgrade" }
+end
+answers("a called body of another protocol", ends: true, body: "ab") do
+  streamed.call { |io| io.write("ab") && io.close }.tap { |_, fields, _| fields.update("upgrade" => "x", "connection" => "X, Upgrade") }
+end
+
 hijack = ->(env) { env["rack.hijack"].call }
 own = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nh"
 answers("a hijack", ends: true, body: "h") { |env| hijack.(env).then { |io| io.write(own) && io.close } && [500, {}, ["x"]] }

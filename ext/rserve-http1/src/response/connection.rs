@@ -25,6 +25,11 @@ impl ConnectionOptions {
         }
     }
 
+    /// It says `upgrade`.
+    pub fn upgrade(&self) -> bool {
+        self.has(b"upgrade")
+    }
+
     fn has(&self, option: &[u8]) -> bool {
         grammar::list(&self.list).any(|other| other.eq_ignore_ascii_case(option))
     }

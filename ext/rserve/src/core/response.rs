@@ -230,6 +230,12 @@ impl Fields {
         connected
     }
 
+    /// It says that another protocol follows: in `Upgrade`, and in `Connection` (RFC 9110 §7.8).
+    fn upgrade(&self) -> bool {
+        self.connection.upgrade()
+            && field_lines::fields(&self.lines).any(|(name, _)| name.eq_ignore_ascii_case(b"upgrade"))
+    }
+
     /// The content becomes another one.
     pub(crate) fn change(&mut self, change: Change, spelling: Spelling) {
         self.lines = field_lines::changed(&self.lines, change, spelling);
@@ -324,7 +330,7 @@ impl Body {
             return Ok(Body::Each(body));
         }
         if body.respond_to("call", false)? {
-            let upgrades = status == 101 || (fields.connection.has_others() && !bodiless);
+            let upgrades = status == 101 || (fields.upgrade() && !bodiless);
             let upgraded = upgrades && context.version != Version::Http2;
             return Ok(if upgraded { Body::Hijack(body) } else { Body::Call(body) });
         }
