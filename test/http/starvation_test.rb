@@ -297,6 +297,36 @@ class StarvationTest < ServerCase
     assert_descriptors descriptors
   end
 
+  # Its body and its stream say what they were told, and the next write is told the same.
+  CUT = <<~'RUBY'
+    part = "s" * 100_000
+    told = lambda do |&write|
+      100.times(&write)
+    rescue => e
+      again = begin write.call rescue $! end
+      warn "told #{e.class}: #{e.message}", "again #{again.message}"
+      raise
+    end
+    run lambda { |env|
+      each = Enumerator.new { |out| told.call { out << part } }
+      call = ->(stream) { told.call { stream.write(part) } }
+      [200, {}, env["PATH_INFO"] == "/each" ? each : call]
+    }
+  RUBY
+
+  def test_an_application_is_told_why_its_response_was_cut
+    temporary = Dir.mktmpdir
+    spawn_server "-t", "1:1", app: file("cut.ru", CUT), env: { "TMPDIR" => temporary }
+    FileUtils.rm_rf(temporary)
+    why = "the response was cut: what the client has not read yet cannot be stored in the temporary folder"
+    %w[/each /call].each do |path|
+      mark = server.mark
+      server.exchange("GET #{path} HTTP/1.1\r\n#{HEAD}\r\n") do
+        server.wait_for_log(/told Rserve::ConnectionError: #{why}\nagain #{why}\n/, after: mark)
+      end
+    end
+  end
+
   def test_a_full_temporary_folder
     temporary = Dir.mktmpdir
     mounted = system("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", temporary, err: File::NULL)

@@ -15,6 +15,7 @@ mod told;
 mod upload;
 
 use std::cell::RefCell;
+use std::io;
 use std::mem;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
@@ -139,7 +140,7 @@ pub(crate) struct Exchange {
     /// The client was asked whether it still waits.
     asked: bool,
     /// Sending failed: nothing more will reach the client.
-    lost: bool,
+    lost: Option<io::ErrorKind>,
     /// The server has answered in place of the application, from which nothing more is taken.
     given_up: bool,
     /// The body of the request, if the application reads it while it comes.
@@ -199,7 +200,7 @@ impl Exchange {
             sent_at: None,
             corked: false,
             asked: false,
-            lost: false,
+            lost: None,
             given_up: false,
             upload: None,
             awaited: false,

@@ -33,13 +33,26 @@ pub(crate) struct Writer {
     /// The head, until the first octets of the body go with it.
     head: Vec<u8>,
     keep_alive: bool,
-    failed: bool,
+    /// Why no more of it goes out.
+    failed: Option<io::ErrorKind>,
+}
+
+/// What the application is told of it.
+fn why(failed: io::ErrorKind) -> &'static str {
+    match failed {
+        io::ErrorKind::OutOfMemory => "the response was cut: there is no memory to code it",
+        io::ErrorKind::StorageFull => {
+            "the response was cut: what the client has not read yet cannot be stored in the temporary folder"
+        }
+        io::ErrorKind::TimedOut => "Socket timeout writing data",
+        _ => "the client closed the connection",
+    }
 }
 
 impl Writer {
     /// `head` is the complete head of the response.
     pub(crate) fn new(lease: Lease, framing: ResponseFraming, head: Vec<u8>, keep_alive: bool) -> Self {
-        Self { lease, body: ResponseBody::new(framing), coder: None, head, keep_alive, failed: false }
+        Self { lease, body: ResponseBody::new(framing), coder: None, head, keep_alive, failed: None }
     }
 
     /// The parts that are written go through `coder`, if there is one.
@@ -49,15 +62,15 @@ impl Writer {
 
     /// Sends one part of the body, without waiting. `true` when too much waits for the client now.
     fn send(&mut self, part: &[u8]) -> io::Result<bool> {
-        if self.failed {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        if let Some(failed) = self.failed {
+            return Err(failed.into());
         }
         let mut coded = Vec::new();
         let part = match &mut self.coder {
             Some(coder) if !part.is_empty() => {
-                if let Err(failure) = coder.code(part, true, &mut coded) {
-                    self.failed = true;
-                    return Err(failure);
+                if coder.code(part, true, &mut coded).is_err() {
+                    self.failed = Some(io::ErrorKind::OutOfMemory);
+                    return Err(io::ErrorKind::OutOfMemory.into());
                 }
                 &coded
             }
@@ -71,7 +84,7 @@ impl Writer {
         let suffix = self.body.enclose(part.len(), &mut prefix);
         let slices = [IoSlice::new(&prefix), IoSlice::new(&part), IoSlice::new(suffix)];
         let outcome = self.lease.server().write_part(self.lease.connection(), &slices);
-        self.failed |= outcome.is_err();
+        self.note(&outcome);
         buffer::give(prefix);
         outcome
     }
@@ -102,7 +115,7 @@ impl Writer {
             // An event for thousands is as many parts, one after the other.
             Ok(false) if self.lease.gives_way() => protect::thread_schedule(),
             Ok(false) => Ok(()),
-            Err(_) => Err(crate::vm::error::connection(ruby, "the client closed the connection")),
+            Err(failure) => Err(crate::vm::error::connection(ruby, why(failure.kind()))),
         }
     }
 
@@ -137,7 +150,12 @@ impl Writer {
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) {
-        self.failed |= self.lease.server().write(self.lease.connection(), slices).is_err();
+        let outcome = self.lease.server().write(self.lease.connection(), slices);
+        self.note(&outcome);
+    }
+
+    fn note<T>(&mut self, outcome: &io::Result<T>) {
+        self.failed = self.failed.or(outcome.as_ref().err().map(io::Error::kind));
     }
 
     /// Queues a file after the head.
@@ -195,12 +213,8 @@ impl Writer {
                 Some(Ok(false)) | None => continue,
                 Some(Err(failure)) => failure,
             };
-            self.failed = true;
-            let why = match failure.kind() {
-                io::ErrorKind::TimedOut => "Socket timeout writing data",
-                _ => "the client closed the connection",
-            };
-            return Err(crate::vm::error::connection(ruby, why));
+            self.failed = Some(failure.kind());
+            return Err(crate::vm::error::connection(ruby, why(failure.kind())));
         }
     }
 
@@ -213,7 +227,7 @@ impl Writer {
     fn end(mut self, closing: AfterSending) {
         if let Some(coder) = self.coder.take() {
             let mut last = Vec::new();
-            if self.failed || coder.end(&mut last).is_err() {
+            if self.failed.is_some() || coder.end(&mut last).is_err() {
                 return self.abort();
             }
             let mut head = std::mem::take(&mut self.head);
@@ -225,7 +239,7 @@ impl Writer {
             let head = std::mem::take(&mut self.head);
             self.write(&[IoSlice::new(&head)]);
         }
-        self.lease.finish(match self.body.after(self.keep_alive && !self.failed) {
+        self.lease.finish(match self.body.after(self.keep_alive && self.failed.is_none()) {
             AfterBody::KeepAlive => AfterSending::KeepAlive,
             AfterBody::Close => closing,
             AfterBody::Abort => AfterSending::Abort,
@@ -258,11 +272,11 @@ impl Writer {
 
     /// Nothing of the response has left yet.
     pub(crate) fn is_unsent(&self) -> bool {
-        !self.head.is_empty() && !self.failed
+        !self.head.is_empty() && self.failed.is_none()
     }
 
     /// The connection was lost while writing.
     pub(crate) fn has_failed(&self) -> bool {
-        self.failed
+        self.failed.is_some()
     }
 }

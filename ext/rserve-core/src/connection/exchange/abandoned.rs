@@ -33,7 +33,9 @@ impl Exchange {
     /// from that.
     pub(crate) fn is_client_gone(&self) -> bool {
         let reads = self.upload.as_ref().is_some_and(|upload| !upload.is_read());
-        self.activity == Activity::Ready && !reads && (self.lost || self.peer_state() == PeerState::Gone)
+        self.activity == Activity::Ready
+            && !reads
+            && (self.lost.is_some() || self.peer_state() == PeerState::Gone)
     }
 
     /// Whether somebody waits for the answer to the complete request.

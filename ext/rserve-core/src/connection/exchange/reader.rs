@@ -1,5 +1,6 @@
 //! A response that is ahead of its reader: the thread that waits with it, and the reader that is given up.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,7 @@ impl Exchange {
 
     /// Gives the client up, which reads too slowly: the thread that makes its response sees that it is lost, and closes.
     pub(crate) fn cut_off(&mut self) {
-        self.lost = true;
+        self.lost = Some(io::ErrorKind::TimedOut);
         self.after_sending = AfterSending::Abort;
         self.outgoing.clear();
         if let Some(stream) = &self.stream {

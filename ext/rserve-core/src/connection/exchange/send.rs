@@ -31,7 +31,8 @@ impl Exchange {
         if mem::replace(&mut self.corked, false) {
             self.flush()?;
         }
-        if self.lost || self.given_up {
+        self.check_lost()?;
+        if self.given_up {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
@@ -64,7 +65,7 @@ impl Exchange {
     /// would be read in its place.
     fn hold(&mut self, slices: &[IoSlice<'_>], sent: usize, options: &Options) -> io::Result<()> {
         self.outgoing.push(slices, sent, &options.temp_folder).map_err(|failure| {
-            self.lost = true;
+            self.lost = Some(io::ErrorKind::StorageFull);
             io::Error::new(io::ErrorKind::StorageFull, failure)
         })
     }
@@ -80,7 +81,12 @@ impl Exchange {
         let len: usize = slices.iter().map(|slice| slice.len()).sum();
         let closely = self.sent_at.is_some_and(|at| now.saturating_duration_since(at) < CORK_TIME);
         let room = self.outgoing.is_empty() || self.corked;
-        if closely && room && !self.lost && !self.given_up && self.outgoing.in_memory() + len <= CORK_LIMIT {
+        if closely
+            && room
+            && self.lost.is_none()
+            && !self.given_up
+            && self.outgoing.in_memory() + len <= CORK_LIMIT
+        {
             if let Some(access) = &mut self.access {
                 access.add(slices);
             }
@@ -117,15 +123,20 @@ impl Exchange {
         &self.outgoing
     }
 
+    /// # Errors
+    ///
+    /// No more of the response goes out; the kind says why.
+    fn check_lost(&self) -> io::Result<()> {
+        self.lost.map_or(Ok(()), |why| Err(why.into()))
+    }
+
     pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
-        if self.lost {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
+        self.check_lost()?;
         let flushed = match &mut self.stream {
             Some(stream) => self.outgoing.flush(stream, SEND_BUDGET),
             None => Ok(Flushed::All),
         };
-        self.lost = flushed.is_err();
+        self.lost = flushed.as_ref().err().map(|_| io::ErrorKind::BrokenPipe);
         if matches!(flushed, Ok(Flushed::All) | Err(_)) {
             self.wake();
         }
@@ -135,7 +146,7 @@ impl Exchange {
     /// Whether octets wait for the socket to take more.
     pub(crate) fn is_blocked(&self) -> bool {
         let flushed = self.outgoing.is_empty() && self.stream.as_ref().is_none_or(Stream::is_flushed);
-        !flushed && !self.corked && !self.lost
+        !flushed && !self.corked && self.lost.is_none()
     }
 
     /// Begins the access log's line of `request`, if there is an access log.

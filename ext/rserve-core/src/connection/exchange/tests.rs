@@ -261,7 +261,8 @@ fn a_response_that_cannot_be_held_ends_where_it_is() {
     let body = vec![b'b'; 4 << 20];
     let failure = exchange.write(&[IoSlice::new(&body)], &options).unwrap_err();
     assert_eq!(failure.kind(), io::ErrorKind::StorageFull);
-    assert!(exchange.write(&[IoSlice::new(b"the end")], &options).is_err());
+    let failure = exchange.write(&[IoSlice::new(b"the end")], &options).unwrap_err();
+    assert_eq!(failure.kind(), io::ErrorKind::StorageFull, "what comes after it hears the same");
     exchange.finish(AfterSending::KeepAlive);
     assert_eq!(until_no_more(&mut exchange, &options), Outcome::Close);
     assert_eq!(exchange.after_sending, AfterSending::Abort);

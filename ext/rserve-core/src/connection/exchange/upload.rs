@@ -168,7 +168,7 @@ impl Exchange {
 
     /// Reads what is there; `None` when that is nothing.
     fn receive_body(&mut self, scratch: &mut [u8]) -> Result<Option<usize>, BodyFailure> {
-        if self.given_up || self.lost {
+        if self.given_up || self.lost.is_some() {
             return Err(BodyFailure::Gone);
         }
         let Some(stream) = &mut self.stream else { return Err(BodyFailure::Gone) };
