@@ -10,8 +10,8 @@ module Rserve
     module_function
 
     # Writes `text` to the file at `path`, by another one that takes its place when it is complete: where there is no
-    # room the old one stays. A symbolic link there is replaced by a file, and not followed: in a folder that others may write to
-    # it could lead to any file of ours.
+    # room the old one stays. A symbolic link there is replaced by a file, and not followed: in a folder that others may
+    # write to it could lead to any file of ours.
     #
     # @param path [String]
     # @param text [#to_s]
