@@ -23,6 +23,7 @@ class Http2LimitsTest < Http2Case
         ensure
           warn "nobody reads this"
         end]
+      when "/length" then [200, {}, [env["CONTENT_LENGTH"]]]
       when "/memory" then [200, {}, [File.read("/proc/self/status")[/VmRSS:\\s*(\\d+)/, 1]]]
       else [200, {}, ["Hello"]]
       end
@@ -134,6 +135,30 @@ class Http2LimitsTest < Http2Case
     client = open_client
     client.sync # and so its own settings are acknowledged, before the head
     client.write(Http2Frames.headers(1, Http2Frames::GET, Http2Frames::END_STREAM))
+    client.read_all
+    assert_equal :no_error, client.goaways.last&.reason
+  end
+
+  # However long it takes: where the frames are cut when they arrive says nothing about a head.
+  def test_a_body_that_comes_steadily_is_waited_for
+    start APP, config: "first_data_timeout 3\n"
+    client = open_client
+    stream = client.begin_request("/length", method: "POST", ended: false)
+    frame = Http2Frames.data(stream, "x" * 1000, 0)
+    client.write(frame[0, 500])
+    35.times do
+      sleep 0.1
+      client.write(frame[500..] + frame[0, 500])
+    end
+    client.write(frame[500..] + Http2Frames.data(stream, ""))
+    assert_equal "36000", client.await(stream).body
+  end
+
+  def test_a_frame_that_does_not_end_is_given_up
+    start APP, config: "first_data_timeout 1\n"
+    client = open_client
+    stream = client.begin_request("/length", method: "POST", ended: false)
+    client.write(Http2Frames.data(stream, "x" * 1000, 0)[0, 500])
     client.read_all
     assert_equal :no_error, client.goaways.last&.reason
   end

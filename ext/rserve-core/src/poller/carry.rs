@@ -93,10 +93,13 @@ impl Poller {
         let Some(carriage) = exchange.carriage() else { return Next::Lost };
         carriage.stores = false;
         let mut input = carriage.take_input();
-        let mut budget = READ_BUDGET;
+        let (mut budget, mut took_frame) = (READ_BUDGET, false);
         let next = loop {
             match self.digest(shared, connection, exchange, wire, &input, now) {
-                Some(consumed) => drop(input.drain(..consumed)),
+                Some(consumed) => {
+                    input.drain(..consumed);
+                    took_frame |= consumed > 0;
+                }
                 None => break Next::Over,
             }
             let Some(carriage) = exchange.carriage() else { break Next::Lost };
@@ -122,7 +125,7 @@ impl Poller {
             }
         };
         if let Some(carriage) = exchange.carriage() {
-            carriage.keep_input(input, now);
+            carriage.keep_input(input, took_frame, now);
         }
         next
     }

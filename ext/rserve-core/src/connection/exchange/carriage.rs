@@ -37,8 +37,10 @@ pub(crate) struct Carriage {
     pub(crate) stores: bool,
     /// When no more requests are taken.
     leaves_at: Option<Instant>,
-    /// Since when a head is on its way, when a request last came or ended, when the socket last took something.
-    head_since: Option<Instant>,
+    /// Since when a frame is on its way, or a head in several of them, which is what `in_block` tells.
+    part_since: Option<Instant>,
+    in_block: bool,
+    /// When a request last came or ended, when the socket last took something.
     used_at: Instant,
     moved_at: Instant,
     moved: u64,
@@ -56,7 +58,7 @@ pub(crate) enum Brought {
 pub(crate) enum Due {
     /// It takes no more requests from now on.
     Leave,
-    /// The client takes nothing, or has begun a head and does not end it.
+    /// The client takes nothing, or has begun a frame or a head and does not end it.
     Late,
     /// Nothing is asked for.
     Idle,
@@ -88,13 +90,18 @@ impl Carriage {
         mem::take(&mut self.input)
     }
 
-    pub(crate) fn keep_input(&mut self, input: Vec<u8>, now: Instant) {
+    /// `took_frame` when some was understood since.
+    pub(crate) fn keep_input(&mut self, input: Vec<u8>, took_frame: bool, now: Instant) {
         self.input = input;
         if self.input.is_empty() && self.input.capacity() > IDLE_CAPACITY {
             self.input = Vec::new();
         }
-        let begun = !self.input.is_empty() || self.wire.standing().in_block;
-        self.head_since = begun.then(|| self.head_since.unwrap_or(now));
+        let in_block = self.wire.standing().in_block;
+        let before = mem::replace(&mut self.in_block, in_block);
+        // However many frames it comes in, a head is one thing to wait for.
+        let goes_on = !took_frame || (before && in_block);
+        let begun = !self.input.is_empty() || in_block;
+        self.part_since = begun.then(|| self.part_since.filter(|_| goes_on).unwrap_or(now));
     }
 
     pub(crate) fn is_drained(&self) -> bool {
@@ -161,11 +168,11 @@ impl Carriage {
             _ => options.persistent_timeout,
         };
         let leaves_at = self.leaves_at.filter(|_| !leaves);
-        let head = self.head_since.map(|since| since + options.first_data_timeout);
+        let part = self.part_since.map(|since| since + options.first_data_timeout);
         let stalled = blocked.then(|| self.moved_at + options.write_timeout);
         [
             leaves_at.map(|at| (at, Due::Leave)),
-            head.map(|at| (at, Due::Late)),
+            part.map(|at| (at, Due::Late)),
             stalled.map(|at| (at, Due::Late)),
             (streams == 0 && !blocked).then(|| (self.used_at + idle, Due::Idle)),
         ]
@@ -192,7 +199,8 @@ impl Exchange {
             ended: self.ended,
             stores: false,
             leaves_at: None,
-            head_since: None,
+            part_since: None,
+            in_block: false,
             used_at: now,
             moved_at: now,
             moved: 0,
