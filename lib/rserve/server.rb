@@ -5,6 +5,7 @@ require "stringio"
 require "rserve"
 require "rserve/config/options"
 require "rserve/config/configuration"
+require "rserve/process/signals"
 require "rserve/server/client"
 require "rserve/server/fiber_lane"
 require "rserve/server/http_errors"
@@ -118,6 +119,7 @@ module Rserve
     # @return [Thread, nil] the managing thread, when in the background
     def run(background = true, thread_name: "srv")
       BasicSocket.do_not_reverse_lookup = true
+      Signals.outlive_file_limit
       @events.fire(:state, :booting)
       @status = :run
       @reactor = make_reactor

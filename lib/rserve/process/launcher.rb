@@ -546,6 +546,7 @@ module Rserve
     end
 
     def setup_signals
+      Signals.outlive_file_limit # a log may be too long, too
       signals = Signals.new(@log_writer)
       signals.on("TERM", in_child: -> { @runner.end_child }) { terminate }
       signals.on("INT") { stop_or_interrupt(Interrupt.new("")) { stopping? ? @runner.cancel : stop } }

@@ -12,6 +12,19 @@ module Rserve
     }.freeze
     private_constant :PURPOSES
 
+    NOTHING = proc {}
+    private_constant :NOTHING
+
+    # Beyond the limit of a file (`ulimit -f`) writing fails, and does not end the process: how long a body is that
+    # goes to a file is up to a client. A trap, since programs that the application starts would inherit that it is
+    # ignored.
+    def self.outlive_file_limit
+      previous = Signal.trap("XFSZ", NOTHING)
+      Signal.trap("XFSZ", previous) unless %w[DEFAULT SYSTEM_DEFAULT].include?(previous)
+    rescue ArgumentError
+      nil # the system knows no such signal
+    end
+
     def initialize(log_writer)
       @log_writer = log_writer
       @pid = Process.pid
