@@ -344,7 +344,7 @@ impl Exchange {
                         match self.after_sending {
                             AfterSending::KeepAlive => self.activity = Activity::Receiving,
                             // With unread input the client would be reset, perhaps before it has read the response.
-                            AfterSending::Close if !self.input.is_empty() => self.linger(),
+                            AfterSending::Close if self.has_unread() => self.linger(),
                             AfterSending::Close | AfterSending::Abort => return Outcome::Close,
                             AfterSending::Linger => self.linger(),
                         }
@@ -369,6 +369,11 @@ impl Exchange {
                 Activity::Gone => return Outcome::Close,
             }
         }
+    }
+
+    /// The client has sent more than was asked of it.
+    fn has_unread(&self) -> bool {
+        !self.input.is_empty() || self.stream.as_ref().is_some_and(Stream::has_unread)
     }
 
     /// Octets of the complete request's body.

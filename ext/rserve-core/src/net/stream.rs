@@ -293,6 +293,12 @@ impl Stream {
         }
     }
 
+    /// Whether the peer has sent what nobody has read: closed now, the socket would reset the peer.
+    pub(crate) fn has_unread(&self) -> bool {
+        let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        self.socket().is_some_and(|socket| matches!(recv(socket.as_raw_fd(), &mut [0], peek), Ok(1)))
+    }
+
     /// Gives the socket up, for an application that hijacks the connection; with TLS there is more to it than a socket.
     ///
     /// # Errors

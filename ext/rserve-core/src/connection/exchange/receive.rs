@@ -47,6 +47,10 @@ impl Preface {
 
 impl Exchange {
     pub(super) fn receive(&mut self, options: &Options, now: Instant) -> Outcome {
+        if self.is_blocked() {
+            // See `expect_body`.
+            let _ = self.flush();
+        }
         let outcome = SCRATCH.with_borrow_mut(|scratch| self.receive_with(scratch, options, now));
         if outcome == Outcome::Wait && self.receiver.awaits_head() {
             if self.input.is_empty() {
@@ -255,10 +259,9 @@ impl Exchange {
             let octets = IoSlice::new(rserve_http1::encode::CONTINUE);
             return self.outgoing.push(&[octets], 0, &options.temp_folder).map_err(Refusal::Storage);
         }
-        if let Some(stream) = &mut self.stream {
-            // A fresh socket takes 25 octets; one that does not belongs to a client that is not waiting for them.
-            let _ = stream.send(rserve_http1::encode::CONTINUE);
-        }
+        // One that is lost shows when it is read from. What the socket has no room for, since the client is still to read
+        // the response before, goes out when it has.
+        let _ = self.write(&[IoSlice::new(rserve_http1::encode::CONTINUE)], options);
         Ok(())
     }
 

@@ -149,6 +149,46 @@ fn a_body_that_is_not_announced_gets_its_continue_once() {
     assert_eq!(received(&mut client), b"");
 }
 
+/// The response before it has filled the socket.
+#[test]
+fn a_continue_that_the_socket_has_no_room_for_comes_later() {
+    let options = Options::default();
+    let (mut client, mut exchange) = connected(&options);
+    let full = [0; 1 << 16];
+    while exchange.stream_mut().unwrap().send(&full).unwrap().is_some() {}
+    client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    let mut last = Vec::new();
+    for _ in 0..2 {
+        loop {
+            match received(&mut client) {
+                octets if octets.is_empty() => break,
+                octets => last = octets,
+            }
+        }
+        exchange.saw(WRITABLE);
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Wait);
+    }
+    assert_eq!(String::from_utf8_lossy(&last[last.len() - 25..]), "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+#[test]
+fn what_came_after_the_last_request_does_not_reset_its_client() {
+    for (more, outcome) in [(&b"GET / HTTP/1.1\r\n\r\n"[..], Outcome::Wait), (b"", Outcome::Close)] {
+        let options = Options::default();
+        let (mut client, mut exchange) = connected(&options);
+        client.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+        client.write_all(more).unwrap();
+        exchange.write(&[IoSlice::new(b"response")], &options).unwrap();
+        exchange.finish(AfterSending::Close);
+        assert_eq!(exchange.progress(&options, Instant::now()), outcome);
+        exchange.close();
+        assert_eq!(received(&mut client), b"response");
+        assert_eq!(received(&mut client), b"", "the end, and no reset");
+    }
+}
+
 #[test]
 fn an_end_that_came_with_the_last_octets_is_seen() {
     for octets in [&b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhel"[..], b"GET / HTTP/1.1\r\nHo"] {
