@@ -54,6 +54,25 @@ class ClusterBalanceTest < ServerCase
     clients&.each(&:close)
   end
 
+  # It would get a thread of its own after 25 ms, and take turns with it.
+  def test_a_request_on_a_kept_connection_does_not_wait_for_a_thread_that_computes
+    skip "Ruby tells which threads compute from 3.3 on" if RUBY_VERSION < "3.3"
+    starts = folder
+    gate = File.join(starts, "gate")
+    spawn_cluster app: computing_app(starts, gate)
+    clients = Array.new(4) { Client.new(server.connect) }
+    pid, (kept, busy) = clients.group_by { |client| pid_of(client.get) }.find { |_, those| those.size > 1 }
+    busy.socket.write("GET /computes HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    path = File.join(starts, "computes")
+    server.wait_until("it computes", 10) { File.exist?(path) && File.read(path) == pid.to_s }
+    refute_equal pid, pid_of(kept.get)
+    FileUtils.touch(gate)
+    assert_equal pid, pid_of(busy.receive)
+  ensure
+    FileUtils.touch(gate) if gate
+    clients&.each(&:close)
+  end
+
   def test_pages_have_a_worker_to_themselves_while_the_other_serves_an_upload
     gate = File.join(folder, "gate")
     spawn_cluster app: file("upload.ru", <<~RUBY)
@@ -125,6 +144,22 @@ class ClusterBalanceTest < ServerCase
         unless name.empty?
           File.write(File.join(#{starts.dump}, name), Process.pid)
           sleep
+        end
+        [200, {}, [Process.pid.to_s]]
+      }
+    RUBY
+  end
+
+  # What has a name computes until the file `gate` is there, and says so after a while.
+  def computing_app(starts, gate)
+    file("computes.ru", <<~RUBY)
+      run lambda { |env|
+        name = env["PATH_INFO"].delete("/")
+        unless name.empty?
+          enough = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 0.1
+          1_000.times { } until Process.clock_gettime(Process::CLOCK_MONOTONIC) > enough
+          File.write(File.join(#{starts.dump}, name), Process.pid)
+          100_000.times { } until File.exist?(#{gate.dump})
         end
         [200, {}, [Process.pid.to_s]]
       }

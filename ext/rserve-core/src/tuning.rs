@@ -106,6 +106,10 @@ pub const LONGEST_LEFT: Duration = Duration::from_millis(30);
 /// The threads of a worker that has begun no request for so long are not about to.
 pub const STALLED: Duration = Duration::from_millis(10);
 
+/// A worker that has computed for so long at one request is likely to go on with it: what comes meanwhile is passed on to one
+/// that has nothing to do, which costs less than a tenth of a millisecond.
+pub const OCCUPIED: Duration = Duration::from_millis(3);
+
 /// A new worker that has not answered its first request after so long is given others beside it: the first page of Rails
 /// takes 30 ms, and one that waits for news never ends.
 pub const FIRST_TAKES: Duration = Duration::from_millis(250);
@@ -136,6 +140,7 @@ mod tests {
     const APP_SLEEPS: u64 = 5 * MS;
     const CHECKSUM_HAS_PROCESSOR: u64 = 10 * MS;
     const HEALTHY_WAKES_UP: u64 = 10 * MS;
+    const PASSED_ON: u64 = 100_000;
     const RUBYS_PATIENCE: u64 = 100 * MS;
     /// Octets of the largest frame below a pool thread's loop, the one that accepts, by the compiled library.
     const LARGEST_FRAME: u64 = 1_480;
@@ -244,6 +249,7 @@ mod tests {
             ("FIRST_TAKES", nanos(FIRST_TAKES), |it| {
                 (4 * FIRST_RAILS_PAGE..20 * FIRST_RAILS_PAGE).contains(&it)
             }),
+            ("OCCUPIED", nanos(OCCUPIED), |it| (10 * PASSED_ON..RAILS_PAGE).contains(&it)),
             ("STALLED", nanos(STALLED), |it| (RAILS_PAGE..nanos(STUCK_AFTER)).contains(&it)),
         ]
     }

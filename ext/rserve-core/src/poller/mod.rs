@@ -266,7 +266,7 @@ impl Poller {
         }
         let mut exchange = connection.exchange();
         exchange.saw(edges);
-        if edges & READABLE != 0 && self.passes_on(&connection, &exchange, now) {
+        if edges & READABLE != 0 && self.passes_on(shared, &connection, &exchange, now) {
             // It is open elsewhere now, so closing it here would not end its registration.
             shared.deregister(&exchange);
             exchange.leave();
@@ -278,9 +278,15 @@ impl Poller {
     }
 
     /// A request begins on a connection that another worker had better serve: whether one is going to.
-    fn passes_on(&mut self, connection: &Connection, exchange: &Exchange, now: Instant) -> bool {
+    fn passes_on(
+        &mut self,
+        shared: &Shared,
+        connection: &Connection,
+        exchange: &Exchange,
+        now: Instant,
+    ) -> bool {
         let Some(gate) = self.gate.as_mut().filter(|_| !self.draining) else { return false };
-        gate.has_surplus(now)
+        gate.has_surplus(|| shared.computing() > 0, now)
             && exchange.transferable().is_some_and(|socket| gate.pass_on(socket, connection.ticket(exchange)))
     }
 

@@ -78,13 +78,7 @@ impl Server {
 
     /// How many do.
     pub(crate) fn computing(&self) -> usize {
-        match self.shared.options.suspensions_told {
-            true => {
-                let busy = self.shared.threads.busy();
-                busy.saturating_sub(self.shared.absences.away.load(Ordering::SeqCst))
-            }
-            false => 0,
-        }
+        self.shared.computing()
     }
 
     /// Whether the calling thread, which does not serve, leaves what there is to one that does.

@@ -14,6 +14,7 @@ mod threads;
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -203,6 +204,14 @@ impl Shared {
         let fibers =
             if self.fiber_lane.as_ref().is_some_and(FiberLane::takes_all) { self.fiber_work() } else { 0 };
         busy + self.backlog.len() + kept + fibers
+    }
+
+    /// How many threads serve and have the GVL, or want it; only where absences are told.
+    pub(crate) fn computing(&self) -> usize {
+        match self.options.suspensions_told {
+            true => self.threads.busy().saturating_sub(self.absences.away.load(Ordering::SeqCst)),
+            false => 0,
+        }
     }
 
     /// How many requests this worker serves at a time, as the other workers see it.

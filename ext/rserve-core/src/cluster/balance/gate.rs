@@ -116,10 +116,11 @@ impl Gate {
         }
     }
 
-    /// Whether a connection on which a request begins now had better be passed on, by the figures last reported.
-    pub fn has_surplus(&mut self, now: Instant) -> bool {
+    /// Whether a connection on which a request begins now had better be passed on, by the figures last reported;
+    /// `computes` as [`Balancer::surplus`] has it.
+    pub fn has_surplus(&mut self, computes: impl FnOnce() -> bool, now: Instant) -> bool {
         if self.weighed_at.is_none_or(|at| now >= at + WEIGH_EVERY) {
-            self.weigh(now);
+            self.weigh(computes(), now);
         }
         self.open && self.surplus > 0
     }
@@ -135,12 +136,12 @@ impl Gate {
         self.begun_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
     }
 
-    fn weigh(&mut self, now: Instant) {
+    fn weigh(&mut self, computes: bool, now: Instant) {
         let stalled = self.stalled(now);
         self.weighed_at = Some(now);
         self.place.others(&mut self.others);
         let own = self.place.own();
-        self.surplus = self.balancer.surplus(own, &self.others, stalled);
+        self.surplus = self.balancer.surplus(own, &self.others, computes, stalled);
         // Those on their way count for nobody yet.
         if self.surplus > 0 && !own.is_slow() && crate::sys::is_readable(self.transfers().as_fd()) {
             self.surplus = 0;
@@ -201,22 +202,22 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ticket = Ticket { peer: Peer::Unknown, listener: 0, serial: 0, client: None };
         own.report(2, 3, 2, 0, now);
-        assert!(!own.has_surplus(now + 9 * MS), "they may be fast");
+        assert!(!own.has_surplus(|| false, now + 9 * MS), "they may be fast");
         own.report(2, 3, 3, 0, now + 11 * MS);
-        assert!(!own.has_surplus(now + 20 * MS), "they are");
+        assert!(!own.has_surplus(|| false, now + 20 * MS), "they are");
         own.report(2, 3, 3, 0, now + 12 * MS);
-        assert!(own.has_surplus(now + 21 * MS), "they were");
+        assert!(own.has_surplus(|| false, now + 21 * MS), "they were");
         for _ in 0..2 {
-            assert!(own.has_surplus(now + 21 * MS), "one for each thread of the other worker");
+            assert!(own.has_surplus(|| false, now + 21 * MS), "one for each thread of the other worker");
             assert!(own.pass_on(listener.as_fd(), ticket));
         }
-        assert!(!own.has_surplus(now + 21 * MS));
-        assert!(!own.has_surplus(now + 22 * MS), "while the other has not taken them");
+        assert!(!own.has_surplus(|| false, now + 21 * MS));
+        assert!(!own.has_surplus(|| false, now + 22 * MS), "while the other has not taken them");
         own.transfers().take().unwrap();
         own.transfers().take().unwrap();
-        assert!(own.has_surplus(now + 23 * MS));
+        assert!(own.has_surplus(|| false, now + 23 * MS));
         own.close();
-        assert!(!own.has_surplus(now + 24 * MS), "who ends keeps what it has");
+        assert!(!own.has_surplus(|| false, now + 24 * MS), "who ends keeps what it has");
     }
 
     #[test]

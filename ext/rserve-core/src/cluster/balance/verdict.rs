@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::PlaceId;
-use crate::tuning::{FIRST_TAKES, LONGEST_LEFT, LOOK_AGAIN, STALLED, STUCK_AFTER};
+use crate::tuning::{FIRST_TAKES, LONGEST_LEFT, LOOK_AGAIN, OCCUPIED, STALLED, STUCK_AFTER};
 
 /// How many more connections a worker may have before it leaves them to another;
 /// beyond 16 times this, in proportion.
@@ -142,18 +142,23 @@ impl Balancer {
     }
 
     /// How many connections on which a request begins are passed on to other workers, at most, before this is asked
-    /// again; `stalled` is how long none of this worker's threads has begun a request.
+    /// again; `stalled` is how long none of this worker's threads has begun a request, and it `computes` when one of them
+    /// keeps the GVL.
     ///
     /// All of them by a worker that serves large requests, or collects. Those that would wait for a thread for long, while
-    /// there is an idle one elsewhere. And half of what one has more than another by far: workers are forked
-    /// after connections were made.
-    pub fn surplus(&self, own: WorkerLoad, others: &[WorkerLoad], stalled: Duration) -> u32 {
+    /// there is an idle one elsewhere; those that would wait for the GVL, while another worker has nothing to do. And half of
+    /// what one has more than another by far: workers are forked after connections were made.
+    pub fn surplus(&self, own: WorkerLoad, others: &[WorkerLoad], computes: bool, stalled: Duration) -> u32 {
         let takers = || self.alive(others).filter(|other| !other.is_slow() && !other.is_full());
         if own.is_slow() {
             return if takers().next().is_some() { u32::MAX } else { 0 };
         }
         if own.is_full() && stalled >= STALLED {
             return takers().map(|other| other.idle_threads()).sum();
+        }
+        let idle = || takers().filter(|other| other.work == 0).count();
+        if computes && stalled >= OCCUPIED && idle() > 0 {
+            return u32::try_from(idle()).unwrap_or(u32::MAX);
         }
         let lighter = takers().filter(|other| other.work <= own.work);
         let fewest = lighter.map(|other| other.connections).min().unwrap_or(u32::MAX);
@@ -303,8 +308,8 @@ mod tests {
         }
         let hung = load(5, 9);
         let [new, busy] = [(0, 0), (1, 1)].map(|(work, connections)| cold(load(work, connections)));
-        assert_eq!(Balancer::default().surplus(hung, &[new], STALLED), 1, "not one for each thread");
-        assert_eq!(Balancer::default().surplus(hung, &[busy], STALLED), 0);
+        assert_eq!(Balancer::default().surplus(hung, &[new], false, STALLED), 1, "not one for each thread");
+        assert_eq!(Balancer::default().surplus(hung, &[busy], false, STALLED), 0);
     }
 
     #[test]
@@ -346,6 +351,13 @@ mod tests {
     fn connections_are_passed_on_where_they_fare_better() {
         let large = |load| WorkerLoad { large: true, ..load };
         let collects = |load| WorkerLoad { collects: true, ..load };
+        let computing =
+            |own, siblings: &[WorkerLoad], stalled| Balancer::default().surplus(own, siblings, true, stalled);
+        let (one, idle) = (load(1, 2), load(0, 9));
+        assert_eq!(computing(one, &[idle, load(1, 0), idle], OCCUPIED), 2, "one for each that is idle");
+        assert_eq!(computing(one, &[load(1, 0)], OCCUPIED), 0, "none is");
+        assert_eq!(computing(one, &[large(idle), collects(idle)], OCCUPIED), 0, "none serves sooner");
+        assert_eq!(computing(one, &[idle], OCCUPIED / 2), 0, "it may be done soon");
         for (own, siblings, millis, want, why) in [
             (load(0, 9), &[][..], 0, 0, "alone"),
             (load(0, 12), &[load(0, 8)], 0, 0, "a little more"),
@@ -363,7 +375,7 @@ mod tests {
             (collects(load(1, 2)), &[large(load(0, 0))], 0, 0, "it may be done before uploads are"),
             (load(0, 20), &[collects(load(0, 0))], 0, 0, "who collects"),
         ] {
-            let got = Balancer::default().surplus(own, siblings, Duration::from_millis(millis));
+            let got = Balancer::default().surplus(own, siblings, false, Duration::from_millis(millis));
             assert_eq!(got, want, "{why}");
         }
     }
