@@ -6,7 +6,8 @@ require_relative "latencies"
 
 # A client that asks so many times a second whether it is answered or not, as a crowd of independent people does. A time
 # counts from when the request was due, not from when a connection was free for it: a server that stands still for a
-# second has made a second's requests wait, not one ("coordinated omission").
+# second has made a second's requests wait, not one ("coordinated omission"). The connection that
+# has been free for longest is taken: who asked last is not who asks next.
 class PacedClient
   # What is waited for after the last request was due.
   PATIENCE = 5
@@ -41,7 +42,7 @@ class PacedClient
     due = began
     while sent < total || @waiting.any?
       while sent < total && due <= now && !@free.empty?
-        ask(still_open(@free.pop) || connect, due, sent)
+        ask(still_open(@free.shift) || connect, due, sent)
         due = began + ((sent += 1).to_f / @workload[:rate])
       end
       break if now > began + seconds + PATIENCE
