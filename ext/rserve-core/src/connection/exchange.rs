@@ -253,6 +253,7 @@ impl Exchange {
         self.stream.as_ref()?.socket()
     }
 
+    #[cfg(test)]
     pub(crate) fn stream_mut(&mut self) -> Option<&mut Stream> {
         self.stream.as_mut()
     }

@@ -29,9 +29,8 @@ impl Exchange {
         field(&mut reply, b"Connection", b"close", spelling);
         end(&mut reply, options);
         self.abandon_request();
-        if let Some(stream) = self.stream_mut() {
-            let _ = stream.send(&reply);
-        }
+        // One that cannot be sent shows when the rest is.
+        let _ = self.write(&[IoSlice::new(&reply)], options);
         self.finish(AfterSending::Linger);
     }
 
