@@ -80,6 +80,24 @@ class DeletedReleaseTest < ServerCase
     end
   end
 
+  # It could not be entered; what serves goes on.
+  def test_a_hot_restart_in_a_folder_that_is_gone_is_not_begun
+    %w[0 1].each do |workers|
+      place = folder
+      spawn_server "-w", workers, "--dir", place, app: file("app.ru", APP)
+      FileUtils.rmdir(place)
+      2.times do
+        mark = server.mark
+        server.signal(:USR2)
+        server.wait_for_log(/! Not restarted: there is no folder #{place}\n/, after: mark)
+      end
+      assert_equal 200, get("/").status
+      FileUtils.mkdir(place)
+      hot_restart
+      assert_equal 200, get("/").status
+    end
+  end
+
   # The application is gone: nothing new can be booted, so what serves goes on.
   def test_a_phased_restart_into_nothing_leaves_the_workers_that_serve
     serve_from_copy("")

@@ -159,6 +159,16 @@ class FailedStartTest < ServerCase
     refute_match(/\.rb:\d+:in/, output)
   end
 
+  def test_descriptors_of_systemd_that_are_no_listeners_are_told
+    { "exec 3<&-" => 9999, "exec 3</dev/null" => 1 }.each do |before, count|
+      script = "#{before}; exec env LISTEN_PID=$$ LISTEN_FDS=#{count} \"$@\""
+      command = [RbConfig.ruby, "-Ilib", TestServer.rserve, "-C", "-", "test/rackup/hello.ru"]
+      start_process(["sh", "-c", script, "-", *command], wait: false, chdir: TestServer::ROOT)
+      assert_exits 1
+      assert_match(/\Arserve: LISTEN_FDS is #{count}, but descriptor 3 is no listening socket.*\n\z/, server.log)
+    end
+  end
+
   def test_taken_unix_socket_says_by_whom
     spawn_server unix: true
     taken = server

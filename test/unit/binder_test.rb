@@ -63,6 +63,19 @@ class BinderTest < Minitest::Test
     end
   end
 
+  # It hangs, or is another user's: it is there all the same.
+  def test_path_of_a_server_that_does_not_accept_is_left_alone
+    live = UNIXServer.new(@path)
+    live.listen(0)
+    waiting = Array.new(2) { Socket.new(:UNIX, :STREAM) }
+    waiting.each { |socket| socket.connect_nonblock(Socket.sockaddr_un(@path), exception: false) rescue Errno::EAGAIN } # rubocop:disable Style/RescueModifier
+    error = assert_raises(RuntimeError) { @binder.parse ["unix://#{@path}"] }
+    assert_operator error.message, :start_with?, "There is already a server bound to: #{@path}"
+    assert_path_exists @path
+  ensure
+    [live, *waiting].each { |socket| socket&.close }
+  end
+
   def test_mode_and_umask_of_a_unix_socket
     { "" => 0o777, "?umask=0111" => 0o666, "?mode=600" => 0o600 }.each do |query, mode|
       binder = Rserve::Binder.new(@log)

@@ -52,6 +52,15 @@ class ControlTest < TimedTestCase
     end
   end
 
+  def test_a_query_that_is_none_has_no_token
+    uri = URI(serve(token: "secret"))
+    Socket.tcp(uri.host, uri.port) do |socket|
+      socket.write("GET /stats?token=\xff%zz HTTP/1.0\r\n\r\n")
+      assert_match(%r{\AHTTP/1.0 403 }, socket.read)
+    end
+    refute_match(/ArgumentError/, @log.stderr.string)
+  end
+
   def test_token_may_be_given_by_position_or_by_name
     [["secret"], [nil, { token: "secret" }]].each do |token, options|
       status = Rserve::App::Status.new(@launcher, token, **options.to_h)
@@ -293,6 +302,14 @@ class ControlTest < TimedTestCase
   def test_a_file_that_is_none_stays_what_it_is
     Rserve::OwnFile.write("/dev/null", "1", 0o600)
     assert File.chardev?("/dev/null")
+  end
+
+  def test_a_state_file_of_other_octets_says_nothing
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "state")
+      File.binwrite(path, "\xff\0: [\npid\xff: 1\npid: 12\n")
+      assert_equal 12, Rserve::Control::Target.of_state_file(path).pid
+    end
   end
 
   def test_state_file_with_a_token_is_its_owners

@@ -29,7 +29,7 @@ module Rserve
     #
     # @raise [SystemCallError] when the file cannot be read
     def load(path)
-      @options = File.readlines(path).filter_map { |line| parse_line(line) }.to_h
+      @options = File.readlines(path, encoding: Encoding::UTF_8).filter_map { |line| parse_line(line.scrub) }.to_h
     end
 
     ALLOWED_FIELDS.each do |field|

@@ -187,9 +187,13 @@ module Rserve
       @runner.halt
     end
 
-    # Begins a hot restart: the process executes itself anew, with the listeners open. A server that stops does not.
+    # Begins a hot restart: the process executes itself anew, with the listeners open. A server that stops does not, nor
+    # one that would come up nowhere.
     def restart
       return if stopping? || postpone(:restart)
+
+      fault = @restart.fault
+      return log "! Not restarted: #{fault}" if fault
 
       @status = :restart
       @runner.restart

@@ -27,6 +27,11 @@ module Rserve
       @include = File.exist?(File.join(lib, "rserve.rb")) ? ["-I", lib] : []
     end
 
+    # @return [String, nil] why there is nothing to restart to
+    def fault
+      "there is no folder #{@dir}" unless File.directory?(@dir)
+    end
+
     # @return [Array<String>] what to execute
     def command
       command = @options[:restart_cmd]

@@ -91,7 +91,7 @@ module Rserve
       return [] unless env["LISTEN_FDS"] && env["LISTEN_PID"].to_i == Process.pid
 
       env["LISTEN_FDS"].to_i.times do |index|
-        key, io = adopt(TCPServer.for_fd(socket_activation_fd(index)))
+        key, io = adopt(activated_listener(env, socket_activation_fd(index)))
         @activated_sockets[key] = io
         @borrowed << io.fileno
         @log_writer.debug("Registered #{key.join(":")} for activation from LISTEN_FDS")
@@ -478,13 +478,20 @@ module Rserve
       File.umask(old_umask) if old_umask
     end
 
+    # One that does not accept at the moment is none the less there.
     def refuse_live_server(path)
-      UNIXSocket.new(path).close
-    rescue SystemCallError
-      nil
-    else
+      socket = Socket.new(:UNIX, :STREAM)
+      begin
+        socket.connect_nonblock(Socket.sockaddr_un(path))
+      rescue Errno::EAGAIN, Errno::EACCES
+        nil
+      rescue SystemCallError
+        return
+      end
       owner = ListenerOwner.of_unix(path)
       raise "There is already a server bound to: #{path}#{" (#{owner})" if owner}"
+    ensure
+      socket&.close
     end
 
     def take_over(io)
@@ -504,6 +511,17 @@ module Rserve
     # Sockets that systemd passes come from number 3 on.
     def socket_activation_fd(index)
       index + 3
+    end
+
+    def activated_listener(env, descriptor)
+      listener = TCPServer.for_fd(descriptor)
+      return listener if listener.getsockopt(:SOCKET, :ACCEPTCONN).bool
+
+      listener.autoclose = false
+      raise Errno::ENOTSOCK
+    rescue SystemCallError
+      raise ConfigError, "LISTEN_FDS is #{env["LISTEN_FDS"]}, but descriptor #{descriptor} is no listening socket " \
+                         "(systemd opens them by a .socket unit with Accept=no)"
     end
 
     # @return [Array(Array, IO)] key and listener

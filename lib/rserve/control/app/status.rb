@@ -92,6 +92,8 @@ module Rserve
         return true if @auth_token.empty? || @auth_token == "none"
 
         same_token?(Util.parse_query(env["QUERY_STRING"])["token"].to_s)
+      rescue ArgumentError
+        false # it is no query
       end
 
       # In a time that does not tell how much of it is right.
