@@ -66,7 +66,7 @@ module Rserve
     def run
       return Check.new(@launcher).run if @check
 
-      @launcher.allow_keeper
+      @launcher.own_program
       @launcher.run
     end
 

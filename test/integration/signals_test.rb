@@ -49,6 +49,25 @@ class SignalsTest < ServerCase
     end
   end
 
+  # They mean nothing to a server that is gone, and its own end goes on.
+  def test_restart_and_log_signals_during_the_last_steps_change_nothing
+    config = <<~RUBY
+      server = Process.pid
+      at_exit do
+        next unless Process.pid == server
+        %i[HUP USR1 USR2].each { |name| Process.kill(name, server) }
+        sleep 0.1
+        $stderr.puts "cleaned up"
+      end
+    RUBY
+    [[], %w[-w 1]].product({ INT: 0, TERM: :TERM }.to_a).each do |mode, (signal, code)|
+      spawn_server(*mode, config:)
+      server.signal(signal)
+      assert_exits code
+      assert_log(/cleaned up/)
+    end
+  end
+
   def test_hup_without_log_files_stops_with_status_0
     spawn_server
     server.signal(:HUP)

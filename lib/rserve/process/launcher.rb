@@ -114,14 +114,15 @@ module Rserve
       remove_traces unless @runner.nil? || @runner.serving?
       raise
     ensure
-      @signals&.close
+      @signals&.close(for_good: @program_own)
       @runner&.stop_control
       @operator_port.stop
     end
 
-    # The program is this server's own: other processes of it may take its place (`overlap_restart`).
-    def allow_keeper
-      @keeper_allowed = true
+    # The program is this server's own: it ends with it, and other processes of it may take its place
+    # (`overlap_restart`).
+    def own_program
+      @program_own = true
     end
 
     # The block makes the server one that commands reach; what came before is carried out then.
@@ -429,7 +430,7 @@ module Rserve
     end
 
     def join_succession
-      if Succession::Generation.current.nil? && @keeper_allowed && Succession.possible?(@options)
+      if Succession::Generation.current.nil? && @program_own && Succession.possible?(@options)
         Succession.begin(@restart, title:, skip_usr2: @env.key?("PUMA_SKIP_SIGUSR2"))
       end
       generation = Succession::Generation.current

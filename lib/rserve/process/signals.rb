@@ -70,8 +70,12 @@ module Rserve
     end
 
     # Puts the handlers back that were there before. Signals that arrived are still handled.
-    def close
-      @previous.each { |name, handler| Signal.trap(name, handler || "DEFAULT") }
+    #
+    # @param for_good [Boolean] the process ends now: only what could end it sooner is put back, other signals mean
+    #   nothing any more
+    def close(for_good: false)
+      previous = for_good ? @previous.slice("INT", "TERM") : @previous
+      previous.each { |name, handler| Signal.trap(name, handler || "DEFAULT") }
       @queue << nil
     end
 
