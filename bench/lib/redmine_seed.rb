@@ -6,7 +6,10 @@ require "/usr/share/redmine/config/environment"
 
 ActiveRecord::Base.logger = nil
 ActiveRecord::Migration.verbose = false
-Dir.chdir(Rails.root) { ActiveRecord::Base.connection_pool.migration_context.migrate }
+# Rails before 7.2 has it at the connection.
+migrations = [ActiveRecord::Base.connection_pool, ActiveRecord::Base.connection]
+             .find { |one| one.respond_to?(:migration_context) }
+Dir.chdir(Rails.root) { migrations.migration_context.migrate }
 [User, Issue, Project, Tracker, IssueStatus, Role].each(&:reset_column_information)
 Redmine::DefaultData::Loader.load("en") if Redmine::DefaultData::Loader.no_data?
 
@@ -25,4 +28,4 @@ end
 end
 
 # SQLite's last connection puts everything into the one file.
-ActiveRecord::Base.connection_handler.clear_all_connections!(:all)
+ActiveRecord::Base.connection_handler.clear_all_connections!
