@@ -107,10 +107,10 @@ pub fn usual(before: u64, latest: u64) -> u64 {
     before - before / AVERAGED + latest / AVERAGED
 }
 
-/// Whether the monitor has nothing to do that is urgent: somebody polls, or none of what it may find can be begun before a
-/// thread that computes is done or [`COMPETE_AFTER`] is over.
-pub fn is_calm(on_call: bool, led_or_polled: bool, computing: bool) -> bool {
-    !on_call && (led_or_polled || computing)
+/// Whether the monitor has nothing to do that is urgent: somebody polls, or all threads are `occupied`, so that none of what it
+/// may find can be begun before one of them is done, or, where one computes, before [`COMPETE_AFTER`] is over.
+pub fn is_calm(on_call: bool, led_or_polled: bool, occupied: bool) -> bool {
+    !on_call && (led_or_polled || occupied)
 }
 
 /// Whether threads that were given so many requests in this time are hardly ever away: another such request is over before
@@ -119,10 +119,10 @@ pub fn is_brisk(begun: u64, time: Duration) -> bool {
     u128::from(begun) * 1000 > u128::from(BRISK) * time.as_micros()
 }
 
-/// How long the monitor rests after a look, given how long it rested before. `calm` as [`is_calm`] has it. Where absences are
-/// not `told`, threads that were just seen polling may all be away now, unless they are `brisk`, as [`is_brisk`] has it.
-pub fn rest(before: Duration, told: bool, calm: bool, brisk: bool) -> Duration {
-    match (told || brisk) && calm {
+/// How long the monitor rests after a look, given how long it rested before. `calm` as [`is_calm`] has it. Threads that were
+/// just seen polling may all be away now, unless that is `known`, or they are `brisk`, as [`is_brisk`] has it.
+pub fn rest(before: Duration, known: bool, calm: bool, brisk: bool) -> Duration {
+    match (known || brisk) && calm {
         true => (before * 2).min(LONGEST_TICK),
         false => TICK,
     }
@@ -220,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn the_monitor_has_nothing_urgent_while_somebody_polls_or_computes() {
-        for (on_call, polled, computing, calm) in [
+    fn the_monitor_has_nothing_urgent_while_somebody_polls_or_all_are_occupied() {
+        for (on_call, polled, occupied, calm) in [
             (false, false, false, false),
             (false, true, false, true),
             (false, false, true, true),
             (true, true, true, false),
         ] {
-            assert_eq!(is_calm(on_call, polled, computing), calm, "{on_call} {polled} {computing}");
+            assert_eq!(is_calm(on_call, polled, occupied), calm, "{on_call} {polled} {occupied}");
         }
     }
 

@@ -68,9 +68,10 @@ fn watch(server: &Weak<Server>, bell: &MonitorBell) {
         }
         strong.show();
         quiet = if leading && !on_call && !ready { quiet + pause } else { Duration::ZERO };
-        let calm = staffing::is_calm(on_call, leading || look.polled, strong.is_computing());
+        let full = strong.is_full();
+        let calm = staffing::is_calm(on_call, leading || look.polled, full || strong.is_computing());
         let brisk = last.as_ref().is_some_and(|last: &Look| look.is_brisk(last));
-        pause = staffing::rest(pause, told, calm, brisk);
+        pause = staffing::rest(pause, told || full, calm, brisk);
         last = Some(look);
         if quiet < IDLE_AFTER {
             bell.set_resting(pause > TICK);
