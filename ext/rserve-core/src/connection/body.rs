@@ -7,6 +7,10 @@ use std::path::Path;
 /// Bodies up to this many octets stay in memory; Puma's `MAX_BODY`, 112 KiB.
 pub const MEMORY_LIMIT: usize = 112 * 1024;
 
+/// Pieces up to this size are put together before they go to a file: it is not written to for every octet that somebody
+/// sends as a chunk, or as a frame.
+const GATHERED: usize = 16 * 1024;
+
 /// The body of one request.
 #[derive(Debug, Default)]
 pub enum Body {
@@ -19,8 +23,10 @@ pub enum Body {
     File {
         /// Open for reading and writing.
         file: File,
-        /// Octets written so far.
+        /// Octets so far.
         len: u64,
+        /// The last of them, which are still to be written.
+        unwritten: Vec<u8>,
     },
     /// Still to come: whoever serves the request reads it from the connection.
     Streamed,
@@ -37,7 +43,10 @@ impl Body {
             Ok(0) => Ok(Body::Empty),
             // What was announced is not yet there: a liar must not make us reserve it.
             Ok(small) if small <= MEMORY_LIMIT => Ok(Body::Memory(Vec::with_capacity(small.min(16 * 1024)))),
-            _ => Ok(Body::File { file: crate::sys::unlinked_file(folder)?, len: 0 }),
+            _ => {
+                let file = crate::sys::unlinked_file(folder)?;
+                Ok(Body::File { file, len: 0, unwritten: Vec::new() })
+            }
         }
     }
 
@@ -57,24 +66,33 @@ impl Body {
                 file.write_all(memory)?;
                 file.write_all(octets)?;
                 let len = (memory.len() + octets.len()) as u64;
-                *self = Body::File { file, len };
+                *self = Body::File { file, len, unwritten: Vec::new() };
             }
-            Body::File { file, len } => {
-                file.write_all(octets)?;
+            Body::File { file, len, unwritten } => {
                 *len += octets.len() as u64;
+                if unwritten.len() + octets.len() > GATHERED {
+                    file.write_all(unwritten)?;
+                    unwritten.clear();
+                }
+                if octets.len() < GATHERED {
+                    unwritten.extend_from_slice(octets);
+                } else {
+                    file.write_all(octets)?;
+                }
             }
             Body::Streamed => {}
         }
         Ok(())
     }
 
-    /// Sets a file's position back to its start, for the reader.
+    /// The body is whole: sets a file's position back to its start, for the reader.
     ///
     /// # Errors
     ///
     /// The file's own.
     pub fn rewind(&mut self) -> io::Result<()> {
-        if let Body::File { file, .. } = self {
+        if let Body::File { file, unwritten, .. } = self {
+            file.write_all(&std::mem::take(unwritten))?;
             file.seek(SeekFrom::Start(0))?;
         }
         Ok(())
@@ -114,6 +132,25 @@ mod tests {
         let mut read = Vec::new();
         file.read_to_end(&mut read).unwrap();
         assert_eq!(read, part.repeat(4));
+    }
+
+    #[test]
+    fn small_pieces_are_written_together() {
+        let folder = std::env::temp_dir();
+        let mut body = Body::expecting(1 << 20, &folder).unwrap();
+        let large = vec![b'y'; GATHERED];
+        let mut want = Vec::new();
+        for (piece, written) in [(&b"x"[..], 0), (b"x", 0), (&large, 2 + GATHERED), (b"z", 2 + GATHERED)] {
+            body.append(piece, &folder).unwrap();
+            want.extend_from_slice(piece);
+            let Body::File { file, .. } = &body else { panic!("in memory") };
+            assert_eq!((file.metadata().unwrap().len(), body.len()), (written as u64, want.len() as u64));
+        }
+        body.rewind().unwrap();
+        let Body::File { mut file, .. } = body else { panic!("in memory") };
+        let mut read = Vec::new();
+        file.read_to_end(&mut read).unwrap();
+        assert_eq!(read, want);
     }
 
     #[test]

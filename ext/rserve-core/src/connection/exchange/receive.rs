@@ -14,9 +14,6 @@ use crate::connection::request::{Refusal, Request};
 use crate::net::stream::{Received, Stream};
 use crate::tuning::READ_BUDGET;
 
-/// Pieces of a chunked body up to this size are put together before they are stored.
-const GATHERED: usize = 16 * 1024;
-
 /// How long a body may take, however few octets of it come …
 pub(super) const BODY_GRACE: Duration = Duration::from_secs(60);
 
@@ -177,8 +174,6 @@ impl Exchange {
     /// Understands as much of `octets` as belongs to the current request: how many octets, and whether it is complete.
     fn digest(&mut self, octets: &[u8], options: &Options, now: Instant) -> Result<(usize, bool), Refusal> {
         let mut at = 0;
-        // A file is not written to for every octet that somebody sends as a chunk.
-        let mut gathered = Vec::new();
         loop {
             let rest = &octets[at..];
             let in_head = self.receiver.awaits_head();
@@ -193,10 +188,7 @@ impl Exchange {
                 Err(error) => return Err(Refusal::Body(error)),
             };
             match progress {
-                Progress::Partial { consumed } => {
-                    self.store(&gathered, options)?;
-                    return Ok((at + consumed, false));
-                }
+                Progress::Partial { consumed } => return Ok((at + consumed, false)),
                 Progress::Head { consumed } => {
                     self.request.octets.clear();
                     self.request.octets.extend_from_slice(&rest[..consumed]);
@@ -209,22 +201,10 @@ impl Exchange {
                     self.expect_body(octets.len() > at, options)?;
                 }
                 Progress::Data { consumed, data } => {
-                    let piece = &rest[data];
-                    if gathered.len() + piece.len() > GATHERED {
-                        self.store(&gathered, options)?;
-                        gathered.clear();
-                    }
-                    if piece.len() < GATHERED && self.request.head.framing == Framing::Chunked {
-                        gathered.extend_from_slice(piece);
-                    } else {
-                        self.store(piece, options)?;
-                    }
+                    self.store(&rest[data], options)?;
                     at += consumed;
                 }
-                Progress::End { consumed } => {
-                    self.store(&gathered, options)?;
-                    return Ok((at + consumed, true));
-                }
+                Progress::End { consumed } => return Ok((at + consumed, true)),
             }
         }
     }
