@@ -63,7 +63,17 @@ class BinderTest < Minitest::Test
     end
   end
 
-  # It hangs, or is another user's: it is there all the same.
+  def test_path_that_may_not_be_connected_to_is_left_alone_while_a_process_has_it_open
+    skip "only root can become another user" unless Process.uid.zero?
+    File.chmod(0o777, @folder)
+    live = UNIXServer.new(@path)
+    File.chmod(0o700, @path)
+    assert_equal "There is already a server bound to: #{@path}", bound_by_nobody(live)
+    live.close
+    assert_equal "bound", bound_by_nobody(live)
+  end
+
+  # It hangs: it is there all the same.
   def test_path_of_a_server_that_does_not_accept_is_left_alone
     live = UNIXServer.new(@path)
     live.listen(0)
@@ -148,5 +158,27 @@ class BinderTest < Minitest::Test
       binder = Rserve::Binder.new(@log, Rserve::Configuration.new(options))
       assert_equal value, binder.proto_env[key], key
     end
+  end
+
+  private
+
+  # @return [String] what comes of binding the path by a user without rights, who has not got `live`
+  def bound_by_nobody(live)
+    reader, writer = IO.pipe
+    pid = fork do
+      live.close
+      Process::Sys.setuid(65_534)
+      @binder.parse ["unix://#{@path}"]
+      writer.write("bound")
+    rescue StandardError => e
+      writer.write(e.message)
+    ensure
+      exit! # no test of the parent's is run here
+    end
+    writer.close
+    reader.read
+  ensure
+    Process.wait(pid)
+    reader.close
   end
 end

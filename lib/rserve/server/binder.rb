@@ -483,8 +483,10 @@ module Rserve
       socket = Socket.new(:UNIX, :STREAM)
       begin
         socket.connect_nonblock(Socket.sockaddr_un(path))
-      rescue Errno::EAGAIN, Errno::EACCES
+      rescue Errno::EAGAIN
         nil
+      rescue Errno::EACCES
+        return unless ListenerOwner.unix?(path)
       rescue SystemCallError
         return
       end

@@ -34,15 +34,27 @@ module Rserve
       # @param path [String] as in a bind URL, so `@name` for an abstract socket
       # @return [ListenerOwner, nil] nil when nobody is found
       def of_unix(path)
-        path = File.expand_path(path) unless path.start_with?("@")
-        lines = File.readlines("/proc/net/unix", chomp: true).drop(1).map { |line| line.split(" ", 8) }
-        names = [path, File.basename(path)] # as it was bound, perhaps by a relative path
-        of_inodes(lines.filter_map { |fields| fields[6] if names.include?(fields[7]) })
+        of_inodes(unix_inodes(path))
       rescue SystemCallError
         nil
       end
 
+      # @param path [String] as in a bind URL
+      # @return [Boolean] whether a process has it open, be it another user's; also when that cannot be told
+      def unix?(path)
+        unix_inodes(path).any?
+      rescue SystemCallError
+        true
+      end
+
       private
+
+      def unix_inodes(path)
+        path = File.expand_path(path) unless path.start_with?("@")
+        lines = File.readlines("/proc/net/unix", chomp: true).drop(1).map { |line| line.split(" ", 8) }
+        names = [path, File.basename(path)] # as it was bound, perhaps by a relative path
+        lines.filter_map { |fields| fields[6] if names.include?(fields[7]) }
+      end
 
       # @return [Array<Array(IPAddr, Integer, String)>] address, port and inode
       def tcp_listeners
