@@ -6,13 +6,16 @@ require "tempfile"
 
 # A client that asks as fast as it is answered, on a number of connections: wrk.
 class Wrk
+  ENVIRONMENT = { "OPENSSL_CONF" => File.expand_path("openssl.cnf", __dir__) }.freeze
+  private_constant :ENVIRONMENT
+
   # @return [Hash] requests, seconds, errors (failed requests), p50, p99, p999 (ms)
   def run(server, workload, seconds)
     Tempfile.create(["wrk", ".lua"]) do |script|
       script.write(lua(workload))
       script.close
-      output, status = Open3.capture2e("wrk", "-t1", "-c#{workload[:connections]}", "-d#{seconds}s", "-s", script.path,
-                                       "#{server.url}#{workload[:path]}")
+      output, status = Open3.capture2e(ENVIRONMENT, "wrk", "-t1", "-c#{workload[:connections]}", "-d#{seconds}s",
+                                       "-s", script.path, "#{server.url}#{workload[:path]}")
       abort "wrk failed:\n#{output}" unless status.success? && output =~ /^RESULT (.*)/
       JSON.parse(Regexp.last_match(1), symbolize_names: true)
     end
