@@ -56,7 +56,6 @@ class ClusterBalanceTest < ServerCase
 
   # It would get a thread of its own after 25 ms, and take turns with it.
   def test_a_request_on_a_kept_connection_does_not_wait_for_a_thread_that_computes
-    skip "Ruby tells which threads compute from 3.3 on" if RUBY_VERSION < "3.3"
     starts = folder
     gate = File.join(starts, "gate")
     spawn_cluster app: computing_app(starts, gate)

@@ -214,6 +214,11 @@ impl Shared {
         }
     }
 
+    /// Whether a thread that serves may have the GVL. Where that is not told it may wait for something else, too.
+    pub(crate) fn may_compute(&self) -> bool {
+        if self.options.suspensions_told { self.computing() > 0 } else { self.threads.busy() > 0 }
+    }
+
     /// How many requests this worker serves at a time, as the other workers see it.
     pub(crate) fn shown_size(&self) -> usize {
         match &self.fiber_lane {

@@ -143,7 +143,7 @@ impl Balancer {
 
     /// How many connections on which a request begins are passed on to other workers, at most, before this is asked
     /// again; `stalled` is how long none of this worker's threads has begun a request, and it `computes` when one of them
-    /// keeps the GVL.
+    /// keeps the GVL, as far as is known.
     ///
     /// All of them by a worker that serves large requests, or collects. Those that would wait for a thread for long, while
     /// there is an idle one elsewhere; those that would wait for the GVL, while another worker has nothing to do. And half of
