@@ -286,7 +286,7 @@ impl Poller {
         now: Instant,
     ) -> bool {
         let Some(gate) = self.gate.as_mut().filter(|_| !self.draining) else { return false };
-        gate.has_surplus(|| shared.may_compute(), now)
+        gate.has_surplus(|| shared.seems_to_compute(), now)
             && exchange.transferable().is_some_and(|socket| gate.pass_on(socket, connection.ticket(exchange)))
     }
 

@@ -119,6 +119,11 @@ pub fn is_brisk(begun: u64, time: Duration) -> bool {
     u128::from(begun) * 1000 > u128::from(BRISK) * time.as_micros()
 }
 
+/// Whether a process that used so much processor time in this time seems to have a thread that computes.
+pub fn has_computed(spent: Duration, time: Duration) -> bool {
+    spent * 2 > time
+}
+
 /// How long the monitor rests after a look, given how long it rested before. `calm` as [`is_calm`] has it. Threads that were
 /// just seen polling may all be away now, unless that is `known`, or they are `brisk`, as [`is_brisk`] has it.
 pub fn rest(before: Duration, known: bool, calm: bool, brisk: bool) -> Duration {
@@ -208,6 +213,16 @@ mod tests {
         assert_eq!(rest(LONGEST_TICK, true, false, true), TICK);
         assert_eq!(rest(LONGEST_TICK, false, true, false), TICK);
         assert_eq!(rest(LONGEST_TICK, false, true, true), LONGEST_TICK);
+    }
+
+    #[test]
+    fn who_uses_most_of_a_processor_computes() {
+        for (spent, time, computes) in
+            [(0, 0, false), (10, 1000, false), (500, 1000, false), (800, 1000, true), (3000, 1000, true)]
+        {
+            let [spent, time] = [spent, time].map(Duration::from_micros);
+            assert_eq!(has_computed(spent, time), computes, "{spent:?} in {time:?}");
+        }
     }
 
     #[test]

@@ -105,9 +105,24 @@ impl Server {
         let at = Instant::now();
         let (turns, begun) =
             (self.shared.polling.turns.load(Ordering::Acquire), self.shared.figures.requests());
+        // Where it is not told who computes, it is guessed.
+        let told = self.shared.options.suspensions_told;
+        let spent = if told { Duration::ZERO } else { processor_time() };
+        if !told && let Some(last) = last {
+            let computes = staffing::has_computed(spent.saturating_sub(last.spent), at - last.at);
+            self.shared.polling.computes.store(computes, Ordering::Relaxed);
+        }
         let since = last.map_or(at, |last| last.at);
         let begun_at = last.filter(|last| last.begun == begun).map_or(at, |last| last.begun_at);
-        Look { at, since, turns, polled: last.is_some_and(|last| last.turns != turns), begun, begun_at }
+        Look {
+            at,
+            since,
+            turns,
+            polled: last.is_some_and(|last| last.turns != turns),
+            begun,
+            begun_at,
+            spent,
+        }
     }
 
     /// Polls if nobody does, and calls threads; see [`staffing`].
@@ -210,4 +225,6 @@ pub(super) struct Look {
     polled: bool,
     begun: u64,
     begun_at: Instant,
+    /// Processor time of the process so far, unless it is told who computes.
+    spent: Duration,
 }

@@ -214,9 +214,13 @@ impl Shared {
         }
     }
 
-    /// Whether a thread that serves may have the GVL. Where that is not told it may wait for something else, too.
-    pub(crate) fn may_compute(&self) -> bool {
-        if self.options.suspensions_told { self.computing() > 0 } else { self.threads.busy() > 0 }
+    /// Whether a thread that serves computes. Where that is not told, it seems so when one serves and the process uses a
+    /// processor.
+    pub(crate) fn seems_to_compute(&self) -> bool {
+        match self.options.suspensions_told {
+            true => self.computing() > 0,
+            false => self.threads.busy() > 0 && self.polling.computes.load(Ordering::Relaxed),
+        }
     }
 
     /// How many requests this worker serves at a time, as the other workers see it.

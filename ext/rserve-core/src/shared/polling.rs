@@ -6,6 +6,8 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) struct Polling {
     /// Turns done so far.
     pub(crate) turns: AtomicU64,
+    /// The process has used so much processor time of late as if one of its threads computed.
+    pub(crate) computes: AtomicBool,
     /// Milliseconds of the server's time when a pool thread last polled before it looked for a request.
     pub(crate) last_turn: AtomicU64,
     /// A Ruby thread waits in epoll.
