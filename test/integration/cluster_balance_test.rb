@@ -65,7 +65,7 @@ class ClusterBalanceTest < ServerCase
     path = File.join(starts, "computes")
     server.wait_until("it computes", 10) { File.exist?(path) && File.read(path) == pid.to_s }
     # At once, unless one of them does not get a processor for a while.
-    server.wait_until("the other worker has the connection", 30) { pid_of(kept.get) != pid }
+    server.wait_until("the other worker has the connection", 5) { pid_of(kept.get) != pid }
     FileUtils.touch(gate)
     assert_equal pid, pid_of(busy.receive)
   ensure

@@ -8,8 +8,9 @@ use std::time::Duration;
 /// millisecond they were 1.3 % of the processor. A request that nobody saw waits for the next one.
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// The longest time between two looks, when Ruby's threads see to everything themselves, all of them serve, or one computes. A request
-/// that computes for 1 ms came to 2.3 context switches with [`TICK`], to 0.6 with this; one of 60 ms to 111 and 74.
+/// The longest time between two looks, when Ruby's threads see to everything themselves, all of them serve, or one
+/// computes. A request that computes for 1 ms came to 2.3 context switches with [`TICK`], to 0.6 with this; one of 60 ms to
+/// 111 and 74.
 pub const LONGEST_TICK: Duration = Duration::from_millis(4);
 
 /// Requests in a millisecond above which the monitor rests for up to [`LONGEST_TICK`] even where Ruby does not tell of
