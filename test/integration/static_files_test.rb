@@ -313,6 +313,20 @@ class StaticFilesTest < ServerCase
     end
   end
 
+  # What the server knows of the folder it forgets as soon as that changes.
+  def test_a_file_that_comes_later_is_served_at_once
+    start
+    server.wait_until("the folder has not changed for some seconds", 5) { Time.now - File.ctime(@public) > 3.5 }
+    2.times { assert_includes get("/later.txt").body, "app" }
+    write("later.txt", "here")
+    assert_equal "here", get("/later.txt").body
+    File.unlink(File.join(@public, "later.txt"))
+    assert_includes get("/later.txt").body, "app"
+    FileUtils.mkdir(File.join(@public, "later"))
+    write("later/index.html", "a folder")
+    assert_equal "a folder", get("/later").body
+  end
+
   def test_an_operators_mistake_is_one_line
     { "static 'nowhere'" => /static nowhere: there is no folder .+nowhere \(mkdir -p/,
       "static 'README.md'" => /static README.md: .+README.md is no folder/ }.each do |words, line|

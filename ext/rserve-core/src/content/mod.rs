@@ -9,6 +9,7 @@ pub mod coder;
 pub mod compression;
 pub mod encoders;
 mod media;
+mod names;
 mod site;
 mod storage;
 

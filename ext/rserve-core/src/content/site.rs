@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
@@ -14,6 +15,7 @@ use rserve_http1::content::paths;
 
 use super::answer::{Content, OWN_FIELDS};
 use super::media::{MediaTypes, is_compressible};
+use super::names::Names;
 use crate::config::options::ContentOptions;
 use crate::sys::open_beneath;
 
@@ -27,6 +29,7 @@ pub struct Site {
 #[derive(Debug)]
 struct Folder {
     root: File,
+    names: Names,
     at: Vec<u8>,
     fields: Vec<(String, String)>,
     immutable: bool,
@@ -97,22 +100,31 @@ impl Site {
             let is_own = |name: &str| OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name));
             let fields = folder.fields.iter().filter(|(name, _)| !is_own(name)).cloned().collect();
             let at = folder.at.trim_end_matches('/').as_bytes().to_vec();
-            Ok(Folder { root, at, fields, immutable: folder.immutable })
+            Ok(Folder { root, names: Names::default(), at, fields, immutable: folder.immutable })
         });
         let folders = folders.collect::<io::Result<Vec<_>>>()?;
         let types = MediaTypes::new(&options.media_types);
         Ok((!folders.is_empty()).then_some(Self { folders, types }))
     }
 
-    /// The file that `path` is for, as a client has sent it, in a coding that it takes.
+    /// Whether `path`, as a client has sent it, is certainly for no file: told without waiting for a disk.
+    pub fn rules_out(&self, path: &[u8]) -> bool {
+        self.folders.iter().all(|folder| {
+            let name = paths::below(path, &folder.at);
+            name.is_none_or(|name| folder.names.rule_out(&folder.root, &name))
+        })
+    }
+
+    /// The file that `path` is for, as a client has sent it, in a coding that it takes. What it has to look for in vain, as
+    /// a look at the folders would have told, [`Site::rules_out`] knows from then on.
     ///
     /// As `ActionDispatch::Static` looks for it: as it is, and, where its name has no extension that is known, with
     /// `.html` and as a folder with an `index.html`.
-    pub fn find(&self, path: &[u8], accepted: Acceptance) -> Found<'_> {
+    pub fn find(&self, path: &[u8], accepted: Acceptance, now: SystemTime) -> Found<'_> {
         for folder in &self.folders {
             let Some(name) = paths::below(path, &folder.at) else { continue };
             match self.find_in(folder, name, accepted) {
-                Found::Nothing => {}
+                Found::Nothing => folder.names.learn(&folder.root, now),
                 found => return found,
             }
         }
@@ -301,7 +313,7 @@ mod tests {
             ("/missing", none, None),
             ("/app.css/index.html", none, None),
         ] {
-            let found = match site.find(path.as_bytes(), accepted) {
+            let found = match site.find(path.as_bytes(), accepted, SystemTime::now()) {
                 Found::File(Selected { mut file, content }) => {
                     let mut text = String::new();
                     file.read_to_string(&mut text).unwrap();

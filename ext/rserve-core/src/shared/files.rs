@@ -27,7 +27,7 @@ impl Shared {
     ) -> Outcome {
         let Some(site) = self.site.as_ref().filter(|_| outcome == Outcome::Queue) else { return outcome };
         for _ in 0..AT_ONCE {
-            if !exchange.may_be_for_file(&self.options) {
+            if !exchange.may_be_for_file(site, &self.options) {
                 return Outcome::Queue;
             }
             if hurries {

@@ -1,7 +1,7 @@
 //! Answers with files, which no thread of Ruby's gives either.
 
-use std::io::IoSlice;
-use std::os::unix::fs::FileExt;
+use std::cell::RefCell;
+use std::io::{IoSlice, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,13 +17,19 @@ use crate::net::Peer;
 /// A file of up to so many octets is read, and goes out with the head.
 const JOINED: u64 = 16 * 1024;
 
+thread_local! {
+    /// A head, with a small file behind it.
+    static FIRST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Exchange {
-    /// Whether the complete request may be for a file, as far as it tells without a look at one.
-    pub(crate) fn may_be_for_file(&self, options: &Options) -> bool {
+    /// Whether the complete request may be for a file of `site`, as far as that is told without waiting for a disk.
+    pub(crate) fn may_be_for_file(&self, site: &Site, options: &Options) -> bool {
         let request = &self.request;
         request.refusal.is_none()
             && matches!(request.head.method.of(&request.octets), b"GET" | b"HEAD")
             && request.is_supported(options)
+            && !site.rules_out(request.head.path.of(&request.octets))
     }
 
     /// Whether the complete request is for a file is seen later: nothing else is done before.
@@ -57,7 +63,8 @@ impl Exchange {
     ) -> Option<AfterSending> {
         let (head, octets) = (&self.request.head, self.request.octets.as_slice());
         let question = Question::of(head, octets);
-        let selected = match site.find(head.path.of(octets), question.accepted) {
+        let now = SystemTime::now();
+        let selected = match site.find(head.path.of(octets), question.accepted, now) {
             Found::File(selected) => selected,
             Found::Nothing => return None,
             Found::Exhausted => {
@@ -66,7 +73,7 @@ impl Exchange {
                 return Some(self.answer_busy(request, options, stays));
             }
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let answer = answer::answer(&question, &selected.content, now, salt());
         let plan = ResponsePlan::of(ResponseFacts {
             version: head.version,
@@ -76,15 +83,18 @@ impl Exchange {
             transfer_encoding: TransferEncoding::Absent,
             keep_alive: stays && self.request.may_be_followed(options),
         });
-        let mut first = Vec::with_capacity(512);
+        let mut first = FIRST.take();
+        first.clear();
         encode::status_line(&mut first, head.version, answer.status);
         for (name, value) in &answer.fields {
             field(&mut first, name.as_bytes(), value, spelling(options));
         }
         plan.write_fields(&mut first, spelling(options));
         end(&mut first, options);
-        let rest =
-            if question.head_request { Vec::new() } else { read_small(&answer, &selected, &mut first)? };
+        let rest = match question.head_request {
+            true => Vec::new(),
+            false => read_small(&answer, &selected, &mut first)?,
+        };
         let (status, stamp) = (answer.status, selected.stamp());
         let file = Arc::new(selected.file);
 
@@ -97,6 +107,7 @@ impl Exchange {
             true => self.write(&[IoSlice::new(&first)], options),
             false => self.queue(&[IoSlice::new(&first)], options),
         };
+        FIRST.set(first);
         for part in rest {
             match part {
                 Part::Octets(octets) => {
@@ -120,10 +131,13 @@ impl Exchange {
 fn read_small(answer: &Answer<'_>, selected: &Selected<'_>, head: &mut Vec<u8>) -> Option<Vec<Part>> {
     match answer.parts.as_slice() {
         [Part::File(range)] if range.end - range.start <= JOINED => {
-            let start = head.len();
-            head.resize(start + (range.end - range.start) as usize, 0);
-            selected.file.read_exact_at(&mut head[start..], range.start).ok()?;
-            Some(Vec::new())
+            let (length, mut file) = (range.end - range.start, &selected.file);
+            if range.start > 0 {
+                file.seek(SeekFrom::Start(range.start)).ok()?;
+            }
+            head.reserve(length as usize);
+            let read = file.take(length).read_to_end(head).ok()?;
+            (read as u64 == length).then(Vec::new)
         }
         parts => Some(parts.to_vec()),
     }
