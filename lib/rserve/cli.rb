@@ -6,6 +6,7 @@ require "rserve/compat"
 require "rserve/config/config_error"
 require "rserve/config/configuration"
 require "rserve/process/launcher"
+require "rserve/process/checks/start"
 require "rserve/process/succession/generation"
 require "rserve/log/log_writer"
 require "rserve/puma/null_io"
@@ -44,6 +45,7 @@ module Rserve
 
     # @return [CLI] unless the options or the config files are wrong: then the process ends
     def self.configured(argv, log_writer)
+      StartCheck.run
       Succession::Generation.adopt(ENV)
       new(argv, log_writer)
     rescue OperatorError => e

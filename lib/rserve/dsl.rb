@@ -10,6 +10,7 @@ module Rserve
   end
 end
 
+require "rserve/dsl/numbers"
 require "rserve/dsl/application"
 require "rserve/dsl/listeners"
 require "rserve/dsl/threads"

@@ -169,6 +169,51 @@ class FailedStartTest < ServerCase
     end
   end
 
+  def test_folder_that_is_gone_is_told
+    place = folder
+    [[], %w[-w 2], %W[--dir #{TestServer::ROOT}]].each do |arguments|
+      script = "cd #{place}/gone && rmdir ../gone && exec \"$@\""
+      Dir.mkdir("#{place}/gone")
+      command = [RbConfig.ruby, "-I#{TestServer::ROOT}/lib", TestServer.rserve, "-C", "-", *arguments]
+      start_process(["sh", "-c", script, "-", *command, File.join(TestServer::ROOT, "test/rackup/hello.ru")],
+                    wait: false, chdir: place, env: unbundled)
+      assert_exits 1
+      line = "the folder in which this is started is gone: cd #{place}/gone, or to another one"
+      assert_equal "rserve: #{line}\n", server.log
+    end
+  end
+
+  def test_too_few_descriptors_are_told
+    [[], %w[-w 2], %w[-w 2 --preload], %w[--check]].each do |mode|
+      [10, 16, 31].each do |limit|
+        command = [RbConfig.ruby, "-Ilib", TestServer.rserve, "-C", "-", *mode, "test/rackup/hello.ru"]
+        script = "ulimit -n #{limit}; exec \"$@\""
+        start_process(["sh", "-c", script, "-", *command], wait: false, chdir: TestServer::ROOT)
+        assert_exits 1
+        assert_match(/\Arserve: #{limit} descriptors are too few to serve \(ulimit -n, .* 32 at least\n\z/, server.log)
+      end
+    end
+  end
+
+  # Variables by which an earlier program of the same process tells what it has left.
+  def test_variables_of_a_restart_that_was_none_are_told
+    url = "tcp://127.0.0.1:0"
+    {
+      "PUMA_INHERIT_0" => ["", "junk", "5:", "0:#{url}", "9999:#{url}", "#{"9" * 20}:#{url}"],
+      "RSERVE_OPERATOR" => ["junk", "1", "9999:1", "#{"9" * 20}:1"],
+      "RSERVE_KEEPER" => ["junk", "1", "1 x 1 serve -1", "1 #{"9" * 20} 1 serve -1"]
+    }.each do |name, values|
+      values.each do |value|
+        line = "#{name} is #{value.inspect}, and no earlier program of this server has left that: unset #{name}"
+        spawn_server("-w", "1", env: { name => value }, wait: false)
+        assert_exits 1
+        assert_equal "rserve: #{line}\n", server.log
+      end
+    end
+    spawn_server env: { "RSERVE_TICKETS" => "9" * 20 }
+    assert_serving
+  end
+
   def test_taken_unix_socket_says_by_whom
     spawn_server unix: true
     taken = server

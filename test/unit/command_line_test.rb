@@ -74,6 +74,9 @@ class CommandLineTest < Minitest::Test
           "RSERVE_COMPAT" => "8" } => "PUMA_PERSISTENT_TIMEOUT must be a whole number",
         { "PUMA_PERSISTENT_TIMEOUT" => "abc" } => "PUMA_PERSISTENT_TIMEOUT must be a whole number",
         { "PUMA_MAX_THREADS" => "many" } => "PUMA_MAX_THREADS must be a whole number",
+        { "PUMA_MAX_THREADS" => "0" } => "PUMA_MAX_THREADS must be from 1 to 2147483647",
+        { "PUMA_MIN_THREADS" => "-5" } => "PUMA_MIN_THREADS must be from 0 to 2147483647",
+        { "WEB_CONCURRENCY" => "99999999999" } => "WEB_CONCURRENCY must be from -2147483647 to 2147483647",
         { "MIN_THREADS" => "few" } => "MIN_THREADS must be a whole number"
       }.each do |env, text|
         _, err, status = rserve("-C", "eight.rb", chdir: folder, env:)

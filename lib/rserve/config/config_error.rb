@@ -14,4 +14,11 @@ module Rserve
   class ConfigError < RuntimeError
     include OperatorError
   end
+
+  # A variable by which one incarnation of a server tells the next what it has left to it, with something else in it.
+  class StaleVariable < ConfigError
+    def initialize(name, value)
+      super("#{name} is #{value.inspect}, and no earlier program of this server has left that: unset #{name}")
+    end
+  end
 end

@@ -67,6 +67,13 @@ module Rserve
         false
       end
 
+      # @return [String] the name of the folder that the process is in; empty where that is gone
+      def folder_name
+        File.basename(Dir.getwd)
+      rescue Errno::ENOENT
+        ""
+      end
+
       # A path below the system's folder for temporary files that no other server uses.
       def temp_path
         require "tmpdir"
@@ -127,7 +134,7 @@ module Rserve
       remote_address: :socket,
       silence_fork_callback_warning: false,
       silence_single_worker_warning: false,
-      tag: File.basename(Dir.getwd),
+      tag: folder_name,
       tcp_host: "0.0.0.0",
       tcp_port: 9292,
       wait_for_less_busy_worker: 0.005,
@@ -345,7 +352,7 @@ module Rserve
 
     def set_defaults
       defaults = self.class.defaults(@compat_level).transform_values { |value| value.frozen? ? value.dup : value }
-      defaults[:tag] = File.basename(Dir.getwd)
+      defaults[:tag] = self.class.folder_name
       defaults.merge!(defaults_from_env, @given_defaults)
       defaults[:compat] = @compat_level
       @_options.default_options.replace(defaults)
@@ -356,7 +363,7 @@ module Rserve
       workers = workers_from_env
       from_env = {
         min_threads: integer_from_env("PUMA_MIN_THREADS", "MIN_THREADS"),
-        max_threads: integer_from_env("PUMA_MAX_THREADS", "MAX_THREADS"),
+        max_threads: integer_from_env("PUMA_MAX_THREADS", "MAX_THREADS", least: 1),
         workers:,
         environment: env_value("APP_ENV") || env_value("RACK_ENV") || env_value("RAILS_ENV") || "development"
       }
@@ -383,17 +390,24 @@ module Rserve
       value = env_value("WEB_CONCURRENCY")
       return unless value
 
-      value == "auto" ? ProcessorCount.detect : Integer(value)
-    rescue ArgumentError
-      raise ConfigError, "WEB_CONCURRENCY must be a whole number or auto, not #{value.inspect}"
+      return ProcessorCount.detect if value == "auto"
+
+      number_from("WEB_CONCURRENCY", value, "a whole number or auto", -DSL::Numbers::MOST)
     end
 
     # @param names [Array<String>] the first that is set counts
-    def integer_from_env(*names)
+    def integer_from_env(*names, least: 0)
       name = names.find { |candidate| env_value(candidate) } or return
-      Integer(env_value(name))
-    rescue ArgumentError
-      raise ConfigError, "#{name} must be a whole number, not #{env_value(name).inspect}"
+      number_from(name, env_value(name), "a whole number", least)
+    end
+
+    def number_from(name, value, kind, least)
+      number = Integer(value, exception: false)
+      raise ConfigError, "#{name} must be #{kind}, not #{value.inspect}" unless number
+
+      DSL::Numbers.in_range(name, number, least:)
+    rescue ArgumentError => e
+      raise ConfigError, e.message
     end
 
     def env_value(name)

@@ -14,10 +14,8 @@ module Rserve
           case count
           when :auto, "auto" then ProcessorCount.detect
           when nil then 0
-          else CompatLevel.strict_numbers?(compat_level) ? Integer(count) : count.to_i
+          else Numbers.in_range(:workers, whole(count), least: -Numbers::MOST)
           end
-      rescue ArgumentError, TypeError, NoMethodError
-        raise ArgumentError, "workers must be an Integer or :auto, not #{count.inspect}"
       end
 
       # Loads the application before the workers are forked, so that they share its memory. Rules out phased restarts.
@@ -47,7 +45,7 @@ module Rserve
       #
       # @param after_requests [Integer] 0 for never
       def fork_worker(after_requests = 1000)
-        @options[:fork_worker] = Integer(after_requests)
+        @options[:fork_worker] = Numbers.in_range(:fork_worker, Integer(after_requests), least: 0)
       end
 
       # Seconds a booted worker may go without reporting before it is killed.
@@ -88,7 +86,7 @@ module Rserve
         seconds = Float(seconds)
         raise "worker_check_interval must be more than 0 seconds, not #{seconds}" unless seconds.positive?
 
-        @options[:worker_check_interval] = seconds
+        @options[:worker_check_interval] = Numbers.in_range(:worker_check_interval, seconds, least: 0)
       end
 
       # Which worker goes first when there are too many.
@@ -110,6 +108,14 @@ module Rserve
       # The default is 0.005.
       def wait_for_less_busy_worker(seconds = 0.005)
         @options[:wait_for_less_busy_worker] = seconds.to_f
+      end
+
+      private
+
+      def whole(count)
+        CompatLevel.strict_numbers?(compat_level) ? Integer(count) : count.to_i
+      rescue ArgumentError, TypeError, NoMethodError
+        raise ArgumentError, "workers must be an Integer or :auto, not #{count.inspect}"
       end
     end
   end

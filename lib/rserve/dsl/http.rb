@@ -24,7 +24,11 @@ module Rserve
       #
       # @param requests [Numeric, String, nil] `Float::INFINITY` for no limit; nil changes nothing
       def max_keep_alive(requests)
-        @options[:max_keep_alive] = Float(requests) unless requests.nil?
+        return if requests.nil?
+
+        requests = Float(requests)
+        Numbers.in_range(:max_keep_alive, requests, least: 0) unless requests == Float::INFINITY
+        @options[:max_keep_alive] = requests
       end
 
       # Requests of one connection served one after the other while others wait.
@@ -46,7 +50,11 @@ module Rserve
       # Largest request body, in octets; a larger one gets 413.
       #
       # The default is no limit.
+      #
+      # @param octets [Integer, String, nil] nil or `Float::INFINITY` for no limit
       def http_content_length_limit(octets)
+        octets = octets.nil? || octets == Float::INFINITY ? nil : Integer(octets)
+        Numbers.in_range(:http_content_length_limit, octets, least: 0, most: (2**63) - 1) if octets
         @options[:http_content_length_limit] = octets
       end
 
@@ -85,7 +93,7 @@ module Rserve
       #
       # The default is never.
       def idle_timeout(seconds)
-        @options[:idle_timeout] = Integer(seconds)
+        @options[:idle_timeout] = Numbers.in_range(:idle_timeout, Integer(seconds), least: 1)
       end
 
       # How long running requests may take when the server stops: `:forever`, `:immediately`, or seconds.

@@ -20,6 +20,7 @@ module Rserve
         raise "The minimum (#{min}) number of threads must be less than or equal to the max (#{max})" if min > max
         raise "The maximum number of threads (#{max}) must be greater than 0" if max < 1
 
+        [min, max].each { |number| Numbers.in_range(:threads, number, least: 0) }
         @options[:min_threads] = min
         @options[:max_threads] = max
       end
@@ -31,7 +32,7 @@ module Rserve
         max = Integer(max)
         raise "The number of IO threads (#{max}) must be greater than or equal to 0" if max.negative?
 
-        @options[:max_io_threads] = max
+        @options[:max_io_threads] = Numbers.in_range(:max_io_threads, max, least: 0)
       end
 
       # Runs the block in each new thread of the pool.

@@ -102,12 +102,15 @@ module Rserve
 
     # @return [Array(IO, Integer), nil]
     def former(env)
-      fd, pid = env.delete(FORMER)&.split(":")&.map(&:to_i)
-      return unless fd
+      value = env.delete(FORMER) or return
+      fd, pid = value.match(/\A(\d{1,9}):(\d{1,9})\z/)&.captures&.map { |number| Integer(number, 10) }
+      raise StaleVariable.new(FORMER, value) unless fd
 
       lifeline = IO.for_fd(fd)
       lifeline.close_on_exec = true
       [lifeline, pid]
+    rescue Errno::EBADF, ArgumentError # not open, or Ruby's own
+      raise StaleVariable.new(FORMER, value)
     end
 
     def started?

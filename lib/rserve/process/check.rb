@@ -6,8 +6,8 @@ require "rserve/config/fiber_scheduler_class"
 require "rserve/server/listener_owner"
 require "rserve/log/log_writer"
 require "rserve/puma/null_io"
-require "rserve/process/front_door_check"
-require "rserve/process/own_files_check"
+require "rserve/process/checks/front_door"
+require "rserve/process/checks/own_files"
 require "rserve/control/state_file"
 
 module Rserve

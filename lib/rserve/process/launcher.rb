@@ -6,12 +6,12 @@ require "rserve/config/configuration"
 require "rserve/process/events"
 require "rserve/process/fork_guard"
 require "rserve/config/fiber_scheduler_class"
-require "rserve/process/front_door_check"
+require "rserve/process/checks/front_door"
 require "rserve/log/access_log"
 require "rserve/log/log_writer"
 require "rserve/operator/port"
 require "rserve/process/own_file"
-require "rserve/process/own_files_check"
+require "rserve/process/checks/own_files"
 require "rserve/process/restart"
 require "rserve/process/signals"
 require "rserve/process/single"
@@ -340,7 +340,7 @@ module Rserve
 
     # The directory was entered again, and may be another release's by now: titles tell its name unless told another.
     def refresh_title
-      @options.default_options[:tag] = File.basename(Dir.getwd)
+      @options.default_options[:tag] = Configuration.folder_name
       set_process_title
     end
 

@@ -16,14 +16,18 @@ module Rserve
     # Takes the listeners over that an earlier incarnation left open: `PUMA_INHERIT_n=fd:url`.
     #
     # @return [Array<String>] variables to remove from the environment
+    # @raise [StaleVariable]
     def create_inherited_fds(env)
       own = [OWN_PATHS, BORROWED, TICKETS].select { |name| env.key?(name) }
       @unix_paths.concat(env[OWN_PATHS].to_s.split(File::PATH_SEPARATOR))
       @borrowed.concat(env[BORROWED].to_s.split(",").map(&:to_i))
-      @tickets = Native::TlsTickets.adopt(env[TICKETS].to_i) if env.key?(TICKETS)
+      tickets = env[TICKETS].to_s[/\A\d{1,9}\z/]
+      @tickets = Native::TlsTickets.adopt(Integer(tickets, 10)) if tickets
       own + env.select { |name, _| name.match?(/\APUMA_INHERIT_\d+\z/) }.map do |name, value|
-        fd, url = value.split(":", 2)
-        inherit(fd.to_i, url)
+        fd, url = value.match(%r{\A(\d{1,9}):(\w+://.+)\z})&.captures
+        raise StaleVariable.new(name, value) unless fd && listening?(Integer(fd, 10))
+
+        inherit(Integer(fd, 10), url)
         name
       end
     end
@@ -87,6 +91,14 @@ module Rserve
     end
 
     private
+
+    def listening?(fd)
+      socket = BasicSocket.for_fd(fd)
+      socket.autoclose = false
+      socket.getsockopt(:SOCKET, :ACCEPTCONN).bool
+    rescue SystemCallError, ArgumentError # it is open nowhere, no socket, or Ruby's own
+      false
+    end
 
     # Where an address was bound with other parameters, as with another certificate, it is the same listener.
     #

@@ -15,7 +15,9 @@ module Rserve
       # Packets that a keeper which does not read has not read yet are waited with for so many seconds.
       PATIENCE = 5
       VARIABLE = "RSERVE_KEEPER"
-      private_constant :PROTOCOL, :LONGEST, :PATIENCE, :VARIABLE
+      # What is in it: protocol, descriptor, number of the generation, how it begins, and the door's descriptor or -1.
+      WORDS = /\A\d+ \d{1,9} \d{1,9} (?:prove|serve) (?:\d{1,9}|-1)\z/
+      private_constant :PROTOCOL, :LONGEST, :PATIENCE, :VARIABLE, :WORDS
 
       class << self
         # @return [Generation, nil] this process'; nil for a server without a keeper
@@ -25,8 +27,9 @@ module Rserve
         #
         # @raise [ConfigError] when it speaks another language
         def adopt(env)
-          words = env.delete(VARIABLE)&.split or return
-          protocol, fd, number, mode, door = words
+          value = env.delete(VARIABLE) or return
+          protocol, fd, number, mode, door = value.split
+          raise StaleVariable.new(VARIABLE, value) unless value.match?(WORDS)
           raise ConfigError, "the server's keeper is of another version: stop it and start again" unless
             protocol == PROTOCOL.to_s
 
