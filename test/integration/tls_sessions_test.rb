@@ -67,13 +67,28 @@ class TLSSessionsTest < ServerCase
     end
   end
 
+  # They may go out with the response, but are for connections that the client opens meanwhile, too.
+  def test_sessions_are_given_before_a_response_that_takes_long
+    go = File.join(folder, "go")
+    start "", app: "run ->(_env) { sleep 0.01 until File.exist?(#{go.dump}); [200, {}, ['done']] }"
+    given = 0
+    ask_at_once(->(_) { given += 1 }) do |tls|
+      while given < 2
+        assert tls.to_io.wait_readable(Patience.for(5)), "no session came\n#{server.log}"
+        assert_equal :wait_readable, tls.read_nonblock(1000, exception: false)
+      end
+      File.write(go, "")
+      assert tls.read.end_with?("done")
+    end
+  end
+
   private
 
-  def start(more, port: UniquePort.call, binds: {})
+  def start(more, port: UniquePort.call, binds: {}, app: APP)
     @port = port
     own = { cert: @cert, key: @key }
     config = { port => {} }.merge(binds).map { |at, options| "ssl_bind '127.0.0.1', #{at}, #{own.merge(options)}\n" }
-    spawn_server "-t", "1:2", app: file("app.ru", APP), config: "#{config.join}#{more}\n", listen: false
+    spawn_server "-t", "1:2", app: file("app.ru", app), config: "#{config.join}#{more}\n", listen: false
   end
 
   # @param events [Hash{String => Proc}] after each of them both versions' sessions go on
@@ -104,12 +119,7 @@ class TLSSessionsTest < ServerCase
 
   def visit(version, session = nil, port: @port, client: nil)
     latest = nil
-    context = OpenSSL::SSL::SSLContext.new
-    context.min_version = context.max_version = version
-    # Without a store of its own, with which a context that is collected would take its sessions along.
-    context.session_cache_mode = OpenSSL::SSL::SSLContext::SESSION_CACHE_CLIENT |
-                                 OpenSSL::SSL::SSLContext::SESSION_CACHE_NO_INTERNAL_STORE
-    context.session_new_cb = ->((_, given)) { latest = given }
+    context = context_of(version, ->((_, given)) { latest = given })
     show(context, *client) if client
     tls = OpenSSL::SSL::SSLSocket.new(TCPSocket.new("127.0.0.1", port), context)
     tls.sync_close = true
@@ -120,6 +130,34 @@ class TLSSessionsTest < ServerCase
     Visit.new(pid, tls.session_reused?, latest || session)
   ensure
     tls&.close
+  end
+
+  def context_of(version, session_given)
+    context = OpenSSL::SSL::SSLContext.new
+    context.min_version = context.max_version = version
+    # Without a store of its own, with which a context that is collected would take its sessions along.
+    context.session_cache_mode = OpenSSL::SSL::SSLContext::SESSION_CACHE_CLIENT |
+                                 OpenSSL::SSL::SSLContext::SESSION_CACHE_NO_INTERNAL_STORE
+    context.session_new_cb = session_given
+    context
+  end
+
+  # A client whose request comes with the end of its handshake.
+  # @yieldparam tls [OpenSSL::SSL::SSLSocket]
+  def ask_at_once(session_given)
+    near, far = UNIXSocket.pair
+    server = TCPSocket.new("127.0.0.1", @port)
+    back = Thread.new { IO.copy_stream(server, far) }
+    hello = Thread.new { server.write(far.readpartial(1 << 16)) }
+    tls = OpenSSL::SSL::SSLSocket.new(near, context_of(:TLS1_3, session_given))
+    tls.connect
+    hello.join
+    tls.write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    server.write(far.readpartial(1 << 16))
+    yield tls
+  ensure
+    [hello, back].each { |thread| thread&.kill&.join }
+    [near, far, server].each { |socket| socket&.close }
   end
 
   def show(context, certificate, key)

@@ -333,6 +333,7 @@ impl Exchange {
     fn go_on(&mut self, options: &Options, now: Instant) -> Outcome {
         self.patience = Patience::Unchanged;
         loop {
+            let concluded = self.activity == Activity::Sending && self.conclude();
             match self.activity {
                 Activity::Receiving => return self.receive(options, now),
                 Activity::Sending => match self.flush() {
@@ -345,7 +346,7 @@ impl Exchange {
                         match self.after_sending {
                             AfterSending::KeepAlive => self.activity = Activity::Receiving,
                             // With unread input the client would be reset, perhaps before it has read the response.
-                            AfterSending::Close if self.has_unread() => self.linger(),
+                            AfterSending::Close if !concluded && self.has_unread() => self.linger(),
                             AfterSending::Close | AfterSending::Abort => return Outcome::Close,
                             AfterSending::Linger => self.linger(),
                         }
@@ -435,7 +436,12 @@ impl Exchange {
         self.leave_upload();
         self.give_up_access();
         self.tell_state();
-        Some((self.stream.take()?, mem::take(&mut self.input)))
+        let mut stream = self.stream.take()?;
+        if stream.holds_back() {
+            // A failure shows when the application writes.
+            let _ = stream.flush();
+        }
+        Some((stream, mem::take(&mut self.input)))
     }
 
     /// Another process has the connection from now on.

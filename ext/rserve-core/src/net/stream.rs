@@ -145,6 +145,31 @@ impl Stream {
         }
     }
 
+    /// As [`Stream::send`], of octets behind which [`Stream::flush`] follows at once: with TLS they wait for it.
+    ///
+    /// # Errors
+    ///
+    /// The socket's own: the connection is lost.
+    pub(crate) fn send_last(&mut self, octets: &[u8]) -> io::Result<Option<usize>> {
+        match &mut self.0 {
+            Kind::Tls(tls) => tls.send_last(octets),
+            Kind::Plain(_) | Kind::Http2(_) => self.send(octets),
+        }
+    }
+
+    /// What ended a TLS handshake waits for the response: `true` once, for who then has it flushed soon.
+    pub(crate) fn take_held(&mut self) -> bool {
+        match &mut self.0 {
+            Kind::Tls(tls) => tls.take_held(),
+            Kind::Plain(_) | Kind::Http2(_) => false,
+        }
+    }
+
+    /// Whether something waits that the socket was not asked to take.
+    pub(crate) fn holds_back(&self) -> bool {
+        matches!(&self.0, Kind::Tls(tls) if tls.holds_back())
+    }
+
     /// Sends up to `count` octets of `file` from `offset`, without TLS by sendfile(2). `Some(0)` means that the file
     /// ended early.
     ///
@@ -185,6 +210,14 @@ impl Stream {
         match &self.0 {
             Kind::Plain(_) | Kind::Http2(_) => true,
             Kind::Tls(tls) => tls.is_flushed(),
+        }
+    }
+
+    /// All has been sent, or will be by [`Stream::flush`]: with TLS, `true`, the peer gets close_notify with that.
+    pub(crate) fn conclude(&mut self) -> bool {
+        match &mut self.0 {
+            Kind::Tls(tls) => tls.conclude(),
+            Kind::Plain(_) | Kind::Http2(_) => false,
         }
     }
 

@@ -11,6 +11,7 @@ mod carry;
 mod deadlines;
 mod drain;
 mod gaps;
+mod held_back;
 mod offers;
 mod readers;
 mod uploads;
@@ -35,6 +36,7 @@ use crate::shared::{Notice, Shared, Status};
 use crate::tuning::TURN;
 
 use gaps::Gaps;
+use held_back::HeldBack;
 use offers::Offers;
 use uploads::Uploads;
 
@@ -71,6 +73,7 @@ pub(crate) struct Poller {
     heavy: VecDeque<ConnectionId>,
     /// The thread that polls holds the GVL.
     holds_gvl: bool,
+    held_back: HeldBack,
     uploads: Uploads,
     /// This turn did something that may have taken long.
     took_long: bool,
@@ -102,6 +105,7 @@ impl Poller {
             again: VecDeque::new(),
             heavy: VecDeque::new(),
             holds_gvl: false,
+            held_back: HeldBack::default(),
             uploads: Uploads::default(),
             took_long: false,
             draining: false,
@@ -159,6 +163,7 @@ impl Poller {
         self.report(shared, now);
         self.follow_status(shared, now);
         self.expire(shared, now);
+        self.send_held_back(shared, now);
         let looks_again = self.cut_off_readers(shared, now);
         if self.draining {
             // With nothing left to answer, nothing would end the wait below before the next deadline, if there is one.
@@ -223,7 +228,7 @@ impl Poller {
             Duration::from_millis(due.saturating_sub(shared.deadlines.millis(now)) + 1)
         });
         let left = |until: Option<Instant>| until.map(|until| until.saturating_duration_since(now));
-        let untils = [self.paused_until, self.left_until, self.uploads.due()];
+        let untils = [self.paused_until, self.left_until, self.uploads.due(), self.held_back.due()];
         untils.into_iter().map(left).chain([limit, deadline]).flatten().min()
     }
 
@@ -328,6 +333,9 @@ impl Poller {
         }
         let hurries = self.holds_gvl || (!left && self.is_late(now));
         let outcome = shared.progress(connection, &mut exchange, now, hurries);
+        if exchange.take_held() {
+            self.hold_back(connection.id(), &mut exchange, outcome, now);
+        }
         self.took_long |= heavy || outcome == Outcome::Again || exchange.take_answered_with_file();
         if stores {
             self.uploads.stored();

@@ -5,17 +5,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::thread;
 
-use openssl::asn1::Asn1Time;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
 use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
-use openssl::x509::{X509, X509Name};
 
 use super::*;
 use crate::config::options::Options;
 use crate::net::tls;
+use crate::net::tls::tests::context;
 
 /// A poller that polls only when it is told to, and what it would share with others.
 fn serving(listener: &TcpListener, tls: Option<Arc<tls::Context>>) -> (Poller, Shared) {
@@ -24,48 +19,6 @@ fn serving(listener: &TcpListener, tls: Option<Arc<tls::Context>>) -> (Poller, S
     poller.add_listener(Listener::duplicate(listener.as_raw_fd(), tls, Arc::default()).unwrap()).unwrap();
     assert!(shared.begin());
     (poller, shared)
-}
-
-fn context() -> Arc<tls::Context> {
-    let key = key();
-    let options = tls::Options {
-        identities: vec![tls::context::Identity {
-            certificate: tls::Pem::Text(certificate(&key).to_pem().unwrap()),
-            key: tls::Pem::Text(key.private_key_to_pem_pkcs8().unwrap()),
-            key_password: None,
-        }],
-        ca: None,
-        verify_peer: false,
-        require_certificate: false,
-        verification_flags: 0,
-        cipher_filter: None,
-        ciphersuites: None,
-        no_tlsv1: false,
-        no_tlsv1_1: false,
-        session_cache: tls::context::SessionCache::Off,
-        tickets: None,
-    };
-    Arc::new(tls::Context::new(options).unwrap())
-}
-
-fn key() -> PKey<Private> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
-}
-
-fn certificate(key: &PKey<Private>) -> X509 {
-    let mut name = X509Name::builder().unwrap();
-    name.append_entry_by_nid(Nid::COMMONNAME, "localhost").unwrap();
-    let name = name.build();
-    let mut certificate = X509::builder().unwrap();
-    certificate.set_version(2).unwrap();
-    certificate.set_subject_name(&name).unwrap();
-    certificate.set_issuer_name(&name).unwrap();
-    certificate.set_pubkey(key).unwrap();
-    certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-    certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
-    certificate.sign(key, MessageDigest::sha256()).unwrap();
-    certificate.build()
 }
 
 /// The work that `client` makes is left alone by a thread that holds the GVL, and done by one that polls.

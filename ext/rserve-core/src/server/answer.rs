@@ -8,6 +8,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::{Notice, Server, Status, told};
+use crate::config::options::Options;
 use crate::connection::Connection;
 use crate::connection::access;
 use crate::connection::exchange::{AfterSending, Exchange, Outcome};
@@ -24,8 +25,26 @@ impl Server {
     ///
     /// The connection is lost; its lease is still to be finished.
     pub fn write(&self, connection: &Connection, slices: &[IoSlice<'_>]) -> io::Result<()> {
+        self.write_by(connection, |exchange, options| exchange.write(slices, options))
+    }
+
+    /// As [`Server::write`], of what ends a response behind which the connection is closed. The lease is to be finished at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::write`].
+    pub fn write_last(&self, connection: &Connection, octets: &[u8]) -> io::Result<()> {
+        self.write_by(connection, |exchange, options| exchange.write_last(octets, options))
+    }
+
+    fn write_by(
+        &self,
+        connection: &Connection,
+        write: impl FnOnce(&mut Exchange, &Options) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.check_home()?;
-        let written = connection.exchange().write(slices, &self.shared.options);
+        let written = write(&mut connection.exchange(), &self.shared.options);
         self.note_unread();
         written.inspect_err(|failure| self.note_failure(connection, failure))
     }

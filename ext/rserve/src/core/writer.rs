@@ -124,7 +124,8 @@ impl Writer {
         std::mem::take(&mut self.head)
     }
 
-    /// Sends a whole response: a head of `start` octets and the body in one buffer. The body is not chunked here.
+    /// Sends a whole response: a head of `start` octets and the body in one buffer. The body is not chunked here. The caller
+    /// finishes next.
     pub(crate) fn write_joined(&mut self, mut joined: Vec<u8>, start: usize) {
         match self.body.admit(&joined[start..]) {
             Cow::Borrowed(kept) => {
@@ -136,7 +137,7 @@ impl Writer {
                 joined.extend_from_slice(&unwrapped);
             }
         }
-        self.write(&[IoSlice::new(&joined)]);
+        self.write_last(&joined);
         buffer::give(joined);
     }
 
@@ -151,6 +152,16 @@ impl Writer {
 
     fn write(&mut self, slices: &[IoSlice<'_>]) {
         let outcome = self.lease.server().write(self.lease.connection(), slices);
+        self.note(&outcome);
+    }
+
+    /// As [`Writer::write`], of what ends the response.
+    fn write_last(&mut self, octets: &[u8]) {
+        let (server, connection) = (self.lease.server(), self.lease.connection());
+        let outcome = match self.keep_alive {
+            true => server.write(connection, &[IoSlice::new(octets)]),
+            false => server.write_last(connection, octets),
+        };
         self.note(&outcome);
     }
 
@@ -237,7 +248,7 @@ impl Writer {
         self.head.extend_from_slice(self.body.end());
         if !self.head.is_empty() {
             let head = std::mem::take(&mut self.head);
-            self.write(&[IoSlice::new(&head)]);
+            self.write_last(&head);
         }
         self.lease.finish(match self.body.after(self.keep_alive && self.failed.is_none()) {
             AfterBody::KeepAlive => AfterSending::KeepAlive,

@@ -104,6 +104,7 @@ impl Exchange {
         self.note_status(status);
         self.recycle(&mut request);
         let mut sent = match rest.is_empty() {
+            true if !plan.keep_alive => self.write_last(&first, options),
             true => self.write(&[IoSlice::new(&first)], options),
             false => self.queue(&[IoSlice::new(&first)], options),
         };

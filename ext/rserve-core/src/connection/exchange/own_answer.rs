@@ -30,7 +30,7 @@ impl Exchange {
         end(&mut reply, options);
         self.abandon_request();
         // One that cannot be sent shows when the rest is.
-        let _ = self.write(&[IoSlice::new(&reply)], options);
+        let _ = self.write_last(&reply, options);
         self.finish(AfterSending::Linger);
     }
 
@@ -80,7 +80,11 @@ impl Exchange {
         plan.write_fields(&mut reply, spelling);
         end(&mut reply, options);
         self.recycle(&mut request);
-        match self.write(&[IoSlice::new(&reply)], options) {
+        let sent = match plan.keep_alive {
+            true => self.write(&[IoSlice::new(&reply)], options),
+            false => self.write_last(&reply, options),
+        };
+        match sent {
             Err(_) => AfterSending::Abort,
             Ok(()) if plan.keep_alive => AfterSending::KeepAlive,
             // Who was refused may still be sending.
@@ -105,7 +109,7 @@ impl Exchange {
             }
             false => {
                 self.note_status(504);
-                self.write(&[IoSlice::new(&reply)], options).is_ok()
+                self.write_last(&reply, options).is_ok()
             }
         };
         self.given_up = true;

@@ -28,6 +28,24 @@ const CORK_LIMIT: usize = 32 * 1024;
 impl Exchange {
     /// Sends `slices` after what already waits; what the socket does not take is queued.
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>], options: &Options) -> io::Result<()> {
+        self.write_by(slices, options, |stream, slices| match slices {
+            [one] => stream.send(one),
+            many => stream.send_gathered(many),
+        })
+    }
+
+    /// As [`Exchange::write`], of the last octets of a response that the caller is about to finish, and the connection with
+    /// it: what else there is to say then goes out with them.
+    pub(crate) fn write_last(&mut self, octets: &[u8], options: &Options) -> io::Result<()> {
+        self.write_by(&[IoSlice::new(octets)], options, |stream, _| stream.send_last(octets))
+    }
+
+    fn write_by(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        options: &Options,
+        send: impl FnOnce(&mut Stream, &[IoSlice<'_>]) -> io::Result<Option<usize>>,
+    ) -> io::Result<()> {
         if mem::replace(&mut self.corked, false) {
             self.flush()?;
         }
@@ -41,11 +59,7 @@ impl Exchange {
         }
         let mut sent = 0;
         if self.outgoing.is_empty() {
-            let count = match slices {
-                [one] => stream.send(one)?,
-                many => stream.send_gathered(many)?,
-            };
-            sent = count.unwrap_or(0);
+            sent = send(stream, slices)?.unwrap_or(0);
             if sent == slices.iter().map(|slice| slice.len()).sum() {
                 return Ok(());
             }
@@ -98,13 +112,24 @@ impl Exchange {
         Ok(false)
     }
 
-    /// Sends what was held back.
-    pub(crate) fn uncork(&mut self, now: Instant) {
-        if mem::replace(&mut self.corked, false) {
+    /// Sends what was held back; `false` when there was nothing.
+    pub(crate) fn uncork(&mut self, now: Instant) -> bool {
+        let corked = mem::replace(&mut self.corked, false);
+        if corked {
             self.sent_at = Some(now);
+        }
+        let held = corked || self.stream.as_ref().is_some_and(Stream::holds_back);
+        if held {
             // A lost connection shows at the next write.
             let _ = self.flush();
         }
+        held
+    }
+
+    /// What ended a TLS handshake is held back to go out with the response: `true` once, for who then sees to it that
+    /// [`Exchange::uncork`] is called soon.
+    pub(crate) fn take_held(&mut self) -> bool {
+        self.stream.as_mut().is_some_and(Stream::take_held)
     }
 
     /// Queues a part of a file, see [`Outgoing::push_file`](crate::connection::outgoing::Outgoing).
@@ -141,6 +166,20 @@ impl Exchange {
             self.wake();
         }
         flushed
+    }
+
+    /// With TLS, says that the connection ends, if nothing more is to be said but what the stream itself holds: it goes out
+    /// with that. Whether it is said.
+    pub(super) fn conclude(&mut self) -> bool {
+        let closes = matches!(self.after_sending, AfterSending::Close | AfterSending::Linger);
+        let Some(stream) = self.stream.as_ref().filter(|_| closes && self.outgoing.is_empty()) else {
+            return false;
+        };
+        // What comes from now on may be the client's answer to that.
+        if stream.is_tls() && self.after_sending == AfterSending::Close && self.has_unread() {
+            self.after_sending = AfterSending::Linger;
+        }
+        self.stream.as_mut().is_some_and(Stream::conclude)
     }
 
     /// Whether octets wait for the socket to take more.

@@ -2,12 +2,15 @@ use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use openssl::ssl::SslVersion;
+
 use super::send::CORK_TIME;
 use super::*;
 use crate::config::options::ProxyProtocol;
 use crate::connection::request::Refusal;
 use crate::net::Peer;
 use crate::net::edges::WRITABLE;
+use crate::net::tls::tests::{Pair, RESPONSE, request};
 
 /// A client and our side of its connection.
 fn connected(options: &Options) -> (UnixStream, Exchange) {
@@ -483,4 +486,37 @@ fn only_waiting_for_a_body_counts_against_its_client() {
     exchange.waited_for_body(0, 22 * second);
     assert!(matches!(limit(&mut exchange), Err(BodyFailure::Late)));
     assert!(matches!(exchange.read_body(0, 1, &mut Vec::new(), true, &options), Err(BodyFailure::Late)));
+}
+
+#[test]
+fn by_tls_the_last_response_goes_out_with_what_is_said_before_and_after_it() {
+    let options = Options::default();
+    for after in [AfterSending::Close, AfterSending::Linger] {
+        let Pair { server, mut client, given } = request(SslVersion::TLS1_3);
+        let mut exchange = Exchange::new(server, &options, &Arc::default(), Instant::now());
+        exchange.saw(READABLE);
+        assert_eq!(exchange.progress(&options, Instant::now()), Outcome::Queue);
+        assert!(exchange.take_held() && !exchange.is_blocked());
+        exchange.take_request();
+        exchange.write_last(RESPONSE, &options).unwrap();
+        assert_eq!(client.wire().packets, 1, "what begins the handshake");
+        exchange.finish(after);
+        let outcome = if after == AfterSending::Close { Outcome::Close } else { Outcome::Wait };
+        assert_eq!(exchange.progress(&options, Instant::now()), outcome);
+        assert_eq!(client.read(), (RESPONSE.to_vec(), true));
+        assert_eq!((client.wire().packets, *given.lock().unwrap()), (2, 2));
+    }
+}
+
+#[test]
+fn what_ends_a_handshake_does_not_wait_for_ever() {
+    let options = Options::default();
+    let Pair { server, mut client, given } = request(SslVersion::TLS1_3);
+    let mut exchange = Exchange::new(server, &options, &Arc::default(), Instant::now());
+    exchange.saw(READABLE);
+    exchange.progress(&options, Instant::now());
+    assert!(exchange.uncork(Instant::now()));
+    assert!(!exchange.uncork(Instant::now()), "once");
+    assert_eq!(client.read(), (Vec::new(), false));
+    assert_eq!(*given.lock().unwrap(), 2);
 }

@@ -5,6 +5,7 @@
 
 pub mod context;
 mod handshakes;
+mod socket;
 pub mod stream;
 mod tickets;
 
@@ -24,3 +25,6 @@ pub fn compiled_version() -> String {
 pub fn library_version() -> &'static str {
     openssl::version::version()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

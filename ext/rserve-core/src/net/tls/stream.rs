@@ -1,18 +1,19 @@
 //! One client's TLS connection: non-blocking, the handshake included.
 
 use std::cell::RefCell;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, recv};
 use openssl::error::ErrorStack;
-use openssl::ssl::{ErrorCode, Ssl, SslStream};
+use openssl::ssl::{ErrorCode, Ssl, SslStream, SslVersion};
 use openssl::x509::X509VerifyResult;
 
 use crate::net::stream::Received;
+use crate::net::tls::socket::Socket;
 use crate::net::tls::{Handshakes, context};
 
 /// Octets of plain text in one record (RFC 8446 §5.1); also what is sent at once.
@@ -44,14 +45,26 @@ pub(crate) struct TlsStream {
     wants_write: bool,
     fault: Option<Fault>,
     handshakes: Arc<Handshakes>,
+    /// The handshake has ended with octets that wait for the response; nobody knows yet.
+    held: bool,
+    /// The client was told that nothing more comes, or that waits for the socket.
+    concluded: bool,
     /// Nothing more is encrypted or decrypted.
     over: bool,
 }
 
 impl TlsStream {
     pub(crate) fn new(ssl: Ssl, fd: OwnedFd, handshakes: Arc<Handshakes>) -> io::Result<Self> {
-        let ssl = SslStream::new(ssl, Socket { fd, begun: false, drained: false, ended: false })?;
-        Ok(Self { ssl, pending: Vec::new(), wants_write: false, fault: None, handshakes, over: false })
+        Ok(Self {
+            ssl: SslStream::new(ssl, Socket::new(fd))?,
+            pending: Vec::new(),
+            wants_write: false,
+            fault: None,
+            handshakes,
+            held: false,
+            concluded: false,
+            over: false,
+        })
     }
 
     /// Reads plain text, and takes the steps of the handshake that come before it.
@@ -62,7 +75,7 @@ impl TlsStream {
         self.wants_write = false;
         forget_errors();
         let read = match self.awaits_handshake() {
-            true => self.shake_hands(buffer),
+            true => self.shake_hands(buffer)?,
             false => self.ssl.ssl_read(buffer),
         };
         match read {
@@ -79,17 +92,34 @@ impl TlsStream {
         }
     }
 
-    /// Reads, and takes account of the steps of the handshake that it takes.
-    fn shake_hands(&mut self, buffer: &mut [u8]) -> Result<usize, openssl::ssl::Error> {
+    /// Reads, and takes account of the steps of the handshake that it takes. What they say goes out together: OpenSSL sends
+    /// each session ticket by itself, and what is longer than 4 KiB in parts.
+    ///
+    /// A client of TLS 1.3 goes on without waiting for the tickets, which are the last that it gets of the handshake. So, where
+    /// its request came with the end of the handshake, they may wait for the response, and go out with that;
+    /// [`TlsStream::take_held`] says that somebody must see to it that they do not wait for long.
+    fn shake_hands(&mut self, buffer: &mut [u8]) -> io::Result<Result<usize, openssl::ssl::Error>> {
         let began = Instant::now();
+        self.ssl.get_mut().collect(true);
         let read = self.ssl.ssl_read(buffer);
+        self.ssl.get_mut().collect(false);
+        let ended = self.ssl.ssl().is_init_finished();
+        if ended && read.is_ok() && self.ssl.ssl().version2() == Some(SslVersion::TLS1_3) {
+            self.held = self.ssl.get_mut().keep();
+        } else {
+            let sent = self.ssl.get_mut().send_collected();
+            // Of a client that is gone when the handshake is through, what it has sent is still read.
+            if !ended && read_on(&read) {
+                sent?;
+            }
+        }
         self.handshakes.spend(began.elapsed());
-        if self.ssl.ssl().is_init_finished() {
+        if ended {
             self.handshakes.finish(self.ssl.ssl().session_reused());
         } else if read.as_ref().is_err_and(|error| error.code() == ErrorCode::SSL) {
             self.handshakes.fail();
         }
-        read
+        Ok(read)
     }
 
     /// Octets that nobody reads: they cannot be decrypted any more.
@@ -104,7 +134,7 @@ impl TlsStream {
 
     /// Takes as much of `octets` as the socket does, up to one record more; `None` when it takes nothing.
     pub(crate) fn send(&mut self, octets: &[u8]) -> io::Result<Option<usize>> {
-        if !self.flush()? {
+        if !self.takes_more()? {
             return Ok(None);
         }
         let mut sent = 0;
@@ -119,7 +149,7 @@ impl TlsStream {
 
     /// Like [`TlsStream::send`]; what is small goes into one record.
     pub(crate) fn send_gathered(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
-        if !self.flush()? {
+        if !self.takes_more()? {
             return Ok(None);
         }
         JOINED.with_borrow_mut(|joined| {
@@ -155,7 +185,7 @@ impl TlsStream {
         offset: u64,
         count: usize,
     ) -> io::Result<Option<usize>> {
-        if !self.flush()? {
+        if !self.takes_more()? {
             return Ok(None);
         }
         let offset = i64::try_from(offset).map_err(|_| io::Error::from(Errno::EOVERFLOW))?;
@@ -178,20 +208,48 @@ impl TlsStream {
         })
     }
 
-    /// Sends what the socket did not take of what was said to be sent; `false` when it still does not.
+    /// Whether more can be encrypted: nothing waits, or only what may wait for more.
+    fn takes_more(&mut self) -> io::Result<bool> {
+        if !self.over && self.is_flushed() { Ok(true) } else { self.flush() }
+    }
+
+    /// Sends what the socket did not take of what was said to be sent, and what was held; `false` when it still does not.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         if self.over {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.pending.is_empty() {
-            return Ok(true);
+        let sent = self.ssl.get_mut().send_collected().inspect_err(|_| self.over = true)?;
+        if !sent || self.pending.is_empty() {
+            return Ok(sent);
         }
         let record = std::mem::take(&mut self.pending);
         self.send_record(&record)
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && !self.ssl.get_ref().is_blocked()
+    }
+
+    /// As [`TlsStream::send`]; what is small waits for [`TlsStream::flush`], to go out with what comes between.
+    pub(crate) fn send_last(&mut self, octets: &[u8]) -> io::Result<Option<usize>> {
+        if octets.len() > RECORD || !self.takes_more()? {
+            return self.send(octets);
+        }
+        self.ssl.get_mut().collect(true);
+        let sent = self.send(octets);
+        self.ssl.get_mut().collect(false);
+        self.ssl.get_mut().keep();
+        sent
+    }
+
+    /// What ended the handshake waits for more: `true` once, for who then sees to it that [`TlsStream::flush`] is called soon.
+    pub(crate) fn take_held(&mut self) -> bool {
+        std::mem::take(&mut self.held)
+    }
+
+    /// Whether something waits that the socket was not asked to take.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.ssl.get_ref().holds_back()
     }
 
     /// Sends one record; what the socket does not take is kept.
@@ -215,11 +273,7 @@ impl TlsStream {
 
     /// Takes note of the edges that epoll reported.
     pub(crate) fn saw(&mut self, readable: bool, ended: bool) {
-        let socket = self.ssl.get_mut();
-        if readable {
-            socket.drained = false;
-        }
-        socket.ended |= ended;
+        self.ssl.get_mut().saw(readable, ended);
     }
 
     /// The handshake is not through.
@@ -229,7 +283,7 @@ impl TlsStream {
 
     /// The client has begun its handshake and is not through.
     pub(crate) fn in_handshake(&self) -> bool {
-        self.ssl.get_ref().begun && self.awaits_handshake()
+        self.ssl.get_ref().has_begun() && self.awaits_handshake()
     }
 
     /// The client has chosen HTTP/2 (RFC 7301).
@@ -242,12 +296,26 @@ impl TlsStream {
         self.wants_write
     }
 
-    /// Tells the client that nothing more comes (RFC 8446 §6.1); from now on octets are only thrown away.
+    /// Tells the client that nothing more comes (RFC 8446 §6.1), with what is sent or flushed next.
+    /// `false` when there is something to be sent before, or nobody to be told.
+    pub(crate) fn conclude(&mut self) -> bool {
+        if self.over || self.concluded || !self.pending.is_empty() || !self.ssl.ssl().is_init_finished() {
+            return self.concluded;
+        }
+        forget_errors();
+        self.ssl.get_mut().collect(true);
+        let _ = self.ssl.shutdown();
+        self.ssl.get_mut().collect(false);
+        self.concluded = true;
+        forget_errors();
+        true
+    }
+
+    /// Tells the client that nothing more comes; from now on octets are only thrown away.
     pub(crate) fn finish(&mut self) {
-        if !self.over && self.pending.is_empty() && self.ssl.ssl().is_init_finished() {
-            forget_errors();
-            let _ = self.ssl.shutdown();
-            forget_errors();
+        self.conclude();
+        if !self.over {
+            let _ = self.ssl.get_mut().send_collected();
         }
         self.over = true;
     }
@@ -297,6 +365,11 @@ impl TlsStream {
     }
 }
 
+/// The connection goes on: octets came, or will.
+fn read_on(read: &Result<usize, openssl::ssl::Error>) -> bool {
+    read.as_ref().map_or_else(|error| error.code() == ErrorCode::WANT_READ, |_| true)
+}
+
 /// OpenSSL tells apart why a call failed by the thread's queue of errors, and the application's own use of OpenSSL on
 /// this thread may have left some there.
 fn forget_errors() {
@@ -305,39 +378,6 @@ fn forget_errors() {
 
 impl AsFd for TlsStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ssl.get_ref().fd.as_fd()
-    }
-}
-
-/// The socket as OpenSSL reads and writes it.
-struct Socket {
-    fd: OwnedFd,
-    /// The peer has sent something.
-    begun: bool,
-    /// A read brought less than it could have: epoll(7) will tell when there is more, and asking is for nothing.
-    drained: bool,
-    /// The peer has sent its last octet: no edge tells.
-    ended: bool,
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.drained && !self.ended {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let count = recv(self.fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?;
-        self.begun |= count > 0;
-        self.drained = count < buffer.len();
-        Ok(count)
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        Ok(send(self.fd.as_raw_fd(), octets, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.ssl.get_ref().as_fd()
     }
 }
