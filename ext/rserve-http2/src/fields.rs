@@ -9,6 +9,8 @@ pub struct FieldList {
     /// As RFC 9113 §10.5.1 counts it.
     size: usize,
     limit: usize,
+    /// One of them, here or not, says that the method is HEAD: not even a refusal has a body then.
+    is_head: bool,
 }
 
 /// What a field costs beside its octets (RFC 7541 §4.1).
@@ -28,11 +30,13 @@ impl FieldList {
         self.octets.clear();
         self.fields.clear();
         self.size = 0;
+        self.is_head = false;
     }
 
     /// Adds a field, if there is room for it.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
         self.size = self.size.saturating_add(name.len() + value.len() + OVERHEAD);
+        self.is_head |= name == b":method" && value == b"HEAD";
         if !self.is_too_large() {
             self.fields.push((self.octets.len(), name.len(), value.len()));
             self.octets.extend_from_slice(name);
@@ -43,6 +47,11 @@ impl FieldList {
     /// Whether there were more than there is room for; the others are not here.
     pub fn is_too_large(&self) -> bool {
         self.size > self.limit
+    }
+
+    /// Whether a field, be it one for which there was no room, says that the method is HEAD.
+    pub(crate) fn is_head(&self) -> bool {
+        self.is_head
     }
 
     /// The fields.

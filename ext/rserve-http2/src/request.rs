@@ -157,7 +157,7 @@ impl RequestHead {
         let too_large = fields.is_too_large();
         let mut head = Self {
             octets: Vec::with_capacity(size + 64),
-            is_head: pseudo.method == Some(b"HEAD"),
+            is_head: fields.is_head(),
             too_large,
             content_length: length,
         };

@@ -24,7 +24,13 @@ answers("a 204 with a length", 204, fields: { "content-length" => nil }) { [204,
 answers("a 204 with a coding", 204, fields: { "transfer-encoding" => nil }) { [204, { "transfer-encoding" => "chunked" }, ["0\r\n\r\n"]] }
 answers("a 205 with a body", 205, fields: { "content-length" => "0" }) { [205, {}, ["a"]] }
 answers("a 304 with a body", 304) { [304, {}, ["a"]] }
-answers("a 304 with a body that becomes an Array", 304, fields: { "content-length" => "0" }) { [304, {}, Rack::BodyProxy.new([]) { nil }] }
+answers("a 304 with a body that becomes an Array", 304, fields: { "content-length" => nil }) { [304, {}, Rack::BodyProxy.new([]) { nil }] }
+answers("a 304 with an empty body", 304, fields: { "content-length" => nil }) { [304, {}, []] }
+answers("a 304 with an empty body and a length", 304, fields: { "content-length" => "7" }) { [304, { "content-length" => "7" }, []] }
+answers("HEAD with an empty body", fields: { "content-length" => nil }, method: "HEAD") { [200, {}, []] }
+answers("HEAD with an empty body and a length", fields: { "content-length" => "7" }, method: "HEAD") { [200, { "content-length" => "7" }, []] }
+answers("HEAD with the GET's body", fields: { "content-length" => "5" }, method: "HEAD") { [200, {}, %w[he llo]] }
+answers("GET with an empty body", fields: { "content-length" => "0" }) { [200, {}, []] }
 answers("a 304 with a body that streams", 304, closed: 1) { |env| [304, {}, closing(env, %w[a b])] }
 answers("a 204 with a body that streams", 204, closed: 1) { |env| [204, {}, closing(env, %w[a b])] }
 answers("a 204 with a body that is called", 204) { [204, {}, ->(stream) { stream.write("a") }] }

@@ -17,6 +17,7 @@ const REMEMBERED: usize = 128;
 pub(super) struct Closed {
     ends: Vec<(u32, End)>,
     next: usize,
+    forgotten: bool,
 }
 
 impl Closed {
@@ -24,8 +25,14 @@ impl Closed {
         if self.ends.len() < REMEMBERED {
             return self.ends.push((stream, end));
         }
+        self.forgotten = true;
         self.ends[self.next] = (stream, end);
         self.next = (self.next + 1) % REMEMBERED;
+    }
+
+    /// Whether there were more than are remembered.
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.forgotten
     }
 
     pub(super) fn end(&self, stream: u32) -> Option<End> {

@@ -138,6 +138,8 @@ impl Session {
         let Some(stream) = self.streams.get_mut(head.stream) else {
             return match self.closed.end(head.stream) {
                 Some(End::Untold) => self.spend_idle(now).map(|()| Event::Nothing),
+                // The server may have reset it long ago, and the client's upload be slow to hear of it (RFC 9113 §5.1).
+                None if self.closed.has_forgotten() => self.spend_idle(now).map(|()| Event::Nothing),
                 _ => Err(Reason::StreamClosed),
             };
         };

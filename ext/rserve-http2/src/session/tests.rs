@@ -241,6 +241,42 @@ fn a_stream_that_has_ended_is_closed_before_the_server_lets_go_of_it() {
 }
 
 #[test]
+fn an_upload_that_was_refused_may_take_its_time_to_hear_of_it() {
+    let limits = Limits { idle_frames: 50, ..Limits::default() };
+    let data = |stream| frame(kind::DATA, 0, stream, b"upload");
+    let mut session = open(limits);
+    assert_eq!(play(&mut session, &frame(kind::HEADERS, 4, 1, b"\x83"), 0), Ok(vec![]));
+    for at in 2..1000 {
+        let stream = at * 2 + 1;
+        assert!(play(&mut session, &get(stream), 0).is_ok());
+        session.send_head(stream, 200, std::iter::empty(), true);
+        session.finish(stream);
+        session.output().clear();
+        assert_eq!(play(&mut session, &data(1), 0), Ok(vec![]), "{at}");
+    }
+    // What was closed by the client's own word a moment ago is none of these.
+    assert_eq!(play(&mut session, &data(1999), 0), Err(Reason::StreamClosed));
+    // A stream that was skipped was never refused, as long as all are remembered.
+    let mut session = open(limits);
+    assert!(play(&mut session, &get(5), 0).is_ok());
+    assert_eq!(play(&mut session, &data(3), 0), Err(Reason::StreamClosed));
+}
+
+#[test]
+fn the_method_is_known_also_where_the_fields_before_it_are_too_many() {
+    for (method, is_head) in [(&b"HEAD"[..], true), (b"GET", false)] {
+        let mut fields = FieldList::new(100);
+        fields.push(b":path", &[b'/'; 200]);
+        fields.push(b":method", method);
+        let head = RequestHead::of(&fields, true).expect("it is too large, and no more");
+        assert_eq!((head.too_large, head.is_head), (true, is_head));
+        fields.clear();
+        fields.push(b":method", b"GET");
+        assert!(!fields.is_head(), "it was of the request before");
+    }
+}
+
+#[test]
 fn nobody_is_sent_what_nobody_awaits() {
     let mut session = open(Limits::default());
     play(&mut session, &get(1), 0).unwrap();

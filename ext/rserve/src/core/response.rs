@@ -291,6 +291,9 @@ impl Body {
         fields: &mut Fields,
     ) -> Result<Self, Error> {
         let bodiless = (context.head_request || rserve_http1::status::no_body(status)) && status != 101;
+        // RFC 9110 §8.6: where no body is sent the length is the one that a 200 to GET has. Middleware has emptied the body
+        // by then (Rack::Head, Rack::ConditionalGet), so that an empty one says nothing of it. Puma says 0.
+        let empty_is_told = !bodiless || !context.dated;
         if bodiless && fields.hijack.is_some() {
             // What the application writes would be the next response (as Puma).
             return Ok(Body::Empty);
@@ -307,7 +310,7 @@ impl Body {
             return Err(Error::new(ruby.exception_type_error(), message));
         }
         if let Some(strings) = RArray::from_value(body) {
-            return Self::strings(ruby, strings, fields);
+            return Self::strings(ruby, strings, fields, empty_is_told);
         }
         if body.is_nil() && bodiless {
             return Ok(Body::Empty);
@@ -317,7 +320,7 @@ impl Body {
         if unframed && status != 204 && body.respond_to("to_ary", false)? {
             // Rails' own body has the method and answers nil while it is streamed, or what it streams.
             if let Some(strings) = RArray::from_value(body.funcall("to_ary", ())?) {
-                return Self::strings(ruby, strings, fields);
+                return Self::strings(ruby, strings, fields, empty_is_told);
             }
         }
         if fields.transfer_encoding == TransferEncoding::Absent
@@ -338,7 +341,13 @@ impl Body {
         Err(Error::new(ruby.exception_no_method_error(), message))
     }
 
-    fn strings(ruby: &Ruby, strings: RArray, fields: &mut Fields) -> Result<Self, Error> {
+    /// `empty_is_told`: that there is nothing in the body is a length of 0.
+    fn strings(
+        ruby: &Ruby,
+        strings: RArray,
+        fields: &mut Fields,
+        empty_is_told: bool,
+    ) -> Result<Self, Error> {
         let mut length = 0;
         for part in text::elements(strings) {
             if part.is_nil() {
@@ -350,7 +359,9 @@ impl Body {
             };
             length += part.len() as u64;
         }
-        if fields.content_length.is_none() && fields.transfer_encoding == TransferEncoding::Absent {
+        let unframed =
+            fields.content_length.is_none() && fields.transfer_encoding == TransferEncoding::Absent;
+        if unframed && (length > 0 || empty_is_told) {
             fields.content_length = Some(length);
         }
         Ok(Body::Strings(strings, length))
