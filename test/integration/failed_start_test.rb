@@ -29,6 +29,40 @@ class FailedStartTest < ServerCase
     end
   end
 
+  # Not only what `rescue` without a name takes.
+  def test_application_that_fails_in_whatever_way_is_told
+    {
+      "raise Exception, 'no luck'" => ["Exception: no luck", 1],
+      "raise NoMemoryError" => ["NoMemoryError: NoMemoryError", 1],
+      "throw :done" => ["UncaughtThrowError: uncaught throw :done", 1],
+      "exit 3" => ["it ends the process, exit 3", 3],
+      "Thread.current.kill" => ["it ends the process, exit 0", 0],
+      "def again = again; again" => ["SystemStackError: stack level too deep", 1]
+    }.each do |code, (reason, status)|
+      app = file("config.ru", "#{code}\nrun ->(_env) { [200, {}, []] }\n")
+      [[], %w[-w 1 --preload]].each do |mode|
+        spawn_server(*mode, app:, wait: false)
+        assert_exits status
+        text = server.log.gsub(/^\[\d+\] /, "")
+        assert_match(/^! Unable to load application: #{reason}\n(!   at .*\n)+\z/, text)
+        assert_operator text.lines.size, :<, 75
+      end
+      spawn_server("--check", app:, wait: false)
+      assert_exits 1
+      assert_match(/\Arserve: Unable to load application: #{app}:1: #{reason[/(?:.*: )?(.+)/, 1]}.*\n\z/, server.log)
+    end
+  end
+
+  def test_application_that_closes_the_standard_streams_is_served
+    app = file("config.ru", "$stdout.close\n$stderr.close\nrun ->(_env) { [200, {}, ['quiet']] }\n")
+    spawn_server(app:, wait: false)
+    server.wait_until("it answers", 10) do
+      get("/").body == "quiet"
+    rescue SystemCallError
+      false
+    end
+  end
+
   def test_application_that_fails_in_workers_is_told_once
     app = file("config.ru", "def helper = raise('no luck')\n\nhelper\n")
     spawn_server("-w", "2", app:)

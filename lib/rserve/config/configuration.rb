@@ -6,6 +6,7 @@ require "rserve/puma/const"
 require "rserve/config/compat_level"
 require "rserve/config/config_error"
 require "rserve/process/events"
+require "rserve/process/hook"
 require "rserve/log/log_writer"
 require "rserve/config/options"
 require "rserve/plugin"
@@ -315,8 +316,8 @@ module Rserve
       @plugins.create(name)
     end
 
-    # Calls the hooks registered under `key`, in the order of their definition. One that raises a StandardError is
-    # reported, and the next one runs.
+    # Calls the hooks registered under `key`, in the order of their definition. One that raises is reported, and the
+    # next one runs.
     #
     # @param key [Symbol] e.g. `:before_worker_boot`
     # @param arg [Object] the hook's first argument: a worker's index, the launcher
@@ -325,10 +326,7 @@ module Rserve
       log_writer.debug("Running #{key} hooks")
       @_options.all_of(key).each do |hook|
         block, id = hook_parts(hook)
-        id ? block.call(arg, hook_data[id] ||= {}) : block.call(arg)
-      rescue StandardError => e
-        log_writer.log("WARNING hook #{key} failed with exception (#{e.class}) #{e.message}")
-        log_writer.debug(e.backtrace.join("\n"))
+        Hook.call(key, log_writer) { id ? block.call(arg, hook_data[id] ||= {}) : block.call(arg) }
       end
     end
 

@@ -9,7 +9,8 @@ module Rserve
     LIBRARIES = [
       *RbConfig::CONFIG.values_at("rubylibprefix", "sitedir"), File.dirname(__dir__), "<internal:", "(eval"
     ].freeze
-    private_constant :LIBRARIES
+    MOST = 50
+    private_constant :LIBRARIES, :MOST
 
     module_function
 
@@ -19,10 +20,11 @@ module Rserve
       frames(error).first
     end
 
-    # @return [Array<String>] all of them, the innermost first
+    # @return [Array<String>] all of them, the innermost first; of an endless recursion some
     def frames(error)
       others = [*LIBRARIES, *gem_folders, "#{Rserve.program}:"]
-      (error.backtrace || []).reject { |frame| frame.start_with?(*others) }
+      frames = (error.backtrace || []).reject { |frame| frame.start_with?(*others) }
+      frames.size > MOST ? [*frames.first(MOST), "… #{frames.size - MOST} more"] : frames
     end
 
     # @return [String] e.g. "config.ru:3: cannot load such file -- rails (LoadError)"

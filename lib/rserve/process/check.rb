@@ -55,9 +55,12 @@ module Rserve
       begun = Process.clock_gettime(Process::CLOCK_MONOTONIC)
       @config.app
       Process.clock_gettime(Process::CLOCK_MONOTONIC) - begun
-    rescue ConfigError
+    rescue ConfigError, SignalException
       raise
-    rescue StandardError, ScriptError => e
+    rescue SystemExit => e
+      told = e.exception("it ends the process, exit #{e.status}")
+      raise ConfigError, "Unable to load application: #{Blame.line(told)}"
+    rescue Exception => e # rubocop:disable Lint/RescueException
       raise ConfigError, "Unable to load application: #{Blame.line(e)}"
     end
 

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "rserve/process/hook"
 require "rserve/puma/const"
 require "rserve/runtime"
 
@@ -25,9 +26,21 @@ module Rserve
       callback
     end
 
+    # From here on a callback that raises is a line there, and no error of whoever fires.
+    #
+    # @param log_writer [LogWriter]
+    def report_to(log_writer)
+      @log_writer = log_writer
+      @followers.each { |events| events.report_to(log_writer) }
+    end
+
     # Calls the callbacks of `hook` in the order of their registration.
     def fire(hook, *args)
-      @hooks[hook].each { |callback| callback.call(*args) }
+      @hooks[hook].each do |callback|
+        next callback.call(*args) unless @log_writer
+
+        Hook.call(hook, @log_writer) { callback.call(*args) }
+      end
       @followers.each { |events| events.fire(hook, *args) }
     end
 

@@ -67,6 +67,7 @@ module Rserve
       @log_writer = log_writer
       @events = events || conf.events
       @events.follow(conf.events)
+      @events.report_to(log_writer)
       @env = env
       @pid = Process.pid
       @status = :run

@@ -119,8 +119,7 @@ module Rserve
       return unless @options[:mutate_stdout_and_stderr_to_sync_on_write]
 
       LogStream.settle
-      $stdout.sync = true
-      $stderr.sync = true
+      [$stdout, $stderr].each { |stream| stream.sync = true unless stream.closed? } # the application may close them
     end
 
     # Opens them anew. If a file cannot be opened, a line says so, and the stream stays what it was.
@@ -147,10 +146,11 @@ module Rserve
       check_app_configured
       begin
         @app = @config.app
-      rescue StandardError, ScriptError => e
-        log "! Unable to load application: #{e.class}: #{e.message}"
-        Blame.frames(e).each { |frame| log "!   at #{frame}" }
-        e.extend(ToldError) unless e.frozen? || e.is_a?(OperatorError)
+      rescue SignalException # an operator's
+        raise
+      rescue Exception => e # rubocop:disable Lint/RescueException
+        tell_why_not_loaded(e)
+        e.extend(ToldError) unless e.frozen? || e.is_a?(OperatorError) || e.is_a?(SystemExit)
         raise
       end
 
@@ -176,6 +176,13 @@ module Rserve
     end
 
     private
+
+    def tell_why_not_loaded(error)
+      reason = "#{error.class}: #{error.message}"
+      reason = "it ends the process, exit #{error.status}" if error.is_a?(SystemExit)
+      log "! Unable to load application: #{reason}"
+      Blame.frames(error).each { |frame| log "!   at #{frame}" }
+    end
 
     def check_app_configured
       return if @config.app_configured?

@@ -77,9 +77,7 @@ module Rserve
       def out_of_band
         @options.all_of(:out_of_band).each do |hook|
           hook = hook[:block] if hook.is_a?(Hash)
-          hook.call
-        rescue StandardError => e
-          @log_writer.log("WARNING hook out_of_band failed with exception (#{e.class}) #{e.message}")
+          Hook.call(:out_of_band, @log_writer) { hook.call }
         end
       end
 

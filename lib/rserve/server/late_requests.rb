@@ -34,11 +34,7 @@ module Rserve
 
         Rserve.new_thread do
           Rserve.set_thread_name "request timeout"
-          hooks.each do |hook|
-            hook.call(env, thread, seconds)
-          rescue StandardError => e
-            @log_writer.log("WARNING hook on_request_timeout failed with exception (#{e.class}) #{e.message}")
-          end
+          hooks.each { |hook| Hook.call(:on_request_timeout, @log_writer) { hook.call(env, thread, seconds) } }
         end
       rescue ThreadError => e
         @log_writer.log("WARNING hook on_request_timeout was not run: #{e.message}")

@@ -156,9 +156,7 @@ module Rserve
     def self.run_hooks(name, options, control, log_writer)
       options.all_of(name).each do |hook|
         hook = hook[:block] if hook.is_a?(Hash)
-        hook.lambda? && hook.arity.zero? ? hook.call : hook.call(control)
-      rescue StandardError => e
-        log_writer.log("WARNING hook #{name} failed with exception (#{e.class}) #{e.message}")
+        Hook.call(name, log_writer) { hook.lambda? && hook.arity.zero? ? hook.call : hook.call(control) }
       end
     end
 
