@@ -112,6 +112,51 @@ class LifeCycleTest < ServerCase
     refute_path_exists server.path
   end
 
+  # Ruby boots, and nothing of the server is there yet: `ruby -r` by the environment stands for Bundler.
+  def test_a_restart_that_is_told_to_end_before_anything_is_loaded_leaves_nothing_behind
+    slow = file("slow.rb", "warn 'booting'\nsleep 0.01 until File.exist?(ENV.fetch('GATE'))\n")
+    { INT: 130, TERM: :TERM }.each do |signal, status|
+      [[], %w[-w 1]].each do |mode|
+        pidfile = File.join(folder, "pid")
+        FileUtils.touch(gate)
+        spawn_server "--pidfile", pidfile, *mode, env: { "GATE" => gate, "RUBYOPT" => "-r#{slow}" }
+        FileUtils.rm(gate)
+        mark = server.mark
+        server.signal(:USR2)
+        server.wait_for_log(/booting/, after: mark)
+        assert_equal server.pid, Integer(File.read(pidfile))
+        server.signal(signal)
+        assert_exits status
+        refute_path_exists pidfile
+        refute_log(/Interrupt/)
+      end
+    end
+  end
+
+  def test_the_pid_file_stays_with_a_restarted_server
+    pidfile = File.join(folder, "pid")
+    spawn_server "--pidfile", pidfile, app: file("app.ru", "run ->(_) { [200, {}, [ENV['RSERVE_PIDFILE'].inspect]] }")
+    2.times { hot_restart }
+    assert_serving "nil"
+    assert_equal server.pid, Integer(File.read(pidfile))
+    server.stop
+    refute_path_exists pidfile
+  end
+
+  def test_int_in_the_last_moments_of_a_stop_ends_it_without_a_word
+    [[], %w[-w 1]].each do |mode|
+      pidfile = File.join(folder, "pid")
+      config = "pid = $$\nat_exit { (warn 'last'; sleep 0.01 until File.exist?(#{gate.dump})) if pid == $$ }"
+      spawn_server("--pidfile", pidfile, *mode, config:)
+      server.signal(:INT)
+      assert_log(/^last$/)
+      server.signal(:INT)
+      assert_exits 130
+      refute_log(/Interrupt/)
+      refute_path_exists pidfile
+    end
+  end
+
   def test_commands_may_come_from_a_trap_of_the_application
     app = file("app.ru", SLOW_APP)
     [[0, :stop], [0, :halt], [1, :stop], [1, :halt]].each do |workers, command|

@@ -7,10 +7,13 @@ module Rserve
     DEFERRED = %w[HUP USR1 USR2 TTIN TTOU].freeze
     # Variables that tell one incarnation about the last one's sockets.
     SOCKET_VARIABLES = /\A(PUMA_INHERIT_\d+|LISTEN_(FDS|PID)|
-                         RSERVE_(UNIX_PATHS|BORROWED_FDS|INHERIT_CONTROL|KEEPER|OPERATOR|TICKETS))\z/x
+                         RSERVE_(UNIX_PATHS|BORROWED_FDS|INHERIT_CONTROL|KEEPER|OPERATOR|TICKETS|PIDFILE))\z/x
     # rserve puts it in front of the load path by itself.
     FACADE_DIR = File.expand_path("../compat", __dir__)
-    private_constant :DEFERRED, :SOCKET_VARIABLES, :FACADE_DIR
+    # What the next program has before anything else; which pid file is there, by the variable.
+    EARLY = File.expand_path("early.rb", __dir__)
+    PIDFILE = "RSERVE_PIDFILE"
+    private_constant :DEFERRED, :SOCKET_VARIABLES, :FACADE_DIR, :EARLY, :PIDFILE
 
     # @return [String] the directory to be in, a symlink where the operator used one
     attr_reader :dir
@@ -60,7 +63,7 @@ module Rserve
       ENV.update(binder.redirects_for_restart_env)
       defer_signals
       LogStream.settle
-      Kernel.exec(*command, binder.redirects_for_restart.merge(others.to_h { |io| [io.to_i, io.to_i] }))
+      Kernel.exec(*command_with_early, binder.redirects_for_restart.merge(others.to_h { |io| [io.to_i, io.to_i] }))
     end
 
     # Until the next program has its traps.
@@ -69,6 +72,16 @@ module Rserve
     end
 
     private
+
+    # A release may be deleted while it serves. Whatever else the operator executes is no affair of this file's.
+    def command_with_early
+      return command if @options[:restart_cmd] || !File.exist?(EARLY)
+
+      pidfile = @options[:pidfile]
+      ENV[PIDFILE] = File.expand_path(pidfile) if pidfile
+      ruby, *arguments = command
+      [ruby, "-r", EARLY, *arguments]
+    end
 
     # Leaves a signal alone that nobody has trapped: no trap would end the ignoring.
     def ignore(name)

@@ -74,12 +74,20 @@ module Rserve
     # @param for_good [Boolean] the process ends now: only what could end it sooner is put back, other signals mean
     #   nothing any more
     def close(for_good: false)
-      previous = for_good ? @previous.slice("INT", "TERM") : @previous
+      previous = for_good ? last_traps : @previous
       previous.each { |name, handler| Signal.trap(name, handler || "DEFAULT") }
       @queue << nil
     end
 
     private
+
+    # Ruby's own trap of INT would end what is still to be done, too, but with a backtrace.
+    def last_traps
+      @previous.slice("INT", "TERM").to_h do |name, handler|
+        default = handler.nil? || %w[DEFAULT SYSTEM_DEFAULT].include?(handler)
+        [name, name == "INT" && default ? proc { exit 130 } : handler]
+      end
+    end
 
     def start
       Rserve.new_thread do
