@@ -52,7 +52,9 @@ module Rserve
       give_up(e.message)
     rescue SystemCallError => e
       give_up(e.message.sub(/ @ \w+/, "")) # without the C function's name
-    rescue ScriptError, StandardError => e
+    rescue SystemExit, SignalException
+      raise
+    rescue Exception => e # rubocop:disable Lint/RescueException
       warn e.full_message if ENV.key?("PUMA_DEBUG")
       give_up(e.is_a?(SyntaxError) ? e.message : Blame.line(e))
     end

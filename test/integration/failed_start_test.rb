@@ -128,6 +128,21 @@ class FailedStartTest < ServerCase
     ].each { |arguments, reason| assert_told(/\Arserve: #{Regexp.escape(reason)}.*\n\z/, *arguments, app: broken) }
   end
 
+  def test_what_is_no_path_and_what_the_file_raises_is_told_in_one_line
+    {
+      'pidfile "a\\0b"' => "pidfile a\0b: is no path",
+      "stdout_redirect 5" => "Cannot redirect STDOUT to 5: is no path",
+      "state_path :x; state_permission 'x'" => "CONFIG:1: invalid value for Integer(): \"x\" (ArgumentError)",
+      "state_permission 0o10000" => "CONFIG:1: state_permission must be from 0 to 4095, not 4096 (ArgumentError)",
+      'tag "a\\0b"' => "CONFIG:1: tag must have no octet of zero (ArgumentError)",
+      "raise Exception, 'no luck'" => "CONFIG:1: no luck (Exception)",
+      "raise NoMemoryError" => "CONFIG:1: NoMemoryError (NoMemoryError)",
+      "def again = again; again" => "CONFIG:1: stack level too deep (SystemStackError)"
+    }.each do |config, line|
+      assert_told(/\Arserve: #{Regexp.escape(line).sub("CONFIG", ".*config\\.rb")}\n\z/, config:)
+    end
+  end
+
   def test_full_disk_is_told_in_one_line
     { "--pidfile" => "pidfile", "--state" => "state_path" }.each do |option, name|
       [[], %w[-w 1]].each do |mode|
@@ -246,6 +261,14 @@ class FailedStartTest < ServerCase
     end
     spawn_server env: { "RSERVE_TICKETS" => "9" * 20 }
     assert_serving
+  end
+
+  def test_messages_to_nowhere_are_no_reason_to_end
+    spawn_server env: { "NOTIFY_SOCKET" => "/#{"x" * 300}" }
+    assert_serving
+    assert server.stop
+    refute_log(/WARNING hook|Error/)
+    assert_equal 0, server.status.exitstatus
   end
 
   def test_taken_unix_socket_says_by_whom

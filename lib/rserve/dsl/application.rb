@@ -52,13 +52,16 @@ module Rserve
 
       # Mode of the state file, such as 0600.
       def state_permission(permission)
-        @options[:state_permission] = permission
+        @options[:state_permission] = permission && Numbers.in_range(:state_permission, Integer(permission),
+                                                                     least: 0, most: 0o7777)
       end
 
       # What process titles end with, in brackets. An empty string leaves it out.
       #
       # The default is the name of the working directory.
       def tag(string)
+        raise ArgumentError, "tag must have no octet of zero" if string.to_s.include?("\0")
+
         @options[:tag] = string.to_s
       end
 

@@ -108,7 +108,7 @@ module Rserve
       # @param requests [Integer, false]
       def queue_limit(requests)
         requests = requests ? Integer(requests) : nil
-        raise ArgumentError, "queue_limit must not be negative" if requests&.negative?
+        Numbers.in_range(:queue_limit, requests, least: 0) if requests
 
         @options[:queue_limit] = requests
       end
@@ -134,9 +134,7 @@ module Rserve
       # @param octets [Integer]
       def unread_limit(octets)
         octets = Integer(octets)
-        raise ArgumentError, "unread_limit must not be negative" if octets.negative?
-
-        @options[:unread_limit] = octets
+        @options[:unread_limit] = Numbers.in_range(:unread_limit, octets, least: 0, most: (2**63) - 1)
       end
 
       # Whether to be as strict with requests as RFC 9110 and 9112 let a server be: {#strict_host}, {#strict_framing},

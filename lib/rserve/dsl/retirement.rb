@@ -69,6 +69,8 @@ module Rserve
         wrong = counts.find { |count| !count.positive? }
         raise ArgumentError, "refork_after must be numbers of requests above 0, not #{wrong}" if wrong
 
+        counts.each { |count| Numbers.in_range(:refork_after, count, least: 1) }
+
         @options[:refork_after] = counts.empty? ? nil : counts
       end
 
@@ -77,7 +79,7 @@ module Rserve
       def octets_of(word, size)
         number, unit = size.to_s.upcase.match(/\A\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*\z/)&.captures
         octets = (number.to_f * UNITS.fetch(unit)).to_i if number
-        return octets if octets&.positive?
+        return octets if octets&.between?(1, (2**63) - 1)
 
         raise ArgumentError, "#{word} must be a size such as \"512M\", not #{size.inspect}"
       end

@@ -536,7 +536,7 @@ module Rserve
     def delete_own_pidfile
       path = @options[:pidfile]
       delete_pidfile if path && File.file?(path) && File.read(path).to_i == Process.pid
-    rescue SystemCallError
+    rescue SystemCallError, ArgumentError, TypeError # the path may be none
       nil
     end
 

@@ -78,7 +78,7 @@ module Rserve
         ENV.delete("NOTIFY_SOCKET") if unset_env
         address = Addrinfo.unix(path.sub(/\A@/, "\0"), Socket::SOCK_DGRAM)
         address.connect { |socket| socket.write(state) }
-      rescue SystemCallError => e
+      rescue SystemCallError, ArgumentError => e # the path may be longer than a socket's can be
         raise NotifyError, "#{e.class}: #{e.message}"
       end
     end

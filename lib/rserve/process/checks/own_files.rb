@@ -56,6 +56,8 @@ module Rserve
       elsif !File.directory?(folder) then "#{folder} is no folder"
       elsif !File.writable?(folder) then "the folder #{folder} may not be written to"
       end
+    rescue ArgumentError, TypeError # an octet of zero in it, or something else
+      "is no path"
     end
 
     # @return [Integer, nil] who is in the pid file, lives, and lived already when it was written
