@@ -312,6 +312,23 @@ class ControlTest < TimedTestCase
     end
   end
 
+  # kill(2) takes 0 and numbers below for groups of processes. No command but this one, which kills nobody if it fails.
+  def test_what_is_no_pid_is_sent_no_signal
+    [%w[-p 0], %w[-p -1], ["-p", (2**40).to_s], %W[-P #{written("-1")}], %W[-P #{written("0")}],
+     *["0", "-1", "abc", "9" * 20].map { |pid| ["-S", written("---\npid: #{pid}\n")] }].each do |arguments|
+      assert_match(/\A'\S+' is no pid\n\z/, failing(*arguments, "status"), arguments.join(" "))
+    end
+    assert_equal "'5' is no URL\n", failing("-S", written("---\ncontrol_url: 5\n"), "stats")
+  end
+
+  def test_a_config_file_with_a_fault_is_a_line
+    {
+      "nosuch 5" => /\A\S+:1: unknown configuration word `nosuch`\n\z/,
+      "raise 'x'" => /\A\S+:1: x \(RuntimeError\)\n\z/,
+      "\nthis is (" => /\A\S+:2: syntax error.*\n/
+    }.each { |text, line| assert_match(line, failing("-F", written(text), "stats")) }
+  end
+
   def test_state_file_with_a_token_is_its_owners
     Dir.mktmpdir do |folder|
       {
@@ -329,6 +346,20 @@ class ControlTest < TimedTestCase
   end
 
   private
+
+  def written(text)
+    @written ||= []
+    @written << Tempfile.create("control").tap { |file| file.write(text) && file.close }
+    @written.last.path
+  end
+
+  # @return [String] what `rservectl` says before it fails
+  def failing(*arguments)
+    output = StringIO.new
+    error = assert_raises(SystemExit) { Rserve::ControlCLI.new(arguments, output, output).run }
+    assert_equal 1, error.status
+    output.string
+  end
 
   def connect(url) = TCPSocket.new(*url.delete_prefix("tcp://").split(":"))
 

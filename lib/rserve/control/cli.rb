@@ -194,14 +194,17 @@ module Rserve
       return unless found
 
       require "rserve"
+      require "rserve/process/blame"
       @config_file = found
       configuration = Configuration.new({ config_files: [@config_file] }, {}, @env)
       @configured = configuration.load
       @compat_level = configuration.compat_level
       @control_auth_token ||= @configured[:control_auth_token]
       take_configured unless @named && @command != "start"
-    rescue SystemCallError => e
+    rescue SystemCallError, OperatorError => e
       raise Failure, e.message
+    rescue StandardError, ScriptError => e
+      raise Failure, Blame.line(e)
     end
 
     def config_files

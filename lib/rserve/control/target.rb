@@ -34,7 +34,15 @@ module Rserve
 
       attr_reader :pid, :url, :token
 
+      # To kill(2) numbers below are groups of processes, this one's own and the whole user's among them.
+      PIDS = 1..(2**31) - 1
+      private_constant :PIDS
+
+      # @raise [ControlRequest::Failure] when one of them cannot be
       def initialize(pid: nil, url: nil, token: nil)
+        raise ControlRequest::Failure, "'#{pid}' is no pid" unless pid.nil? || (pid.is_a?(Integer) && PIDS.cover?(pid))
+        raise ControlRequest::Failure, "'#{url}' is no URL" unless url.nil? || url.is_a?(String)
+
         @pid = pid
         @url = url
         @token = token
