@@ -36,7 +36,8 @@ class LogFormatTest < ServerCase
 
   def test_what_its_thread_waited_for_is_told_of_a_request
     skip "this Ruby does not tell" if WAITS.empty?
-    # Two threads that compute wait for each other, and one that sleeps for nobody.
+    # Whoever comes beside one that computes waits for the GVL, another one or one that has slept: the order in which
+    # they come is nobody's.
     app = <<~RUBY
       run lambda { |env|
         env["PATH_INFO"] == "/io" ? sleep(0.2) : 100.times { 100_000.times { |i| i * i } }
@@ -50,7 +51,7 @@ class LogFormatTest < ServerCase
       io = lines.select { |line| line["path"] == "/io" }.map { |line| line["io_wait_ms"] }.sort
       assert_operator io.first, :>=, 199
       assert_operator io.last, :>=, 299
-      assert_operator lines.select { |line| line["path"] == "/gvl" }.sum { |line| line["gvl_wait_ms"] }, :>, 1
+      assert_operator lines.sum { |line| line["gvl_wait_ms"] }, :>, 1
       server.stop
     end
   end
