@@ -24,6 +24,13 @@ class TLSTest < ServerCase
         io.write("HTTP/1.1 200 OK\r\n\r\n")
         Thread.new { io.write("you said #{io.readpartial(100)}"); io.close }
         [-1, {}, []]
+      when "/gone"
+        io = env["rack.hijack"].call
+        fails = -> { loop { io.write("HTTP/1.1 200 OK\r\n"); sleep 0.01 } rescue $!.class }
+        errors = Array.new(2) { fails.call }
+        warn "errors: #{errors.join(" ")}, said: #{io.readpartial(100).inspect}"
+        io.close
+        [-1, {}, []]
       when "/select"
         io = env["rack.hijack"].call
         io.write("HTTP/1.1 200 OK\r\n\r\n")
@@ -159,6 +166,17 @@ class TLSTest < ServerCase
       tls.write("hello")
       assert_equal "you said hello", tls.read
     end
+  end
+
+  # The same as without TLS: it read the records themselves, and the exception was none of the system's.
+  def test_a_client_that_is_gone_has_said_what_it_has_said
+    start
+    connect do |tls|
+      tls.write("GET /gone HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      tls.gets
+      tls.write("what it has said")
+    end
+    assert_log(/errors: Errno::\w+ Errno::EPIPE, said: "what it has said"/)
   end
 
   # As the event loop of Action Cable does it.

@@ -49,8 +49,12 @@ pub(crate) struct TlsStream {
     held: bool,
     /// The client was told that nothing more comes, or that waits for the socket.
     concluded: bool,
+    /// The client takes nothing any more. What it has sent can be read, as without TLS.
+    cut: bool,
     /// Nothing more is encrypted or decrypted.
     over: bool,
+    /// What still comes is thrown away.
+    discards: bool,
 }
 
 impl TlsStream {
@@ -63,14 +67,19 @@ impl TlsStream {
             handshakes,
             held: false,
             concluded: false,
+            cut: false,
             over: false,
+            discards: false,
         })
     }
 
     /// Reads plain text, and takes the steps of the handshake that come before it.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        if self.over {
-            return self.receive_raw(buffer);
+        match (self.over, self.discards) {
+            (true, true) => return self.receive_raw(buffer),
+            // What comes is encrypted: nobody may take it for what the client says.
+            (true, false) => return Err(Errno::ECONNRESET.into()),
+            _ => {}
         }
         self.wants_write = false;
         forget_errors();
@@ -210,15 +219,15 @@ impl TlsStream {
 
     /// Whether more can be encrypted: nothing waits, or only what may wait for more.
     fn takes_more(&mut self) -> io::Result<bool> {
-        if !self.over && self.is_flushed() { Ok(true) } else { self.flush() }
+        if !self.cut && !self.over && self.is_flushed() { Ok(true) } else { self.flush() }
     }
 
     /// Sends what the socket did not take of what was said to be sent, and what was held; `false` when it still does not.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
-        if self.over {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        if self.cut || self.over {
+            return Err(Errno::EPIPE.into());
         }
-        let sent = self.ssl.get_mut().send_collected().inspect_err(|_| self.over = true)?;
+        let sent = self.ssl.get_mut().send_collected().inspect_err(|_| self.cut = true)?;
         if !sent || self.pending.is_empty() {
             return Ok(sent);
         }
@@ -263,6 +272,10 @@ impl TlsStream {
                     self.pending = record.to_vec();
                     Ok(false)
                 }
+                ErrorCode::SYSCALL => {
+                    self.cut = true;
+                    Err(error.into_io_error().unwrap_or_else(|_| Errno::EPIPE.into()))
+                }
                 _ => {
                     self.over = true;
                     Err(error.into_io_error().unwrap_or_else(io::Error::other))
@@ -299,7 +312,8 @@ impl TlsStream {
     /// Tells the client that nothing more comes (RFC 8446 §6.1), with what is sent or flushed next.
     /// `false` when there is something to be sent before, or nobody to be told.
     pub(crate) fn conclude(&mut self) -> bool {
-        if self.over || self.concluded || !self.pending.is_empty() || !self.ssl.ssl().is_init_finished() {
+        let waits = !self.pending.is_empty() || !self.ssl.ssl().is_init_finished();
+        if self.over || self.cut || self.concluded || waits {
             return self.concluded;
         }
         forget_errors();
@@ -317,7 +331,7 @@ impl TlsStream {
         if !self.over {
             let _ = self.ssl.get_mut().send_collected();
         }
-        self.over = true;
+        (self.over, self.discards) = (true, true);
     }
 
     pub(crate) fn has_fault(&self) -> bool {
@@ -341,7 +355,7 @@ impl TlsStream {
     fn failed(&mut self, error: openssl::ssl::Error) -> io::Error {
         self.over = true;
         if error.code() != ErrorCode::SSL {
-            return error.into_io_error().unwrap_or_else(|_| io::ErrorKind::ConnectionReset.into());
+            return error.into_io_error().unwrap_or_else(|_| Errno::ECONNRESET.into());
         }
         let ssl = self.ssl.ssl();
         let verified = ssl.verify_result();

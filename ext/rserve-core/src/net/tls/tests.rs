@@ -401,3 +401,28 @@ fn a_client_that_goes_is_no_failed_handshake_and_what_it_has_sent_is_read() {
     assert_eq!(server.receive(&mut request).unwrap(), Received::Octets(REQUEST.len()));
     assert!(server.flush().is_err() || server.send(RESPONSE).is_err());
 }
+
+/// As without TLS, and never the records themselves.
+#[test]
+fn what_a_client_has_sent_can_be_read_when_it_takes_nothing_any_more() {
+    for held in [true, false] {
+        let Pair { mut server, mut client, .. } = request(SslVersion::TLS1_3);
+        receive(&mut server);
+        if !held {
+            assert!(server.flush().unwrap());
+        }
+        client.stream().write_all(b"more").unwrap();
+        client.wire().send(1 << 16);
+        drop(client);
+        assert!(server.send(RESPONSE).unwrap_err().raw_os_error().is_some());
+        let failure = server.send(RESPONSE).unwrap_err();
+        assert_eq!(failure.raw_os_error(), Some(Errno::EPIPE as i32));
+        server.forget_edges();
+        assert!(server.has_unread());
+        let mut octets = [0; 100];
+        assert_eq!(server.receive(&mut octets).unwrap(), Received::Octets(4));
+        assert_eq!(&octets[..4], b"more");
+        server.forget_edges();
+        assert!(!matches!(server.receive(&mut octets), Ok(Received::Octets(_))));
+    }
+}
