@@ -192,6 +192,12 @@ class FailedStartTest < ServerCase
     assert_told(%r{\Arserve: \S+/config\.rb:2: Invalid URI: ftp://127\.0\.0\.1:1 \(tcp://HOST:PORT, .*\)\n\z},
                 config: "threads 1, 2\nactivate_control_app 'ftp://127.0.0.1:1', { no_token: true }\n")
     assert_told(/\Arserve: Invalid URI: http:.* can be bound\)\n\z/, "-b", "http://127.0.0.1:1")
+    assert_told(/\Arserve: \S+:1: Invalid URI: unix:\S+a\\u0000b .* can be bound\)\n\z/,
+                config: 'bind "unix:///tmp/a\0b"')
+    assert_told(/\Arserve: \S+:1: Invalid URI: tcp:\S+:1\\n .* can be bound\)\n\z/,
+                config: 'bind "tcp://127.0.0.1:1\n"')
+    assert_told(%r{^rserve: Cannot listen on unix:///tmp/a: .* too big .*\n\z},
+                "-b", "unix:///tmp/a?umask=#{"7" * 30}")
   end
 
   def test_missing_application_is_told_in_the_same_way

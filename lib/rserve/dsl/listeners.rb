@@ -150,7 +150,9 @@ module Rserve
       private
 
       def refuse_unbindable(url)
-        raise ConfigError, "#{place}Invalid URI: #{url} (#{BINDABLE})" unless url.to_s.match?(/\A(?:tcp|unix|ssl):/i)
+        return if url.to_s.match?(/\A(?:tcp|unix|ssl):[^[:cntrl:]]*\z/i)
+
+        raise ConfigError, "#{place}Invalid URI: #{url.to_s.inspect[1..-2]} (#{BINDABLE})"
       end
 
       # A URL cannot hold a certificate, so the text goes into the store and the URL says where.

@@ -306,7 +306,7 @@ module Rserve
       when "ssl" then open_ssl(url, uri, log_message)
       else refuse(url)
       end
-    rescue SystemCallError, SocketError, RuntimeError, ArgumentError, MiniSSL::SSLError => e
+    rescue SystemCallError, SocketError, RuntimeError, ArgumentError, RangeError, MiniSSL::SSLError => e
       raise e if e.is_a?(OperatorError)
 
       named = e.is_a?(Errno::EADDRINUSE) || e.is_a?(RuntimeError) || e.is_a?(MiniSSL::SSLError)
