@@ -57,6 +57,7 @@ class HooksTest < ServerCase
   def assert_lines(lines, *mode, config:)
     spawn_server(*mode, config:)
     assert_serving
+    lines.keys.grep_v(/shutdown|exit|stopped/).each { |hook| server.wait_for_log(/hook #{hook} failed/) }
     assert server.stop
     assert_equal 0, server.status.exitstatus, server.log
     missing = lines.reject { |hook, line| server.log.include?("WARNING hook #{hook} failed with exception #{line}") }

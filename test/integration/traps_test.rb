@@ -29,11 +29,13 @@ class TrapsTest < ServerCase
           server.signal(:TTIN)
           server.wait_for_log(/Worker 2 .* booted/)
           server.signal(:TTOU)
-          server.wait_for_log(/Worker 2 .* terminating/)
+          # Until it has gone it may be the one that answers.
+          leaving = server.wait_for_log(/Worker 2 \(PID: (\d+)\) terminating/)[1]
+          server.wait_until("worker 2 is gone", 5) { !File.exist?("/proc/#{leaving}") }
           server.signal(:URG)
           server.wait_for_log(/refork called but not available/)
           Process.kill(:KILL, Integer(get("/").body))
-          server.wait_until("a worker is replaced", 20) { server.log.scan(/Worker \d .* booted/).size == 4 }
+          server.wait_until("a worker is replaced", 5) { server.log.scan(/Worker \d .* booted/).size == 4 }
           server.exchange("GET /?1 HTTP/1.1\r\nHost: x\r\n\r\n") do |reader, _|
             get("/") # the request before has arrived, too
             server.signal(signal)
