@@ -52,8 +52,8 @@ impl Times {
 }
 
 impl Names {
-    /// Whether `folder` certainly has no file of the name `name`, nor what is looked for in its place. It does not wait for
-    /// a disk, and knows nothing before [`Names::learn`].
+    /// Whether `folder` certainly has no file of the name `name`, nor what is looked for in its place. It asks for the times
+    /// of a folder that is open, which waits for no local disk, and knows nothing before [`Names::learn`].
     pub(super) fn rule_out(&self, folder: &File, name: &[u8]) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let Some(Listing { as_of, names: Some(names) }) = known.as_ref() else { return false };
